@@ -1,0 +1,99 @@
+"""The errors a person can cause or meet: where, what, and what to do next.
+
+`AblateError` is caught once, in `cli.main`, and printed as one line and a hint. Anything else that
+escapes is a bug and is printed as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class AblateError(Exception):
+    """A refusal or failure that is explained to the user.
+
+    Attributes: `message` (what), `where` (`file:line` or None, then "error" is printed), `hint`
+    (the next step as something to type, or None), `exit_code` (2: refused before any training).
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.where or 'error'}: {self.message}"
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One mistake in a study file."""
+
+    file: str
+    line: int  # 1-based; 0 where no line is to blame
+    key: str  # dotted path such as "study.stack[1]"
+    message: str
+    hint: str | None = None  # a second line: what to type
+    source: str | None = None  # the line itself
+    span: tuple[int, int] | None = None  # (first column, length) to underline, 0-based
+
+    def __str__(self) -> str:
+        line = f":{self.line}" if self.line else ""
+        key = f" {self.key}:" if self.key else ""
+        return f"{self.file}{line}:{key} {self.message}"
+
+
+class StudyError(AblateError):
+    """Every problem of a study at once, ordered by file and line."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(sorted(problems))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class TrickError(AblateError):
+    """A trick raised, or returned what its hook does not allow."""
+
+    exit_code = 1
+
+    def __init__(self, trick: str, hook: str, message: str) -> None:
+        super().__init__(f"trick '{trick}', {hook}: {message}")
+        self.trick = trick
+        self.hook = hook
+
+
+class NoEffect(AblateError):
+    """A trick that changed nothing: it is refused, never a silent row."""
+
+    def __init__(self, trick: str, message: str) -> None:
+        super().__init__(f"trick '{trick}' has no effect: {message}")
+        self.trick = trick
+
+
+class DataError(AblateError):
+    """A data set that is missing, damaged or not what it should be."""
+
+
+class Interrupted(Exception):
+    """Someone asked the running trial to stop; it stops after the step."""
+
+
+class Diverged(Exception):
+    """The training loss is no longer finite."""
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """`; did you mean 'x'?` for a close name, else the valid ones, else an empty string."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, known, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    return f"; known: {', '.join(known)}" if known else ""

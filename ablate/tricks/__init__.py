@@ -1,0 +1,1 @@
+"""Tricks: the base class, discovery through entry points, execution order and checked chains."""
