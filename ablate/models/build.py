@@ -1,0 +1,138 @@
+"""`build_model`: a model by name, without its weights meaning anything yet.
+
+Nothing is downloaded, and the global random generator is neither read nor moved: initial weights
+come from `ablate.models.init`, after all surgery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+
+import torch
+from torch import nn
+
+from ablate.errors import AblateError, did_you_mean
+from ablate.models.catalogue import model_info
+
+
+def build_model(name: str, num_classes: int) -> nn.Module:
+    """A model of `ablate models`, `timm/NAME` or "package.module:function".
+
+    The function is called with `num_classes=`. ResNets have zero weights and fresh batch norm
+    statistics; others what their own code drew, from a generator of their own. Under
+    `torch.device("meta")` the model ends up there. `AblateError` for a name that is none.
+    """
+    family = model_info(name).family
+    device = torch.get_default_device()
+    if family.endswith("ResNet"):
+        with torch.device("meta"):  # draws nothing, and takes a tenth of the time
+            model = _resnet(name, family, num_classes)
+        return model if device.type == "meta" else _materialised(model, device)
+    # Constructors that compute with tensors (RegNet's widths) fail on the meta device.
+    real = torch.device("cpu") if device.type == "meta" else device
+    with real, isolated_rng():
+        if family == "function":
+            model = _from_function(name, num_classes)
+        elif family == "timm":
+            model = _from_timm(name.removeprefix("timm/"), num_classes)
+        else:
+            model = _from_torchvision(name, num_classes)
+    return model.to(device) if device.type == "meta" else model
+
+
+@contextmanager
+def isolated_rng(seed: int = 0) -> Iterator[None]:
+    """Inside, the CPU's global generator starts from `seed`; outside it never moved."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def _from_torchvision(name: str, num_classes: int) -> nn.Module:
+    from torchvision.models import get_model
+
+    model: nn.Module = get_model(name, weights=None, num_classes=num_classes)
+    return model
+
+
+def _resnet(name: str, family: str, num_classes: int) -> nn.Module:
+    if family == "CIFAR ResNet":
+        from ablate.models.cifar import CifarResNet
+
+        return CifarResNet(int(name.removeprefix("resnet")), num_classes)
+    base = name.removesuffix("_small")
+    model = _from_torchvision(base.removesuffix("_v1"), num_classes)
+    if base.endswith("_v1"):
+        _stride_first(model)
+    if base != name:
+        _small_stem(model)
+    return model
+
+
+def _stride_first(model: nn.Module) -> None:
+    """torchvision's bottlenecks stride in the 3×3; the published ones in the first 1×1."""
+    from torchvision.models.resnet import Bottleneck
+
+    for module in model.modules():
+        if isinstance(module, Bottleneck):
+            module.conv1.stride, module.conv2.stride = module.conv2.stride, module.conv1.stride
+
+
+def _small_stem(model: nn.Module) -> None:
+    conv = model.get_submodule("conv1")
+    assert isinstance(conv, nn.Conv2d)
+    stem = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1, bias=False)
+    model.set_submodule("conv1", stem)
+    model.set_submodule("maxpool", nn.Identity())
+
+
+def _materialised(model: nn.Module, device: torch.device) -> nn.Module:
+    """The meta model with real memory: zero parameters, batch norm statistics reset."""
+    model.to_empty(device=device)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    known: set[int] = set()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._NormBase):
+            module.reset_running_stats()
+            known.update(id(buffer) for buffer in module.buffers(recurse=False))
+    unknown = [name for name, buffer in model.named_buffers() if id(buffer) not in known]
+    assert not unknown, f"a ResNet with buffers of its own: {unknown}"
+    return model
+
+
+def _from_timm(name: str, num_classes: int) -> nn.Module:
+    import timm
+
+    if not timm.is_model(name):
+        close = did_you_mean(name, timm.list_models())
+        close = close if close.startswith("; did you mean") else ""
+        raise AblateError(f"unknown timm model '{name}'{close}", hint="timm.list_models()")
+    model: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes)
+    return model
+
+
+def _from_function(name: str, num_classes: int) -> nn.Module:
+    module_name, function_name = name.split(":")
+    try:
+        module = import_module(module_name)
+    except Exception as error:  # someone else's module may raise anything; it is named
+        raise AblateError(f"model '{name}': {module_name} does not import: {error}") from error
+    function: Callable[..., object] | None = getattr(module, function_name, None)
+    if not callable(function):
+        raise AblateError(f"model '{name}': {module_name} has no function '{function_name}'")
+    try:
+        model = function(num_classes=num_classes)
+    except AblateError:
+        raise
+    except Exception as error:  # as above
+        raise AblateError(
+            f"model '{name}' raised {type(error).__name__}: {error}",
+            hint=f"it is called as {function_name}(num_classes={num_classes})",
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise AblateError(f"model '{name}' returned {type(model).__name__}, not a torch.nn.Module")
+    return model

@@ -1,0 +1,81 @@
+"""Initial weights, layer by layer: each from a stream of its own, named like the layer.
+
+So a trick that replaces one layer leaves the initial weights of every other as they were, bit for
+bit, and nothing else that draws random numbers can shift them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from ablate.errors import AblateError
+from ablate.models.build import isolated_rng
+from ablate.streams import key
+
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+
+
+@torch.no_grad()
+def initialise(model: nn.Module, seed: int) -> nn.Module:
+    """The model itself, with its initial weights for `seed`.
+
+    Convolutions: He et al., 2015 (normal, fan-out, ReLU), bias 0, as torchvision's ResNets. Norms:
+    weight 1, bias 0, running statistics reset. Linear layers: torch's default, uniform within
+    1/√fan_in. Other modules that have parameters: their `reset_parameters()`; `AblateError` where
+    there is none. On the meta device nothing is drawn, but the same modules are refused.
+    """
+    for name, module in model.named_modules():
+        own = dict(module.named_parameters(recurse=False))
+        plain = own.keys() <= {"weight", "bias"}
+        if isinstance(module, _NORMS) and plain:
+            _norm(module)
+        elif not own:
+            continue
+        elif isinstance(module, nn.modules.conv._ConvNd | nn.Linear) and plain:
+            if not module.weight.is_meta:
+                _weights(module, torch.Generator().manual_seed(key(seed, "init", name)))
+        else:
+            _own_way(model, name, module, key(seed, "init", name))
+    return model
+
+
+def _norm(module: nn.Module) -> None:
+    if isinstance(module, nn.modules.batchnorm._NormBase):
+        module.reset_running_stats()
+    for name, parameter in module.named_parameters(recurse=False):
+        parameter.fill_(1.0 if name == "weight" else 0.0)
+
+
+def _weights(module: nn.modules.conv._ConvNd | nn.Linear, generator: torch.Generator) -> None:
+    # Drawn in FP32 on the CPU, contiguously: the layer's own format must not change the numbers.
+    weight = torch.empty(module.weight.shape, dtype=torch.float32, device="cpu")
+    bias = None
+    if isinstance(module, nn.Linear):
+        nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
+        if module.bias is not None:
+            bound = 1 / math.sqrt(module.in_features) if module.in_features else 0.0
+            bias = torch.empty(module.bias.shape, dtype=torch.float32, device="cpu")
+            bias.uniform_(-bound, bound, generator=generator)
+    else:
+        nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu", generator=generator)
+    module.weight.copy_(weight)
+    if module.bias is not None:
+        module.bias.copy_(bias if bias is not None else torch.zeros_like(module.bias))
+
+
+def _own_way(model: nn.Module, name: str, module: nn.Module, seed: int) -> None:
+    reset = getattr(module, "reset_parameters", None)
+    if not callable(reset):
+        names = ", ".join(parameter for parameter, _ in module.named_parameters(recurse=False))
+        raise AblateError(
+            f"{type(model).__name__}: no way to initialise {name or 'the model itself'} "
+            f"({type(module).__name__}), which has parameters of its own: {names}",
+            hint=f"give {type(module).__name__} a reset_parameters() method",
+        )
+    if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
+        return
+    with isolated_rng(seed):
+        reset()
