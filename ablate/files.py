@@ -1,0 +1,110 @@
+"""Files that appear whole or not at all, names that sort by time, and what a disk refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from ablate.errors import AblateError
+
+_TIME: Final = "%Y%m%dT%H%M%S.%fZ"
+_NAME: Final = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{6}")
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def utc_now() -> str:
+    """Now as ISO 8601 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def unique_name(after: str = "") -> str:
+    """UTC time and a random suffix; sorts after the name `after` even if the clock went back."""
+    now = datetime.now(UTC)
+    if after:
+        before = datetime.strptime(after[:23], _TIME).replace(tzinfo=UTC)
+        now = max(now, before + timedelta(microseconds=1))
+    return f"{now.strftime(_TIME)}-{secrets.token_hex(3)}"
+
+
+def is_unique_name(name: str) -> bool:
+    """Whether `unique_name` could have made a name."""
+    return _NAME.fullmatch(name) is not None
+
+
+def time_of(name: str) -> str:
+    """ISO 8601 UTC time in a name that `unique_name` made."""
+    moment = datetime.strptime(name[:23], _TIME).replace(tzinfo=UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Explain what the operating system refuses: a full disk, a read-only store."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise AblateError(
+                f"no space left to write {path}; what was written before is kept",
+                hint="free some space and run the same command again: it continues",
+            ) from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise AblateError(
+                f"cannot write {path}: {error.strerror or error}",
+                hint="use another store: --store DIR",
+            ) from error
+        raise
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames in a directory survive the loss of power."""
+    if os.name == "nt":  # a directory cannot be opened there
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Write a file so that others see all of it or what was there before."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    with writing(path):
+        try:
+            with temporary.open("xb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_directory(path.parent)
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON document whole."""
+    text = json.dumps(document, indent=1, ensure_ascii=False, default=str) + "\n"
+    write_whole(path, lambda file: write_text(file, text))
+
+
+def write_text(file: BinaryIO, text: str) -> None:
+    """Write text as UTF-8; what UTF-8 cannot hold (file names can) is escaped."""
+    file.write(text.encode("utf-8", "backslashreplace"))
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object, or None if the file is missing or damaged."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None

@@ -1,0 +1,379 @@
+"""The store: a directory with everything that was trained.
+
+    ablate-results/
+      FORMAT           {"format": 1}
+      .gitignore       everything
+      studies/<name>/<UTC time>-<random>.json      what each `ablate run` was asked for
+      trials/<key>/    see `ablate.spool` (what trials write) and `ablate.claims` (who trains)
+      results.duckdb   an index, see `ablate.index`; may be deleted at any time
+
+States and results are read from the spool itself, so they are never behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+from pydantic import ValidationError
+
+from ablate import files, spool
+from ablate.claims import Lease, holder
+from ablate.errors import AblateError
+from ablate.resolved import ResolvedStudy
+from ablate.trial import Trial
+
+FORMAT: Final = 1
+_OURS: Final = frozenset({"FORMAT", ".gitignore", "studies", "trials"})
+_NAN: Final = float("nan")
+
+Status = Literal["new", "done", "failed", "diverged", "no_effect", "oom", "interrupted", "running"]
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """Where a trial stands.
+
+    attempt: the one that counts, the first that is done, else the latest. epoch: epochs finished in
+    it. kept: epochs that a next run need not repeat (the newest checkpoint, by its name). message:
+    why it ended. holder: the live process that trains it.
+    """
+
+    status: Status
+    attempt: str | None = None
+    attempts: int = 0
+    epoch: int = 0
+    kept: int = 0
+    message: str = ""
+    holder: Lease | None = None
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a finished trial measured.
+
+    final: metrics of the last epoch, accuracies as fractions; a number that was not finite is NaN.
+    epochs: one dict per epoch in order: the metrics, and "epoch" (1-based), "seconds", "steps".
+    epoch_seconds: wall time of each epoch. started, finished: ISO 8601, UTC. resumed_from: the
+    attempt it went on from. summary: what the engine passed to `Attempt.finish`.
+    """
+
+    key: str
+    attempt: str
+    final: dict[str, float]
+    epochs: list[dict[str, float]]
+    epoch_seconds: list[float]
+    environment: dict[str, Any]
+    started: str
+    finished: str
+    resumed_from: str | None
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+class Disagreement(NamedTuple):
+    """Two finished attempts at one trial that measured different numbers."""
+
+    key: str
+    first: str  # the attempt that counts
+    other: str
+    metric: str
+    value: float
+    other_value: float
+
+
+class Store:
+    """A directory of results. Make one with `Store.open`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool) -> Store:
+        """Open a store; with `create` make it if it is missing and check that it can be written.
+
+        Raises AblateError if the directory is something else, of a newer format, or not writable.
+        """
+        path = Path(path)
+        if create:
+            _create(path)
+        elif not path.is_dir():
+            raise AblateError(f"no store at {path}", hint="ablate run makes it, or --store DIR")
+        _check_format(path)
+        return cls(path)
+
+    # ------------------------------------------------------------------------------- studies
+
+    def save_study(self, resolved: ResolvedStudy) -> Path:
+        """Keep what an invocation was asked for."""
+        directory = self._study_path(resolved.name)
+        with files.writing(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+        earlier = _saved(directory)
+        name = files.unique_name(after=earlier[-1].stem if earlier else "")
+        path = directory / f"{name}.json"
+        text = resolved.model_dump_json(indent=1)
+        files.write_whole(path, lambda file: files.write_text(file, text))
+        return path
+
+    def latest_study(self, name: str) -> ResolvedStudy | None:
+        """The latest invocation of a study that can be read, or None."""
+        for path in reversed(_saved(self._study_path(name))):
+            document = files.read_json(path) or {}
+            number = document.get("format", 1)
+            if isinstance(number, int) and number > ResolvedStudy.model_fields["format"].default:
+                raise AblateError(
+                    f"{path} was written by a newer ablate (format {number})",
+                    hint="pip install --upgrade ablate-study",
+                )
+            try:
+                return ResolvedStudy.model_validate_json(path.read_bytes())
+            except (OSError, ValidationError):
+                continue
+        return None
+
+    def studies(self) -> list[str]:
+        """Names of the stored studies, the one invoked last first."""
+        root = self.path / "studies"
+        latest: dict[str, str] = {}
+        for directory, _, _ in os.walk(root):
+            saved = _saved(Path(directory))
+            if saved and directory != str(root):
+                latest[Path(directory).relative_to(root).as_posix()] = saved[-1].stem
+        return sorted(latest, key=lambda name: latest[name], reverse=True)
+
+    def study_name_owner(self, name: str) -> str | None:
+        """The study file a name was last stored from."""
+        resolved = self.latest_study(name)
+        return None if resolved is None else resolved.file
+
+    def _study_path(self, name: str) -> Path:
+        parts = name.split("/")
+        odd = any(
+            part in ("", ".", "..") or any(c in '\\:*?"<>|' or ord(c) < 32 for c in part)
+            for part in parts
+        )
+        if odd or len(name) > 200:
+            raise AblateError(
+                f"{name!r} cannot name a study", hint='[study] name = "letters/digits_and-dashes"'
+            )
+        return self.path.joinpath("studies", *parts)
+
+    # -------------------------------------------------------------------------------- trials
+
+    def register(self, trial: Trial, label: str) -> None:
+        """Write trial.json: what the key stands for. Once; later labels change nothing."""
+        key = trial.key
+        path = spool.trial_path(self.path, key) / "trial.json"
+        if (files.read_json(path) or {}).get("key") == key:
+            return
+        with files.writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        document = {"format": FORMAT, "key": key, "label": label}
+        files.write_json(path, document | {"trial": trial.model_dump(mode="json")})
+
+    def trial(self, key: str) -> Trial | None:
+        """The definition of a stored trial, or None if there is none that can be read."""
+        document = files.read_json(spool.trial_path(self.path, key) / "trial.json")
+        try:
+            return Trial.model_validate_json(json.dumps((document or {})["trial"]))
+        except (KeyError, ValidationError):
+            return None
+
+    def label(self, key: str) -> str:
+        """What the study that first asked for a trial calls it; the key's start without one."""
+        document = files.read_json(spool.trial_path(self.path, key) / "trial.json") or {}
+        return str(document.get("label") or key[:6])
+
+    def keys(self) -> list[str]:
+        """Keys of every stored trial, sorted."""
+        try:
+            with os.scandir(self.path / "trials") as entries:
+                return sorted(e.name for e in entries if not e.name.startswith("."))
+        except OSError:
+            return []
+
+    def find(self, prefix: str) -> str:
+        """The one key that starts with `prefix`. Raises AblateError for none or several."""
+        found = [key for key in self.keys() if key.startswith(prefix.lower())] if prefix else []
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise AblateError(f"no trial starts with {prefix!r}", hint="ablate status lists them")
+        few = ", ".join(key[: len(prefix) + 4] for key in found[:5])
+        raise AblateError(
+            f"{len(found)} trials start with {prefix!r}: {few}{', …' * (len(found) > 5)}",
+            hint="add characters until it is one",
+        )
+
+    def state(self, key: str) -> TrialState:
+        """Where a trial stands now."""
+        tries = [(path, spool.ending(path)) for path in spool.attempts(self.path, key)]
+        counting = next((t for t in tries if t[1] and _is_done(t[1])), None)
+        if counting is None:
+            live = holder(self.path, key)
+            if not tries:
+                return TrialState("running" if live else "new", holder=live)
+            counting = tries[-1]
+            if live:
+                return self._unfinished("running", key, counting[0], len(tries), live)
+        path, end = counting
+        if end is None:
+            return self._unfinished("interrupted", key, path, len(tries), None)
+        status, message = end["status"], str(end.get("message", ""))
+        final = status in spool.FINAL
+        kept = end.get("epochs", 0) if final else _kept(self.path, key)
+        return TrialState(status, path.name, len(tries), end.get("epochs", 0), kept, message)
+
+    def _unfinished(
+        self, status: Status, key: str, path: Path, attempts: int, live: Lease | None
+    ) -> TrialState:
+        records = _records(path)
+        epoch = max((_epoch(r) for r in records if r.get("kind") == "epoch"), default=0)
+        kept = _kept(self.path, key)
+        return TrialState(status, path.name, attempts, max(epoch, kept), kept, holder=live)
+
+    def states(self, keys: Iterable[str]) -> dict[str, TrialState]:
+        """Where each of many trials stands now."""
+        return {key: self.state(key) for key in keys}
+
+    def result(self, key: str) -> TrialResult | None:
+        """What a trial measured, or None if it is not done."""
+        for path in spool.attempts(self.path, key):
+            end = spool.ending(path)
+            if end and _is_done(end):
+                return _result(key, path, end)
+        return None
+
+    def epochs(self, key: str) -> list[dict[str, float]]:
+        """Epochs of the attempt that counts, finished or not, as in `TrialResult.epochs`."""
+        name = self.state(key).attempt
+        return _epochs(spool.trial_path(self.path, key) / name) if name else []
+
+    def disagreements(self) -> list[Disagreement]:
+        """Trials of which two finished attempts measured different final metrics."""
+        found = []
+        for key in self.keys():
+            tries = spool.attempts(self.path, key)
+            ends = [(path, spool.ending(path)) for path in tries] if len(tries) > 1 else []
+            done = [(path.name, _final(end)) for path, end in ends if end and _is_done(end)]
+            for name, final in done[1:]:
+                first, expected = done[0]
+                for metric in sorted(expected | final):
+                    a, b = expected.get(metric, _NAN), final.get(metric, _NAN)
+                    if a != b and not (a != a and b != b):
+                        found.append(Disagreement(key, first, name, metric, a, b))
+        return found
+
+
+# --------------------------------------------------------------------------------- directories
+
+
+def _create(path: Path) -> None:
+    try:
+        present = {entry.name for entry in os.scandir(path)} if path.exists() else set()
+    except OSError as error:
+        raise AblateError(
+            f"cannot open the store {path}: {error.strerror}", hint="use another: --store DIR"
+        ) from error
+    if "FORMAT" not in present and present - _OURS:
+        raise AblateError(
+            f"{path} is not an ablate store and not empty", hint="use another: --store DIR"
+        )
+    with files.writing(path):
+        for directory in (path / "studies", path / "trials"):
+            directory.mkdir(parents=True, exist_ok=True)
+        if ".gitignore" not in present:
+            files.write_whole(path / ".gitignore", lambda file: files.write_text(file, "*\n"))
+        if "FORMAT" not in present:
+            files.write_json(path / "FORMAT", {"format": FORMAT})
+    if not os.access(path / "trials", os.W_OK | os.X_OK) or not os.access(path, os.W_OK):
+        raise AblateError(f"the store {path} cannot be written", hint="use another: --store DIR")
+
+
+def _check_format(path: Path) -> None:
+    number = (files.read_json(path / "FORMAT") or {}).get("format")
+    if not isinstance(number, int) or number < 1:
+        raise AblateError(f"{path} is not an ablate store", hint="use another: --store DIR")
+    if number > FORMAT:
+        raise AblateError(
+            f"the store {path} has format {number}; this ablate reads up to {FORMAT}",
+            hint="pip install --upgrade ablate-study",
+        )
+
+
+def _is_saved(name: str) -> bool:
+    return name.endswith(".json") and files.is_unique_name(name.removesuffix(".json"))
+
+
+def _saved(directory: Path) -> list[Path]:
+    """Saved invocations of one study, oldest first."""
+    try:
+        with os.scandir(directory) as entries:
+            names = sorted(e.name for e in entries if _is_saved(e.name))
+    except OSError:
+        return []
+    return [directory / name for name in names]
+
+
+# ------------------------------------------------------------------------------------ reading
+
+
+def _kept(store_path: Path, key: str) -> int:
+    found = spool.resumable(store_path, key)
+    return found[0][0] if found else 0
+
+
+def _records(attempt: Path) -> list[dict[str, Any]]:
+    try:
+        return spool.read_lines(attempt / "metrics.jsonl").records
+    except OSError:
+        return []
+
+
+def _epoch(record: dict[str, Any]) -> int:
+    number = record.get("epoch")
+    return number if isinstance(number, int) else 0
+
+
+def _epochs(attempt: Path) -> list[dict[str, float]]:
+    by_epoch: dict[int, dict[str, float]] = {}
+    for record in _records(attempt):
+        if record.get("kind") == "epoch":
+            numbers = {k: record[k] for k in ("epoch", "seconds", "steps") if k in record}
+            by_epoch[_epoch(record)] = _metrics(record.get("metrics")) | numbers
+    return [by_epoch[epoch] for epoch in sorted(by_epoch)]
+
+
+def _metrics(metrics: Any) -> dict[str, float]:
+    """Metrics as written: null is a number that was not finite."""
+    if not isinstance(metrics, dict):
+        return {}
+    return {name: _NAN if value is None else value for name, value in metrics.items()}
+
+
+def _is_done(end: dict[str, Any]) -> bool:
+    return bool(end["status"] == "done")
+
+
+def _final(end: dict[str, Any]) -> dict[str, float]:
+    return _metrics(end.get("final"))
+
+
+def _result(key: str, path: Path, end: dict[str, Any]) -> TrialResult:
+    epochs = _epochs(path)
+    return TrialResult(
+        key=key,
+        attempt=path.name,
+        final=_final(end),
+        epochs=epochs,
+        epoch_seconds=[epoch.get("seconds", _NAN) for epoch in epochs],
+        environment=files.read_json(path / "environment.json") or {},
+        started=str(end.get("started") or files.time_of(path.name)),
+        finished=str(end.get("finished", "")),
+        resumed_from=end.get("continues"),
+        summary=end.get("summary") or {},
+    )
