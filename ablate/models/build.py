@@ -17,20 +17,24 @@ from ablate.errors import AblateError, did_you_mean
 from ablate.models.catalogue import model_info
 
 
+# RegNet's constructor computes its widths with tensors, which the meta device cannot.
+_DRAWN = ("RegNet", "timm", "function")
+
+
 def build_model(name: str, num_classes: int) -> nn.Module:
     """A model of `ablate models`, `timm/NAME` or "package.module:function".
 
-    The function is called with `num_classes=`. ResNets have zero weights and fresh batch norm
-    statistics; others what their own code drew, from a generator of their own. Under
-    `torch.device("meta")` the model ends up there. `AblateError` for a name that is none.
+    The function is called with `num_classes=`. Catalogue models have zero weights and fresh batch
+    norm statistics (RegNets, and models of other origin, what their own code drew, from a generator
+    of their own). Under `torch.device("meta")` the model ends up there. `AblateError` for a name
+    that is none.
     """
     family = model_info(name).family
     device = torch.get_default_device()
-    if family.endswith("ResNet"):
+    if family not in _DRAWN:
         with torch.device("meta"):  # draws nothing, and takes a tenth of the time
-            model = _resnet(name, family, num_classes)
+            model = _from_catalogue(name, family, num_classes)
         return model if device.type == "meta" else _materialised(model, device)
-    # Constructors that compute with tensors (RegNet's widths) fail on the meta device.
     real = torch.device("cpu") if device.type == "meta" else device
     with real, isolated_rng():
         if family == "function":
@@ -38,7 +42,7 @@ def build_model(name: str, num_classes: int) -> nn.Module:
         elif family == "timm":
             model = _from_timm(name.removeprefix("timm/"), num_classes)
         else:
-            model = _from_torchvision(name, num_classes)
+            model = _from_catalogue(name, family, num_classes)
     return model.to(device) if device.type == "meta" else model
 
 
@@ -50,23 +54,20 @@ def isolated_rng(seed: int = 0) -> Iterator[None]:
         yield
 
 
-def _from_torchvision(name: str, num_classes: int) -> nn.Module:
-    from torchvision.models import get_model
-
-    model: nn.Module = get_model(name, weights=None, num_classes=num_classes)
-    return model
-
-
-def _resnet(name: str, family: str, num_classes: int) -> nn.Module:
+def _from_catalogue(name: str, family: str, num_classes: int) -> nn.Module:
     if family == "CIFAR ResNet":
         from ablate.models.cifar import CifarResNet
 
         return CifarResNet(int(name.removeprefix("resnet")), num_classes)
-    base = name.removesuffix("_small")
-    model = _from_torchvision(base.removesuffix("_v1"), num_classes)
-    if base.endswith("_v1"):
+    from torchvision.models import get_model
+
+    small = family == "ResNet" and name.endswith("_small")
+    base = name.removesuffix("_small") if small else name
+    v1 = base.endswith("_v1")
+    model: nn.Module = get_model(base.removesuffix("_v1"), weights=None, num_classes=num_classes)
+    if v1:
         _stride_first(model)
-    if base != name:
+    if small:
         _small_stem(model)
     return model
 
@@ -100,7 +101,7 @@ def _materialised(model: nn.Module, device: torch.device) -> nn.Module:
             module.reset_running_stats()
             known.update(id(buffer) for buffer in module.buffers(recurse=False))
     unknown = [name for name, buffer in model.named_buffers() if id(buffer) not in known]
-    assert not unknown, f"a ResNet with buffers of its own: {unknown}"
+    assert not unknown, f"a catalogue model with buffers of its own: {unknown}"
     return model
 
 
