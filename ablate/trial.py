@@ -63,7 +63,8 @@ class TrickSpec(Frozen):
 
     `name` is the entry point's name, `label` the study's alias (not keyed), `source` the file of a
     loose trick, else the distribution (not keyed), `params` all of them, defaults included,
-    `behaviour` the trick's declared version ("v1") or the hash of its source.
+    `behaviour` the trick's declared version ("v1") or the hash of its source, `bundle` the alias of
+    the bundle that brought it (not keyed).
     """
 
     name: str
@@ -71,6 +72,7 @@ class TrickSpec(Frozen):
     source: str
     params: dict[str, Any]
     behaviour: str
+    bundle: str = ""
 
 
 class Trial(Frozen):
@@ -90,13 +92,21 @@ class Trial(Frozen):
         return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
 
     def identity(self) -> dict[str, Any]:
-        """What is hashed: the *set* of tricks, sorted, without aliases and places of origin."""
-        tricks = [
-            {"name": t.name, "params": t.params, "behaviour": t.behaviour} for t in self.tricks
-        ]
+        """What is hashed: the *set* of tricks, sorted, and the data set's content; no aliases, no
+        places of origin, no names of folders."""
         document = self.model_dump(mode="json", exclude={"tricks"})
-        document["tricks"] = sorted(tricks, key=lambda t: json.dumps(t, sort_keys=True))
+        document["tricks"] = self.tricks_key()
+        for name in ("name", "variant"):
+            del document["dataset"][name]
         return _numbers(document)  # type: ignore[no-any-return]
+
+    def tricks_key(self) -> tuple[str, ...]:
+        """The set of tricks, each as canonical JSON, sorted."""
+        tricks = (
+            {"name": t.name, "params": _numbers(t.params), "behaviour": t.behaviour}
+            for t in self.tricks
+        )
+        return tuple(sorted(json.dumps(t, sort_keys=True) for t in tricks))
 
 
 def _numbers(value: Any) -> Any:

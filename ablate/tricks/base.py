@@ -8,17 +8,20 @@ trial constructs its tricks afresh.
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pluggy
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from ablate.recipe import Recipe
 
 hookspec = pluggy.HookspecMarker("ablate")
 hookimpl = pluggy.HookimplMarker("ablate")
 
 # Words that mean something else in a study's [tricks] table or on the class itself.
-RESERVED = frozenset({"use", "bundle", "set", "version", "name", "slot", "provides", "requires"})
-RESERVED |= {"conflicts", "exclusive", "before", "after", "describe", "state_dict"}
+RESERVED = frozenset({"use", "bundle", "set", "version", "name", "origin", "slot", "provides", "requires"})
+RESERVED |= {"conflicts", "exclusive", "before", "after", "describe", "warnings", "state_dict"}
 RESERVED |= {"load_state_dict"}
 
 
@@ -38,6 +41,7 @@ class Trick(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: ClassVar[str] = ""
+    origin: ClassVar[str] = ""  # distribution or file, set by discovery
     version: ClassVar[int | None] = None
     slot: ClassVar[str | dict[str, str]] = {}
     provides: ClassVar[frozenset[str]] = frozenset()
@@ -58,6 +62,10 @@ class Trick(BaseModel):
                     f"{cls.__name__}.{field}: a parameter may not be named like a hook or a "
                     f"reserved word; rename it"
                 )
+        for hook in HOOKS:
+            method = cls.__dict__.get(hook)
+            if method is not None and not hasattr(method, "ablate_impl"):
+                raise TypeError(f"{cls.__name__}.{hook}: a hook without @hookimpl is never called")
         if "name" not in cls.__dict__:
             cls.name = snake_case(cls.__name__)
 
@@ -67,6 +75,10 @@ class Trick(BaseModel):
 
     def __hash__(self) -> int:
         return id(self)
+
+    def warnings(self, recipe: Recipe) -> list[str]:
+        """What a person should know before training by `recipe` with this trick."""
+        return []
 
     def describe(self, changed: int | None = None) -> str:
         """What this changes, for `plan`: "precision: fp32 → fp16".

@@ -1,0 +1,119 @@
+"""A worker process as the runner sees it: slots, requests, events."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where trials run: "cpu" or "cuda:0", how many at once, threads each."""
+
+    name: str
+    slots: int
+    threads: int = 1
+
+
+class Executor:
+    """One worker process: starts when first needed, again when it left."""
+
+    def __init__(self, device: Device, events: SimpleQueue[tuple[Executor, dict[str, Any]]]) -> None:
+        self.device = device
+        self.running: set[int] = set()  # request ids
+        self._events = events
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def free(self) -> int:
+        """How many more trials it takes now."""
+        return self.device.slots - len(self.running)
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process, None before it was started."""
+        return self._process.pid if self._process else None
+
+    def train(self, request: dict[str, Any]) -> None:
+        """Hand it a trial."""
+        if self._process is None or self._process.poll() is not None:
+            self._start()
+        self.running.add(request["id"])
+        self._send({"op": "train", **request, "device": self.device.name})
+
+    def stop(self) -> None:
+        """Ask every running trial to stop after its step."""
+        self._send({"op": "stop"})
+
+    def kill(self) -> None:
+        """End the worker and its children at once."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        try:
+            # start_new_session made the worker a group of its own, children included.
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+    def close(self) -> None:
+        """Let it end: no more requests."""
+        if self._process is None:
+            return
+        if self._process.stdin:
+            try:
+                self._process.stdin.close()
+            except BrokenPipeError:
+                pass
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self._process.wait()
+
+    def _start(self) -> None:
+        forks = self.device.name == "cpu" and hasattr(os, "fork")
+        mode = ["--fork"] if forks else ["--warm", self.device.name]
+        if self.device.name == "cpu" and not forks:
+            mode += ["--most", "1"]
+        environment = {
+            **os.environ,
+            # Thread pools are sized when the libraries load; one number for all of them.
+            "OMP_NUM_THREADS": str(self.device.threads),
+            "MKL_NUM_THREADS": str(self.device.threads),
+            "OPENBLAS_NUM_THREADS": str(self.device.threads),
+            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+            "PYTHONUNBUFFERED": "1",
+        }
+        # -P: nothing is imported from the working directory. A session of its own: the terminal's
+        # Ctrl-C reaches the runner alone, which asks for a stop after the step.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "ablate.worker", *mode],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+
+    def _send(self, request: dict[str, Any]) -> None:
+        if self._process is None or self._process.stdin is None:
+            return
+        try:
+            self._process.stdin.write((json.dumps(request) + "\n").encode())
+            self._process.stdin.flush()
+        except (BrokenPipeError, ValueError):  # it is gone; `_read` has said so or will
+            pass
+
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            self._events.put((self, json.loads(line)))
+        code = process.wait()
+        self._events.put((self, {"event": "gone", "code": code, "pid": process.pid}))

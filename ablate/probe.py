@@ -1,0 +1,172 @@
+"""What each trick changes about a model, found on the meta device: no weights, no training.
+
+A trick that changes nothing is refused before anything is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ablate.baseline import Baseline
+from ablate.errors import AblateError, NoEffect
+from ablate.recipe import Recipe
+from ablate.resolved import ResolvedStudy
+from ablate.tricks.base import Trick
+from ablate.tricks.chains import Hooks
+from ablate.trial import Trial
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# The hooks whose work on a model can be seen without training.
+_MODEL_HOOKS = ("build_model", "init_model", "param_groups")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """changed: modules or parameters that the trick changes, None where it does not act on the
+    model; idle: why it changes nothing, None if it does or cannot be told without training."""
+
+    changed: int | None = None
+    idle: str | None = None
+
+
+def probe(trial: Trial, *, bundled_only: bool = False) -> dict[str, Effect]:
+    """What each trick of the trial does to its model, by the trick's name."""
+    from ablate.training_process import construct
+
+    tricks = construct(trial.tricks, bundled_only=bundled_only)
+    return {
+        trick.name: _effect(trick, tricks, trial.recipe, trial.dataset.num_classes)
+        for trick in tricks
+    }
+
+
+def check_effects(resolved: ResolvedStudy, *, bundled_only: bool = False) -> list[str]:
+    """Refuse rows with a trick that does nothing; returns notes on idle members of bundles.
+
+    A bundle is refused only if none of its members acts.
+    """
+    notes: dict[str, None] = {}
+    seen: set[tuple[Any, ...]] = set()
+    for table in resolved.tables:
+        for row in table.rows:
+            trial = resolved.trials[row.keys[0]]
+            same = (trial.recipe.model, trial.dataset.num_classes, row.tricks, trial.tricks_key())
+            if same in seen:
+                continue
+            seen.add(same)
+            effects = probe(trial, bundled_only=bundled_only)
+            groups: dict[str, list[str]] = {}
+            for spec in trial.tricks:
+                groups.setdefault(spec.bundle or spec.label, []).append(spec.name)
+            for label, names in groups.items():
+                idle = {n: why for n in names if (why := effects[n].idle) is not None}
+                if len(idle) == len(names):
+                    reason = "; ".join(dict.fromkeys(idle.values()))
+                    raise AblateError(
+                        f"{resolved.name}: row '{row.label}': {label} has no effect on "
+                        f"{trial.recipe.model}: {reason}",
+                        where=resolved.file,
+                        hint=f'[[override]] when = {{ model = "{trial.recipe.model}" }} '
+                        f'drop = ["{label}"]',
+                    )
+                for name, why in idle.items():
+                    notes[f"{label}: {name} changes nothing on {trial.recipe.model}: {why}"] = None
+    return list(notes)
+
+
+def _effect(trick: Trick, tricks: Sequence[Trick], recipe: Recipe, classes: int) -> Effect:
+    hooks = Hooks(tricks)
+    own = {h for h, names in hooks.acting.items() if trick.name in {_bare(n) for n in names}}
+    acting = [hook for hook in _MODEL_HOOKS if hook in own]
+    elsewhere = bool(own - set(_MODEL_HOOKS))
+    if not acting:
+        return Effect()
+    others = tuple(t for t in tricks if t is not trick)
+    try:
+        changed = sum(
+            {"build_model": _built, "init_model": _initialised, "param_groups": _grouped}[hook](
+                trick, others, recipe, classes
+            )
+            for hook in acting
+        )
+    except NoEffect as error:
+        return Effect(0, None if elsewhere else error.message.split("no effect: ", 1)[-1])
+    return Effect(changed, "it changes nothing" if changed == 0 and not elsewhere else None)
+
+
+def _bare(name: str) -> str:
+    return name.removesuffix(" *")
+
+
+def _model(tricks: Sequence[Trick], recipe: Recipe, classes: int) -> nn.Module:
+    import torch
+
+    with torch.device("meta"):
+        model: nn.Module = Hooks(tricks).build_model(recipe, classes)
+    return model
+
+
+def _built(trick: Trick, others: tuple[Trick, ...], recipe: Recipe, classes: int) -> int:
+    return _differences(
+        _modules(_model((*others, trick), recipe, classes)),
+        _modules(_model(_able(others, recipe, classes), recipe, classes)),
+    )
+
+
+def _able(tricks: tuple[Trick, ...], recipe: Recipe, classes: int) -> tuple[Trick, ...]:
+    """`tricks` without those that cannot act without the one left out."""
+    try:
+        _model(tricks, recipe, classes)
+    except NoEffect as error:
+        return _able(tuple(t for t in tricks if t.name != error.trick), recipe, classes)
+    return tricks
+
+
+def _modules(model: nn.Module) -> dict[str, str]:
+    """Every leaf's description, and every container's class, by name."""
+    return {
+        name: repr(module) if not list(module.children()) else type(module).__name__
+        for name, module in model.named_modules()
+    }
+
+
+def _initialised(trick: Trick, others: tuple[Trick, ...], recipe: Recipe, classes: int) -> int:
+    model = _model(_able((*others, trick), recipe, classes), recipe, classes)
+    tensors = [*model.parameters(), *model.buffers()]
+    before = [t._version for t in tensors]
+    # Nothing is initialised before the trick: what is written to, the trick wrote to.
+    Hooks([trick], default=_AsItIs()).init_model(model, 0)
+    return sum(t._version != v for t, v in zip(tensors, before, strict=True))
+
+
+def _grouped(trick: Trick, others: tuple[Trick, ...], recipe: Recipe, classes: int) -> int:
+    model = _model(_able((*others, trick), recipe, classes), recipe, classes)
+    names = {id(p): name for name, p in model.named_parameters()}
+    return _differences(
+        _settings(Hooks((*others, trick)).param_groups(model, recipe), names),
+        _settings(Hooks(others).param_groups(model, recipe), names),
+    )
+
+
+def _settings(groups: list[dict[str, Any]], names: Mapping[int, str]) -> dict[str, str]:
+    return {
+        names[id(p)]: repr({k: v for k, v in group.items() if k != "params"})
+        for group in groups
+        for p in group["params"]
+    }
+
+
+def _differences(a: Mapping[str, str], b: Mapping[str, str]) -> int:
+    return sum(a.get(name) != b.get(name) for name in {*a, *b})
+
+
+class _AsItIs(Baseline):
+    """The defaults, but no initialisation."""
+
+    def init_model(self, model: nn.Module, seed: int) -> nn.Module:
+        return model
+

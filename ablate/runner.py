@@ -1,0 +1,294 @@
+"""Which trials of a resolved study are missing, and training them.
+
+The runner claims a trial, hands it to a worker, and waits for events. It trains nothing itself and
+imports no torch.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from types import FrameType
+from typing import Any, Protocol
+
+from ablate import index
+from ablate.claims import Claim, claim, holder
+from ablate.executor import Device, Executor
+from ablate.resolved import ResolvedStudy
+from ablate.store import Store, TrialState
+
+FINAL = frozenset({"done", "diverged", "no_effect"})
+_HEARTBEAT = 15.0  # seconds between signs of life on a claim
+
+
+class Observer(Protocol):
+    """What wants to know how a run goes on: the live view, the log, `--json`."""
+
+    def study_start(self, resolved: ResolvedStudy, states: dict[str, TrialState]) -> None:
+        """Before the first trial; `states` of every trial of the study."""
+
+    def trial_start(self, key: str, device: str) -> None:
+        """A trial was handed to a worker."""
+
+    def resumed(self, key: str, epoch: int) -> None:
+        """A trial goes on after `epoch` finished epochs."""
+
+    def progress(self, key: str, step: int, of: int) -> None:
+        """Steps taken of a running trial; at most twice a second."""
+
+    def epoch(self, key: str, record: dict[str, Any]) -> None:
+        """An epoch of a trial was evaluated: epoch, metrics, seconds, images, steps."""
+
+    def trial_end(self, key: str, status: str, message: str) -> None:
+        """A trial ended here or in another `ablate run` on the same store."""
+
+    def elsewhere(self, keys: Sequence[str], who: str) -> None:
+        """These trials are being trained by another process."""
+
+    def stopping(self, signal_name: str) -> None:
+        """Someone asked to stop."""
+
+
+@dataclass
+class Outcome:
+    """How a run ended. signal: SIGINT or SIGTERM if it was interrupted."""
+
+    trained: int = 0
+    statuses: dict[str, str] = field(default_factory=dict)
+    messages: dict[str, str] = field(default_factory=dict)
+    signal: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 done; 1 a trial failed; 128 + signal if interrupted."""
+        if self.signal is not None:
+            return 128 + self.signal
+        return 0 if all(s == "done" for s in self.statuses.values()) else 1
+
+
+class Runner:
+    """Trains what a resolved study lacks in a store."""
+
+    def __init__(
+        self,
+        resolved: ResolvedStudy,
+        store: Store,
+        devices: Sequence[Device],
+        observer: Observer,
+        *,
+        data_root: Path | None = None,
+        bundled_only: bool = False,
+        again: frozenset[str] = frozenset(),
+    ) -> None:
+        """`again`: keys to train although a final result of them is stored (`--retrain`)."""
+        self._resolved = resolved
+        self._store = store
+        self._observer = observer
+        self._data_root = data_root
+        self._bundled_only = bundled_only
+        self._again = again
+        self._events: SimpleQueue[tuple[Executor, dict[str, Any]]] = SimpleQueue()
+        self._executors = [Executor(device, self._events) for device in devices]
+        self._claims: dict[str, Claim] = {}
+        self._keys: dict[int, str] = {}  # request id → key
+        self._next_id = 0
+        self._beaten = time.monotonic()
+        self._told_elsewhere: set[str] = set()
+        self._signal: int | None = None
+        self._stop_sent = False
+        self.outcome = Outcome()
+
+    def run(self) -> Outcome:
+        """Train until nothing is missing, or until interrupted."""
+        states = self._store.states(self._resolved.order)
+        self._observer.study_start(self._resolved, states)
+        waiting = []
+        for key in self._resolved.order:
+            if states[key].status in FINAL and key not in self._again:
+                self.outcome.statuses[key] = states[key].status
+                self.outcome.messages[key] = states[key].message
+            else:
+                waiting.append(key)
+                self._store.register(self._resolved.trials[key], self._resolved.labels[key])
+        previous = self._catch_signals()
+        try:
+            while waiting or self._keys:
+                if self._signal is None:
+                    waiting = self._dispatch(waiting)
+                elif not self._keys:
+                    break
+                elif not self._stop_sent:
+                    self._stop()
+                self._handle_events(timeout=0.2 if self._keys or self._signal else 1.0)
+                self._heartbeat()
+        finally:
+            for executor in self._executors:
+                if self._keys:  # only after an unexpected error or a second signal
+                    executor.kill()
+                executor.close()
+            for held in self._claims.values():
+                held.release()
+            self._restore_signals(previous)
+            if self.outcome.trained:
+                index.ingest(self._store.path)
+        self.outcome.signal = self._signal
+        return self.outcome
+
+    def _stop(self) -> None:
+        assert self._signal is not None
+        self._stop_sent = True
+        self._observer.stopping(signal.Signals(self._signal).name)
+        for executor in self._executors:
+            executor.stop()
+
+    def _dispatch(self, waiting: list[str]) -> list[str]:
+        """Hand trials to free slots; returns those still waiting."""
+        left, elsewhere = [], []
+        for place, key in enumerate(waiting):
+            executor = next((e for e in self._executors if e.free > 0), None)
+            if executor is None:
+                return left + waiting[place:]
+            teacher = self._resolved.trials[key].teacher
+            if teacher is not None and self.outcome.statuses.get(teacher) != "done":
+                if teacher in self.outcome.statuses:
+                    self._end(key, "failed", f"its teacher {teacher[:8]} did not finish")
+                else:
+                    left.append(key)
+                continue
+            held = claim(self._store.path, key, self._resolved.name)
+            if held is None:
+                elsewhere.append(key)
+                left.append(key)
+                continue
+            # Another process may have finished it between our look and our claim.
+            state = self._store.state(key)
+            if state.status in FINAL and key not in self._again:
+                held.release()
+                self._end(key, state.status, state.message)
+                continue
+            self._claims[key] = held
+            self._start(key, executor)
+        self._tell_elsewhere(elsewhere)
+        return left
+
+    def _start(self, key: str, executor: Executor) -> None:
+        self._next_id += 1
+        self._keys[self._next_id] = key
+        executor.train(
+            {
+                "id": self._next_id,
+                "trial": self._resolved.trials[key].model_dump(mode="json"),
+                "store": str(self._store.path.resolve()),
+                "data_root": str(self._data_root.resolve()) if self._data_root else None,
+                "no_plugins": self._bundled_only,
+                "shared_device": executor.device.slots > 1,
+                "afresh": key in self._again,
+            }
+        )
+        self._observer.trial_start(key, executor.device.name)
+
+    def _handle_events(self, timeout: float) -> None:
+        """Handle what has come, waiting at most `timeout` seconds for the first."""
+        try:
+            executor, event = self._events.get(timeout=timeout)
+            while True:
+                self._handle(executor, event)
+                executor, event = self._events.get_nowait()
+        except Empty:
+            return
+
+    def _handle(self, executor: Executor, event: dict[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "gone":
+            for request in sorted(executor.running):
+                self._finish(
+                    executor, request, "failed", f"the worker ended with code {event['code']}"
+                )
+            return
+        if kind in ("ready", "leaving"):
+            return
+        key = self._keys.get(event["id"])
+        if key is None:
+            return
+        if kind == "alive":
+            self._observer.progress(key, event["step"], event["of"])
+        elif kind == "resumed":
+            self._observer.resumed(key, event["epoch"])
+        elif kind == "epoch":
+            self._observer.epoch(key, event["record"])
+        elif kind == "ended":
+            self._ended(executor, event["id"], event["status"], event["message"])
+        elif kind == "exited":
+            code = event["code"]
+            if event["id"] in self._keys:  # it never said how it ended
+                by = f"signal {-code}" if code < 0 else f"code {code}"
+                hint = " (out of memory?)" if code == -signal.SIGKILL else ""
+                self._finish(executor, event["id"], "failed", f"its process ended by {by}{hint}")
+            executor.running.discard(event["id"])
+
+    def _ended(self, executor: Executor, request: int, status: str, message: str) -> None:
+        # The slot is free only when the process has exited: its memory must be back first.
+        key = self._keys.pop(request)
+        self._release(key)
+        self._end(key, status, message)
+        self.outcome.trained += status != "interrupted"
+        index.ingest(self._store.path)
+
+    def _finish(self, executor: Executor, request: int, status: str, message: str) -> None:
+        """A trial whose process could not say how it ended."""
+        executor.running.discard(request)
+        key = self._keys.pop(request)
+        if self._signal is not None:
+            status, message = "interrupted", "killed"
+        else:
+            self._store.mark(key, status, message)
+        self._release(key)
+        self._end(key, status, message)
+
+    def _release(self, key: str) -> None:
+        if (held := self._claims.pop(key, None)) is not None:
+            held.release()
+
+    def _end(self, key: str, status: str, message: str) -> None:
+        self.outcome.statuses[key] = status
+        self.outcome.messages[key] = message
+        self._observer.trial_end(key, status, message)
+
+    def _tell_elsewhere(self, keys: list[str]) -> None:
+        new = [key for key in keys if key not in self._told_elsewhere]
+        if not new:
+            return
+        self._told_elsewhere.update(new)
+        lease = holder(self._store.path, new[0])
+        who = f"pid {lease.pid} on {lease.host}, {lease.study}" if lease else "another process"
+        self._observer.elsewhere(new, who)
+
+    def _heartbeat(self) -> None:
+        if time.monotonic() - self._beaten > _HEARTBEAT:
+            self._beaten = time.monotonic()
+            for held in self._claims.values():
+                held.heartbeat()
+
+    def _catch_signals(self) -> dict[int, Any]:
+        """First signal: stop after the step. Second: kill."""
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if self._signal is None:
+                self._signal = number  # the loop does the rest: a handler may not write to pipes
+            else:
+                for executor in self._executors:
+                    executor.kill()
+
+        try:
+            return {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not the main thread (a notebook's executor): no signals to catch
+            return {}
+
+    @staticmethod
+    def _restore_signals(previous: dict[int, Any]) -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,45 @@
+"""What a trial could leave behind in its process; a warm worker that sees a difference leaves."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from typing import Any
+
+import numpy as np
+import torch
+
+
+class Sentinel:
+    """Compares the process's global state with how it was."""
+
+    def __init__(self, device: str) -> None:
+        self._device = torch.device(device)
+        self._before = self._state()
+
+    def differences(self) -> list[str]:
+        """Names of what is not as it was."""
+        now = self._state()
+        return [name for name, value in self._before.items() if now[name] != value]
+
+    def _state(self) -> dict[str, Any]:
+        cuda = self._device.type == "cuda"
+        return {
+            "default dtype": torch.get_default_dtype(),
+            "default device": str(torch.get_default_device()),
+            "matmul precision": torch.get_float32_matmul_precision(),
+            "grad mode": torch.is_grad_enabled(),
+            "autocast": torch.is_autocast_enabled(self._device.type),
+            "anomaly mode": torch.is_anomaly_enabled(),
+            "python generator": hash(random.getstate()),
+            "numpy generator": hash(np.random.get_state()[1].tobytes()),  # type: ignore[union-attr]
+            "working directory": os.getcwd(),
+            "environment": dict(os.environ),
+            "threads": {t.name for t in threading.enumerate() if not t.daemon},
+            "signal handlers": [str(signal.getsignal(s)) for s in (2, 15)],
+            "functions": (torch.nn.functional.cross_entropy, torch.optim.SGD.step),
+            # Caches of the allocator and of cuDNN grow in honest trials too; a leak is larger.
+            "device memory": torch.cuda.memory_allocated(self._device) >> 28 if cuda else 0,
+        }

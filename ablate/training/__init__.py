@@ -1,0 +1,1 @@
+"""The parts of the training loop: number formats, noise, metrics, evaluation, checkpoints."""

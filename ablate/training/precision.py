@@ -1,0 +1,69 @@
+"""The number format of forward and backward, and the loss scale that FP16 needs.
+
+The scaler is ours because torch's GradScaler allows one `unscale_` per update, and an optimizer
+step may take two gradients (SAM). Constants and behaviour are GradScaler's, and tested against it.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ablate.types import Precision
+
+_GROWTH, _BACKOFF, _INTERVAL, _INITIAL = 2.0, 0.5, 2000, 2.0**16
+
+
+class NumberFormat:
+    """autocast and loss scale of one trial."""
+
+    def __init__(self, precision: Precision, device: torch.device) -> None:
+        self.dtype: torch.dtype = getattr(torch, precision.dtype)
+        self.device = device
+        self.scales = precision.scale
+        self.scale = _INITIAL if precision.scale else 1.0
+        self._good_steps = 0
+        self._finite = True
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """A fresh context for one forward pass; weights' casts are not kept between passes."""
+        if self.dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+    def backward(self, loss: Tensor) -> None:
+        """Backward through the scaled loss."""
+        (loss * self.scale if self.scales else loss).backward()  # type: ignore[no-untyped-call]
+
+    def unscale(self, params: list[Tensor]) -> None:
+        """Divide the gradients by the scale, and note whether all are finite."""
+        if not self.scales:
+            return
+        grads = [p.grad for p in params if p.grad is not None]
+        torch._foreach_mul_(grads, 1.0 / self.scale)
+        largest = torch.stack(torch._foreach_norm(grads, float("inf"))).amax()
+        self._finite = self._finite and bool(torch.isfinite(largest))
+
+    def step(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Step unless a gradient of this step overflowed; update the scale. True if it stepped."""
+        finite, self._finite = self._finite, True
+        if finite:
+            optimizer.step()
+        if self.scales:
+            self._good_steps = self._good_steps + 1 if finite else 0
+            if not finite:
+                self.scale *= _BACKOFF
+            elif self._good_steps == _INTERVAL:
+                self.scale, self._good_steps = self.scale * _GROWTH, 0
+        return finite
+
+    def state_dict(self) -> dict[str, Any]:
+        """Scale and steps since it last changed."""
+        return {"scale": self.scale, "good_steps": self._good_steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        self.scale, self._good_steps = state["scale"], state["good_steps"]

@@ -1,0 +1,276 @@
+"""One trial inside its process: from a request to an attempt's `done.json`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablate.errors import AblateError, Diverged, Interrupted, NoEffect, TrickError
+from ablate.spool import Attempt, checkpoints
+from ablate.trial import Numerics, Trial, TrickSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from ablate.tricks.base import Trick
+    from ablate.types import Run
+
+Emit = Callable[..., None]
+log = logging.getLogger("ablate.trial")
+
+
+def preload() -> None:
+    """Import what every trial needs, and do nothing else."""
+    import torchvision  # noqa: F401 - imported for its children
+
+    import ablate.engine  # noqa: F401 - imported for its children
+
+
+def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str:
+    """Train the requested trial; returns the status that was written.
+
+    request: id, trial (Trial as JSON), store, data_root, device, no_plugins, shared_device.
+    """
+    trial = Trial.model_validate(request["trial"])
+    attempt = Attempt.begin(Path(request["store"]), trial.key)
+    began = time.time()
+    with _logging_to(attempt.path / "log.txt"):
+        try:
+            _train(request, trial, attempt, emit, stopped)
+            status, message = "done", ""
+        except Interrupted:
+            status, message = "interrupted", "stopped on request"
+        except Diverged as error:
+            status, message = "diverged", str(error)
+        except NoEffect as error:
+            status, message = "no_effect", error.message
+        except BaseException as error:  # whatever ends a trial is its status, named and logged
+            status, message = _failure(error)
+            log.error("%s", "".join(traceback.format_exception(error)))
+        log.info("%s after %.0f s%s", status, time.time() - began, message and f": {message}")
+        if status == "interrupted":
+            attempt.close()  # not finished: the next run continues it
+        else:
+            attempt.finish(status, message, started=began)
+    emit("ended", id=request["id"], status=status, message=message, attempt=attempt.name)
+    return status
+
+
+def construct(specs: tuple[TrickSpec, ...], *, bundled_only: bool = False) -> list[Trick]:
+    """Fresh tricks from their parameters."""
+    from ablate.tricks.discovery import load_catalogue
+
+    loose = sorted({spec.source for spec in specs if spec.source.endswith(".py")})
+    catalogue = load_catalogue(loose, bundled_only=bundled_only)
+    tricks = []
+    for spec in specs:
+        loaded = catalogue.load(spec.name)
+        if loaded.behaviour != spec.behaviour:
+            raise AblateError(
+                f"trick '{spec.name}' changed since the study was planned; run it again"
+            )
+        tricks.append(loaded.cls(**spec.params))
+    return tricks
+
+
+def set_numerics(numerics: Numerics) -> None:
+    """Torch's global switches as this trial's numerics profile wants them."""
+    import torch
+
+    torch.set_num_threads(numerics.threads)
+    torch.backends.cuda.matmul.allow_tf32 = numerics.tf32
+    torch.backends.cudnn.allow_tf32 = numerics.tf32
+    torch.backends.cudnn.benchmark = not numerics.deterministic
+    torch.backends.cudnn.deterministic = numerics.deterministic
+    # cuBLAS is deterministic only with a fixed workspace; the runner sets CUBLAS_WORKSPACE_CONFIG.
+    torch.use_deterministic_algorithms(numerics.deterministic)
+
+
+def environment(device: torch.device, trial: Trial, *, shared: bool) -> dict[str, Any]:
+    """What is recorded with a result and not keyed."""
+    import torch
+    import torchvision
+
+    import ablate
+
+    cuda = device.type == "cuda"
+    return {
+        "ablate": ablate.__version__,
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "host": platform.node(),
+        "device": str(device),
+        "device_name": torch.cuda.get_device_name(device) if cuda else cpu_name(),
+        "cuda": torch.version.cuda if cuda else None,
+        "cores": os.cpu_count(),
+        "numerics": trial.numerics.model_dump(mode="json"),
+        "shared_device": shared,
+        "tricks": {spec.name: spec.source for spec in trial.tricks},
+    }
+
+
+def cpu_name() -> str:
+    """The processor's model name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:  # not Linux
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _train(
+    request: dict[str, Any],
+    trial: Trial,
+    attempt: Attempt,
+    emit: Emit,
+    stopped: Callable[[], bool],
+) -> None:
+    import torch
+
+    from ablate.data.cache import open_cache
+    from ablate.data.loader import open_data
+    from ablate.engine import train
+
+    device = torch.device(request["device"])
+    set_numerics(trial.numerics)
+    attempt.save_environment(environment(device, trial, shared=request["shared_device"]))
+    tricks = construct(trial.tricks, bundled_only=request["no_plugins"])
+    log.info("%s · %s", device, " ".join(f"{t.name}({_params(t)})" for t in tricks) or "baseline")
+    root = request["data_root"]
+    cached = open_cache(trial.dataset, Path(root) if root else None)
+    recorder = _Recorder(request, trial, attempt, emit, stopped)
+    train(
+        trial,
+        tricks,
+        lambda augmentations: open_data(
+            cached,
+            trial.recipe,
+            augmentations,
+            trial.seed,
+            device,
+            limit=trial.dataset.limit,
+            channels_last=trial.numerics.channels_last,
+        ),
+        device,
+        recorder,
+    )
+
+
+def _params(trick: Trick) -> str:
+    return ", ".join(f"{k}={v}" for k, v in trick.model_dump(mode="json").items())
+
+
+class _Recorder:
+    """Writes a trial's epochs, checkpoints and predictions, and tells the runner."""
+
+    def __init__(
+        self,
+        request: dict[str, Any],
+        trial: Trial,
+        attempt: Attempt,
+        emit: Emit,
+        stopped: Callable[[], bool],
+    ) -> None:
+        self._store = Path(request["store"])
+        self._id = request["id"]
+        self._trial = trial
+        self._attempt = attempt
+        self._emit = emit
+        self._stopped = stopped
+        self._told = 0.0
+
+    def resume(self) -> dict[str, Any] | None:
+        from ablate.training import checkpoint
+
+        for attempt, epoch, path in checkpoints(self._store, self._trial.key):
+            state = checkpoint.read(path)
+            log.info("continues attempt %s after epoch %d", attempt, epoch)
+            for record in state["history"]:
+                self._attempt.record("epoch", **record, copied_from=attempt)
+            self._emit("resumed", id=self._id, epoch=epoch)
+            return state
+        return None
+
+    def epoch(self, record: dict[str, Any], state: Callable[[], dict[str, Any]]) -> None:
+        from ablate.training import checkpoint
+
+        captured = state()
+        self._attempt.save_checkpoint(
+            record["epoch"], lambda file: checkpoint.write(captured, file)
+        )
+        self._attempt.record("epoch", **record)
+        self._attempt.sync()
+        log.info("epoch %d: %s", record["epoch"], record["metrics"])
+        self._emit("epoch", id=self._id, record=record)
+
+    def finished(self, run: Run, scores: np.ndarray, labels: np.ndarray) -> None:
+        import numpy as np
+
+        self._attempt.save_predictions(np.arange(len(labels)), labels, scores)
+
+    def check(self, run: Run) -> None:
+        now = time.monotonic()
+        if now - self._told > 0.5:
+            self._told = now
+            self._emit("alive", id=self._id, step=run.step, of=run.total_steps)
+        if self._stopped():
+            raise Interrupted
+
+
+def _failure(error: BaseException) -> tuple[str, str]:
+    """(status, message) of an exception, out of memory looked for through its causes."""
+    import torch
+
+    cause: BaseException | None = error
+    while cause is not None:
+        text = str(cause)
+        if isinstance(cause, MemoryError | torch.OutOfMemoryError) or "allocate memory" in text:
+            return "oom", _first_line(text) or "out of memory"
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, TrickError | AblateError):
+        return "failed", error.message
+    return "failed", f"{type(error).__name__}: {_first_line(str(error))}"
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else ""
+
+
+class _logging_to:  # noqa: N801 - used as a function
+    """Send the log, and whatever a library prints, to the trial's log file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        self._saved = os.dup(1), os.dup(2)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        descriptor = os.open(self._path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        os.close(descriptor)
+        self._handler = logging.StreamHandler(sys.stderr)
+        self._handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        log.addHandler(self._handler)
+        log.setLevel(logging.INFO)
+
+    def __exit__(self, *_: object) -> None:
+        log.removeHandler(self._handler)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for descriptor, saved in zip((1, 2), self._saved, strict=True):
+            os.dup2(saved, descriptor)
+            os.close(saved)

@@ -1,0 +1,164 @@
+"""A trial's hooks, bound once: ordered, checked, and blaming the right trick.
+
+pluggy validates and registers; calling goes through these chains, because pluggy runs
+implementations last-in-first-out, lets a forgotten `return` fall through to the next one, and
+cannot say whose result was wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ablate.errors import AblateError, Diverged, Interrupted, TrickError
+from ablate.hookspecs import HOOKS
+from ablate.recipe import Recipe
+from ablate.tricks.base import Trick
+from ablate.tricks.checks import checker
+from ablate.tricks.order import implementations, register
+
+Call = Callable[..., Any]
+Check = Callable[[Any, tuple[Any, ...]], str | None]
+
+# What passes through unchanged: not the trick's fault, or already explained.
+_PASSING = (AblateError, Interrupted, Diverged, KeyboardInterrupt, SystemExit, MemoryError)
+
+
+class Hooks:
+    """`hooks.encode_targets(labels, num_classes)` and so on, arguments in the spec's order.
+
+    `acting[hook]` names the tricks that implement it, innermost first, a replacement marked `*`.
+    """
+
+    def __init__(self, tricks: Sequence[Trick], default: object | None = None) -> None:
+        if default is None:
+            from ablate.baseline import Baseline
+
+            default = Baseline()
+        manager = register(tricks)
+        self.tricks = tuple(tricks)
+        self.acting: dict[str, tuple[str, ...]] = {}
+        self._default = default
+        for hook, info in HOOKS.items():
+            plain, wrappers = implementations(manager, hook)
+            self.acting[hook] = (
+                *(f"{impl.plugin.name} *" for impl in plain if info.kind == "replaceable"),
+                *(impl.plugin.name for impl in plain if info.kind != "replaceable"),
+                *(impl.plugin.name for impl in wrappers),
+            )
+            calls = [_guarded(hook, impl) for impl in plain]
+            base = getattr(default, hook, None)
+            if info.kind == "replaceable":
+                if len(calls) > 1:
+                    names = " and ".join(impl.plugin.name for impl in plain)
+                    raise AblateError(f"{names} replace {hook}")
+                chain = calls[0] if calls else base
+                assert chain is not None, f"no default for {hook}"
+                for impl in wrappers:
+                    chain = _wrapped(hook, impl, chain)
+            else:
+                chain = _each(([base] if base is not None else []) + calls)
+            setattr(self, hook, _keywords(chain, info.arguments))
+
+    def __getattr__(self, name: str) -> Call:  # for the type checker: attributes are set above
+        raise AttributeError(name)
+
+
+def resolve_recipe(tricks: Sequence[Trick], recipe: Recipe) -> Recipe:
+    """The recipe after every trick's `resolve_recipe`. Needs no torch."""
+    resolved: Recipe = Hooks(tricks).resolve_recipe(recipe)
+    return resolved
+
+
+def _keywords(chain: Call, arguments: tuple[str, ...]) -> Call:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            args = (*args, *(kwargs.pop(name) for name in arguments[len(args) :]))
+            if kwargs:
+                raise TypeError(f"unknown arguments: {', '.join(kwargs)}")
+        return chain(*args)
+
+    return call
+
+
+def _each(calls: list[Call]) -> Call:
+    def call(*args: Any) -> list[Any]:
+        return [one(*args) for one in calls]
+
+    return call
+
+
+def _picked(hook: str, impl: Any) -> Call:
+    """The implementation, called with the arguments that it names."""
+    function: Call = impl.function
+    wanted = tuple(HOOKS[hook].arguments.index(name) for name in impl.argnames)
+    if wanted == tuple(range(len(HOOKS[hook].arguments))):
+        return function
+    return lambda *args: function(*[args[i] for i in wanted])
+
+
+def _guarded(hook: str, impl: Any) -> Call:
+    """A plain implementation whose errors and results name its trick."""
+    function, name, check = _picked(hook, impl), impl.plugin.name, checker(hook)
+
+    def call(*args: Any) -> Any:
+        try:
+            value = function(*args)
+        except _PASSING:
+            raise
+        except Exception as error:  # whatever a trick raises is reported under its name
+            raise _blamed(name, hook, error) from error
+        if (wrong := check(value, args)) is not None:
+            raise TrickError(name, hook, wrong)
+        return value
+
+    return call
+
+
+def _wrapped(hook: str, impl: Any, inner: Call) -> Call:
+    """A wrapper around `inner`; its code after `yield` runs also when something inside raised."""
+    function, name, check = _picked(hook, impl), impl.plugin.name, checker(hook)
+
+    def finished(stop: StopIteration, args: tuple[Any, ...]) -> Any:
+        if (wrong := check(stop.value, args)) is not None:
+            raise TrickError(name, hook, wrong)
+        return stop.value
+
+    def call(*args: Any) -> Any:
+        generator = function(*args)
+        try:
+            next(generator)
+        except StopIteration:
+            raise TrickError(name, hook, "a wrapper must `yield` once; it never did") from None
+        except _PASSING:
+            raise
+        except Exception as error:  # as in _guarded
+            raise _blamed(name, hook, error) from error
+        try:
+            value = inner(*args)
+        except BaseException as error:
+            try:
+                generator.throw(error)
+            except StopIteration as stop:
+                return finished(stop, args)
+            except BaseException as raised:
+                if raised is error or isinstance(raised, _PASSING):
+                    raise
+                raise _blamed(name, hook, raised) from raised
+            raise TrickError(name, hook, "a wrapper must `yield` once; it did twice") from error
+        try:
+            generator.send(value)
+        except StopIteration as stop:
+            return finished(stop, args)
+        except _PASSING:
+            raise
+        except Exception as error:  # as in _guarded
+            raise _blamed(name, hook, error) from error
+        generator.close()
+        raise TrickError(name, hook, "a wrapper must `yield` once; it did twice")
+
+    return call
+
+
+def _blamed(name: str, hook: str, error: BaseException) -> TrickError:
+    return TrickError(name, hook, f"{type(error).__name__}: {error}")

@@ -1,0 +1,162 @@
+"""Which tricks fit together, and in which order their implementations run.
+
+The order is canonical, the same for every order in a study: within a hook by slot, then by the
+`before` and `after` tags, then by name; innermost first.
+"""
+
+from __future__ import annotations
+
+import heapq
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pluggy
+
+from ablate.errors import AblateError, did_you_mean
+from ablate.hookspecs import HOOKS, SLOTS, HookSpecs
+from ablate.tricks.base import Trick
+
+
+class _Manager(pluggy.PluginManager):
+    """pluggy, told to look at the class only: reading a pydantic instance's attributes warns."""
+
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
+        function = inspect.getattr_static(type(plugin), name, None)
+        return getattr(function, "ablate_impl", None)
+
+
+def register(tricks: Sequence[Trick]) -> pluggy.PluginManager:
+    """A plugin manager with these tricks, every implementation checked against its spec."""
+    manager = _Manager("ablate")
+    manager.add_hookspecs(HookSpecs)
+    for trick in tricks:
+        marked = [name for name in dir(type(trick)) if manager.parse_hookimpl_opts(trick, name)]
+        if not marked:
+            raise AblateError(f"trick '{trick.name}' implements no hook")
+        for name in marked:
+            if name not in HOOKS:
+                raise AblateError(
+                    f"trick '{trick.name}' implements '{name}', which is no hook"
+                    f"{did_you_mean(name, list(HOOKS))}"
+                )
+        try:
+            # Registered by identity: two configurations of one class are two plugins.
+            manager.register(trick, name=f"{trick.name}-{id(trick)}")
+        except pluggy.PluginValidationError as error:
+            reason = str(error).splitlines()[-1]
+            raise AblateError(f"trick '{trick.name}': {reason}") from error
+        for name in marked:
+            wraps = getattr(type(trick), name).ablate_impl["wrapper"]
+            if wraps and HOOKS[name].kind != "replaceable":
+                raise AblateError(
+                    f"trick '{trick.name}' wraps {name}, which is "
+                    f"{HOOKS[name].kind}: use @hookimpl without wrapper=True"
+                )
+    return manager
+
+
+def implementations(
+    manager: pluggy.PluginManager, hook: str
+) -> tuple[list[pluggy.HookImpl], list[pluggy.HookImpl]]:
+    """(plain implementations, wrappers) of a hook, each in canonical order, innermost first."""
+    found = getattr(manager.hook, hook).get_hookimpls()
+    plain = [impl for impl in found if not impl.wrapper]
+    wrappers = [impl for impl in found if impl.wrapper]
+    return _sorted(hook, plain), _sorted(hook, wrappers)
+
+
+def stack_problems(tricks: Sequence[Trick]) -> list[str]:
+    """Why these tricks cannot stand in one row, one line each; empty if they can."""
+    problems = []
+    seen: dict[str, Trick] = {}
+    for trick in tricks:
+        if trick.name in seen:
+            problems.append(f"{trick.name} is in the row twice")
+        seen[trick.name] = trick
+    if problems:
+        return problems
+    manager = register(tricks)
+    for hook, info in HOOKS.items():
+        plain, _ = implementations(manager, hook)
+        if info.kind == "replaceable" and len(plain) > 1:
+            replacing = [impl.plugin for impl in plain]
+            problems.append(f"{_named(replacing)} replace {hook}")
+    problems += _tag_problems(tricks)
+    return problems
+
+
+def _tag_problems(tricks: Sequence[Trick]) -> Iterator[str]:
+    provided = {tag: trick for trick in tricks for tag in trick.provides}
+    for trick in tricks:
+        for tag in sorted(trick.requires - provided.keys()):
+            yield f"{trick.name} needs a trick that provides '{tag}', and none in the row does"
+        for tag in sorted(trick.conflicts & provided.keys()):
+            if provided[tag] is not trick:
+                yield f"{_named([trick, provided[tag]])} conflict over '{tag}'"
+    for tag in sorted({tag for trick in tricks for tag in trick.exclusive}):
+        claiming = [trick for trick in tricks if tag in trick.exclusive]
+        if len(claiming) > 1:
+            yield f"{_named(claiming)} exclude each other ('{tag}')"
+
+
+def _named(tricks: Sequence[Trick]) -> str:
+    """"adamw and rmsprop (both ablate-study)"."""
+    ordered = sorted(tricks, key=lambda trick: trick.name)
+    origins = {trick.origin for trick in ordered}
+    if len(origins) == 1:
+        count = "both" if len(ordered) == 2 else "all"
+        origin = origins.pop()
+        return " and ".join(trick.name for trick in ordered) + (
+            f" ({count} {origin})" if origin else ""
+        )
+    return " and ".join(f"{trick.name} ({trick.origin})" for trick in ordered)
+
+
+def slot_index(trick: Trick, hook: str) -> int:
+    """Where the trick's implementation of `hook` stands; without a slot, in the last."""
+    slots = SLOTS.get(hook, ("",))
+    declared = trick.slot if isinstance(trick.slot, str) else trick.slot.get(hook)
+    if declared is None or (isinstance(trick.slot, str) and declared not in slots):
+        return len(slots) - 1
+    if declared not in slots:
+        raise AblateError(
+            f"trick '{trick.name}': {hook} has no slot '{declared}'"
+            f"{did_you_mean(declared, slots)}"
+        )
+    return slots.index(declared)
+
+
+def _sorted(hook: str, impls: Sequence[pluggy.HookImpl]) -> list[pluggy.HookImpl]:
+    by_slot: dict[int, list[pluggy.HookImpl]] = {}
+    for impl in impls:
+        by_slot.setdefault(slot_index(impl.plugin, hook), []).append(impl)
+    return [impl for slot in sorted(by_slot) for impl in _by_tags(hook, by_slot[slot])]
+
+
+def _by_tags(hook: str, impls: Sequence[pluggy.HookImpl]) -> list[pluggy.HookImpl]:
+    """Topological order by `before`/`after`, ties by name (Kahn's algorithm with a heap)."""
+    names = {impl.plugin.name: impl for impl in impls}
+    edges = {
+        (first.name, then.name)
+        for first in (impl.plugin for impl in impls)
+        for then in (impl.plugin for impl in impls)
+        if first is not then and (first.before & then.provides or then.after & first.provides)
+    }
+    waiting = {name: sum(1 for _, then in edges if then == name) for name in names}
+    ready = [name for name, count in waiting.items() if count == 0]
+    heapq.heapify(ready)
+    ordered = []
+    while ready:
+        name = heapq.heappop(ready)
+        ordered.append(names[name])
+        for first, then in edges:
+            if first == name:
+                waiting[then] -= 1
+                if waiting[then] == 0:
+                    heapq.heappush(ready, then)
+    if len(ordered) < len(names):
+        left = names.keys() - {impl.plugin.name for impl in ordered}
+        cycle = ", ".join(f"{a} before {b}" for a, b in sorted(edges) if a in left and b in left)
+        raise AblateError(f"{hook}: no order is possible: {cycle}")
+    return ordered

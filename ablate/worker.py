@@ -1,0 +1,185 @@
+"""The process that trains: `python -P -m ablate.worker`, started and spoken to by the runner.
+
+Requests come as JSON lines on stdin, events leave as JSON lines on stdout. Two ways of isolating
+trials (docs/design.md, Isolation):
+
+- `--fork` (CPU): a server that has imported torch and done nothing else forks a child per trial.
+- `--warm DEVICE` (GPU, or where there is no fork): trials run one after another in this process,
+  which leaves as soon as one ended otherwise than `done` or left something behind.
+
+Both end when stdin closes: a killed coordinator leaves no orphan.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+Emit = Callable[..., None]
+
+
+class Events:
+    """Writes events as lines; several processes share the pipe, so a line is one write."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def emit(self, event: str, **fields: Any) -> None:
+        """One event; long messages are cut so that the write stays atomic (PIPE_BUF)."""
+        if len(str(fields.get("message", ""))) > 1500:
+            fields["message"] = str(fields["message"])[:1500] + " …"
+        line = json.dumps({"event": event, **fields}) + "\n"
+        try:
+            os.write(self._descriptor, line.encode())
+        except BrokenPipeError:  # the coordinator is gone, and so are we
+            os._exit(1)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until stdin closes."""
+    parser = argparse.ArgumentParser(prog="python -m ablate.worker")
+    mode = parser.add_mutually_exclusive_group(required=True)
+    mode.add_argument("--fork", action="store_true")
+    mode.add_argument("--warm", metavar="DEVICE")
+    parser.add_argument("--most", type=int, default=50, help="trials before a warm worker leaves")
+    options = parser.parse_args(arguments)
+    # Events keep the real stdout; whatever a library prints goes to stderr.
+    events = Events(os.dup(1))
+    os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to translate
+    if options.fork:
+        return ForkServer(events).serve()
+    return serve_warm(options.warm, options.most, events)
+
+
+class ForkServer:
+    """Forks one child per trial. Single-threaded, so that forking is safe."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._children: dict[int, int] = {}  # process → request id
+        # Children see the end of file on this pipe when the server is gone, however it went.
+        self._life, self._life_end = os.pipe()
+
+    def serve(self) -> int:
+        """Read requests until stdin closes, then end the children."""
+        from ablate import training_process
+
+        training_process.preload()
+        self._events.emit("ready", pid=os.getpid(), device="cpu")
+        buffer = b""
+        while True:
+            readable, _, _ = select.select([0], [], [], 0.02 if self._children else None)
+            if readable:
+                chunk = os.read(0, 1 << 16)
+                if not chunk:
+                    break
+                *lines, buffer = (buffer + chunk).split(b"\n")
+                for line in lines:
+                    self._handle(json.loads(line))
+            self._reap()
+        for pid in self._children:
+            os.kill(pid, signal.SIGKILL)
+        return 0
+
+    def _handle(self, request: dict[str, Any]) -> None:
+        if request["op"] == "stop":
+            for pid in self._children:
+                os.kill(pid, signal.SIGTERM)
+        elif request["op"] == "train":
+            pid = os.fork()
+            if pid == 0:
+                self._child(request)
+            self._children[pid] = request["id"]
+
+    def _child(self, request: dict[str, Any]) -> None:
+        code = 70
+        try:
+            from ablate import training_process
+
+            os.close(self._life_end)
+            devnull = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(devnull, 0)
+            _exit_with(self._life)
+            stop = threading.Event()
+            signal.signal(signal.SIGTERM, lambda *_: stop.set())
+            training_process.run(request, self._events.emit, stop.is_set)
+            code = 0
+        finally:
+            # Skip interpreter shutdown: nothing of the server's may run twice.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _reap(self) -> None:
+        while self._children:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            request = self._children.pop(pid)
+            code = os.waitstatus_to_exitcode(status)
+            self._events.emit("exited", id=request, code=code)
+
+
+def _exit_with(descriptor: int) -> None:
+    """End this process when nobody holds the other end of the pipe any more."""
+
+    def watch() -> None:
+        while os.read(descriptor, 1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="life").start()
+
+
+def serve_warm(device: str, most: int, events: Events) -> int:
+    """Train one after another in this process."""
+    from ablate import training_process
+    from ablate.sentinel import Sentinel
+
+    requests: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+    stop = threading.Event()
+    busy = threading.Event()
+
+    def read() -> None:
+        for line in sys.stdin:
+            request = json.loads(line)
+            if request["op"] == "stop":
+                stop.set()
+            else:
+                requests.put(request)
+        if busy.is_set():
+            os._exit(1)  # the coordinator is gone in the middle of a trial
+        requests.put(None)
+
+    threading.Thread(target=read, daemon=True, name="requests").start()
+    training_process.preload()
+    sentinel = Sentinel(device)
+    events.emit("ready", pid=os.getpid(), device=device)
+    for count in range(1, most + 1):
+        request = requests.get()
+        if request is None:
+            return 0
+        busy.set()
+        status = training_process.run(request, events.emit, stop.is_set)
+        busy.clear()
+        left = sentinel.differences()
+        events.emit("exited", id=request["id"], code=0)
+        if status != "done" or left or count == most:
+            reason = ", ".join(left) or (status if status != "done" else f"{most} trials")
+            events.emit("leaving", reason=reason, time=time.time())
+            return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
