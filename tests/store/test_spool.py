@@ -1,0 +1,215 @@
+"""What a trial writes: lines, checkpoints, predictions, endings."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ablate.errors import AblateError
+from ablate.spool import Attempt, attempts, checkpoints, ending, read_lines, resumable
+
+KEY = "ab" * 32
+
+
+def lines(attempt: Attempt) -> list[dict[str, object]]:
+    text = (attempt.path / "metrics.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_lines_are_json_with_a_sequence_and_no_bare_nan(tmp_path: Path) -> None:
+    with Attempt.begin(tmp_path, KEY) as attempt:
+        metrics = {"loss": math.nan, "top1": np.float32(0.5), "top5": np.float64(math.inf)}
+        attempt.record("epoch", epoch=1, metrics=metrics, seconds=0.5, steps=7)
+        attempt.record("note", values=np.arange(3), text="a\u2028b\nc")
+    start, epoch, note = lines(attempt)
+    assert [start["seq"], epoch["seq"], note["seq"]] == [0, 1, 2]
+    assert start["kind"] == "start"
+    assert epoch["metrics"] == {"loss": None, "top1": 0.5, "top5": None}
+    assert epoch["nonfinite"] == ["metrics.loss", "metrics.top5"]
+    assert note["values"] == [0, 1, 2]
+    assert note["text"] == "a\u2028b\nc"
+
+
+def test_a_torn_line_is_left_and_a_bad_one_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"seq":0}\n\x00\xffgarbage\r\n[1]\n{"seq":1}\n{"seq":2')
+    read = read_lines(path)
+    assert [r["seq"] for r in read.records] == [0, 1]
+    assert [raw for _, raw in read.invalid] == [b"\x00\xffgarbage\r", b"[1]"]
+    assert [offset for offset, _ in read.invalid] == [10, 21]
+    with path.open("ab") as file:
+        file.write(b"}\n")
+    assert [r["seq"] for r in read_lines(path, read.offset).records] == [2]
+
+
+def test_an_attempt_sorts_after_the_one_before_even_if_the_clock_goes_back(tmp_path: Path) -> None:
+    (tmp_path / "trials" / KEY / "29990101T000000.000000Z-abcdef").mkdir(parents=True)
+    attempt = Attempt.begin(tmp_path, KEY)
+    attempt.close()
+    assert attempts(tmp_path, KEY)[-1] == attempt.path
+
+
+@pytest.mark.parametrize("key", ["../x", "a/b", "", ".", "a.b", "x\n"])
+def test_keys_cannot_leave_the_store(tmp_path: Path, key: str) -> None:
+    with pytest.raises(AblateError):
+        Attempt.begin(tmp_path, key)
+
+
+def test_checkpoints_keep_two_and_agree_with_sha256sum(tmp_path: Path) -> None:
+    attempt = Attempt.begin(tmp_path, KEY)
+    for epoch in range(1, 13):  # past 9, where names would sort differently
+        attempt.save_checkpoint(epoch, lambda f, e=epoch: f.write(f"weights {e}".encode() * 999))
+    assert [e for _, e, _ in checkpoints(tmp_path, KEY)] == [12, 11]
+    if shutil.which("sha256sum"):
+        check = ["sha256sum", "--check", "--status", "checkpoint-12.pt.sha256"]
+        assert subprocess.run(check, cwd=attempt.path).returncode == 0
+    attempt.close()
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "no checksum", "bad checksum"])
+def test_a_damaged_checkpoint_falls_back(tmp_path: Path, damage: str) -> None:
+    attempt = Attempt.begin(tmp_path, KEY)
+    for epoch in (1, 2):
+        attempt.save_checkpoint(epoch, lambda f, e=epoch: f.write(bytes([e]) * 5000))
+    attempt.close()
+    newest = attempt.path / "checkpoint-2.pt"
+    data = bytearray(newest.read_bytes())
+    if damage == "truncate":
+        newest.write_bytes(data[:4000])
+    elif damage == "flip":
+        data[2500] ^= 1
+        newest.write_bytes(data)
+    elif damage == "empty":
+        newest.write_bytes(b"")
+    elif damage == "no checksum":
+        newest.with_name("checkpoint-2.pt.sha256").unlink()
+    else:
+        newest.with_name("checkpoint-2.pt.sha256").write_bytes(b"\xff\x00")
+    warnings: list[str] = []
+    found = list(checkpoints(tmp_path, KEY, warnings.append))
+    assert [(name, epoch) for name, epoch, _ in found] == [(attempt.name, 1)]
+    assert found[0][2].read_bytes() == b"\x01" * 5000
+    assert len(warnings) == 1
+    assert "checkpoint-2.pt" in warnings[0]
+
+
+def test_a_failed_checkpoint_leaves_the_last_two(tmp_path: Path) -> None:
+    attempt = Attempt.begin(tmp_path, KEY)
+    attempt.save_checkpoint(1, lambda f: f.write(b"one"))
+    attempt.save_checkpoint(2, lambda f: f.write(b"two"))
+
+    def fails(file: object) -> None:
+        raise RuntimeError("not picklable")
+
+    with pytest.raises(RuntimeError):
+        attempt.save_checkpoint(3, fails)
+    assert [e for _, e, _ in checkpoints(tmp_path, KEY)] == [2, 1]
+    assert not [p for p in attempt.path.iterdir() if p.name.endswith(".tmp")]
+    attempt.close()
+
+
+def test_checkpoints_of_earlier_attempts_count_until_one_is_done(tmp_path: Path) -> None:
+    for epoch in (5, 3):
+        with Attempt.begin(tmp_path, KEY) as attempt:
+            attempt.save_checkpoint(epoch, lambda f: f.write(b"x"))
+            if epoch == 5:
+                attempt.finish("interrupted")
+    assert [e for _, e, _ in checkpoints(tmp_path, KEY)] == [5, 3]
+    with Attempt.begin(tmp_path, KEY, continues=attempt.name) as last:
+        last.save_checkpoint(6, lambda f: f.write(b"x"))
+        assert [e for _, e, _ in checkpoints(tmp_path, KEY)] == [6, 5, 3]
+        last.finish("done")
+    assert list((tmp_path / "trials" / KEY).rglob("checkpoint*")) == []
+    assert ending(last.path)["continues"] == attempt.name  # type: ignore[index]
+
+
+def test_nothing_goes_on_from_what_is_final(tmp_path: Path) -> None:
+    for status, count in (("failed", 1), ("oom", 2), ("diverged", 0)):
+        with Attempt.begin(tmp_path, KEY) as attempt:
+            attempt.save_checkpoint(1, lambda f: f.write(b"x"))
+            attempt.finish(status)
+        assert len(resumable(tmp_path, KEY)) == count
+
+
+def test_predictions_load_in_numpy(tmp_path: Path) -> None:
+    scores = np.random.default_rng(0).normal(size=(7, 10))
+    with Attempt.begin(tmp_path, KEY) as attempt:
+        attempt.save_predictions(np.arange(7), np.zeros(7, int), scores)
+        with np.load(attempt.path / "predictions.npz", allow_pickle=False) as stored:
+            assert stored["scores"].dtype == np.float32
+            np.testing.assert_array_equal(stored["scores"], scores.astype(np.float32))
+        wide = np.random.default_rng(1).permuted(np.tile(np.arange(101.0), (4, 1)), axis=1)
+        attempt.save_predictions([0, 1, 2, 3], [0, 0, 0, 0], wide)
+        with np.load(attempt.path / "predictions.npz", allow_pickle=False) as stored:
+            np.testing.assert_array_equal(stored["scores"], np.tile([100, 99, 98, 97, 96], (4, 1)))
+            picked = np.take_along_axis(wide, stored["indices"].astype(int), axis=1)
+            np.testing.assert_array_equal(picked, stored["scores"])
+        with pytest.raises(ValueError, match="one entry per image"):
+            attempt.save_predictions([0], [0, 0, 0, 0], wide)
+
+
+def test_an_ending_is_written_once_and_holds_the_last_epoch(tmp_path: Path) -> None:
+    with Attempt.begin(tmp_path, KEY) as attempt:
+        attempt.record("epoch", epoch=1, metrics={"top1": 0.25}, seconds=1.0, steps=2)
+        attempt.record("epoch", epoch=2, metrics={"top1": 0.5}, seconds=1.0, steps=2)
+        with pytest.raises(ValueError, match="not one of"):
+            attempt.finish("perfect")
+        attempt.finish("done", "ok", images_per_second=12.5)
+        with pytest.raises(ValueError, match="already"):
+            attempt.finish("done")
+        with pytest.raises(ValueError, match="closed"):
+            attempt.record("epoch", epoch=3, metrics={})
+    end = ending(attempt.path)
+    assert end is not None
+    assert (end["status"], end["epochs"], end["final"]) == ("done", 2, {"top1": 0.5})
+    assert end["summary"] == {"images_per_second": 12.5}
+    (attempt.path / "done.json").write_text('{"status": "do')
+    assert ending(attempt.path) is None
+
+
+FULL_DISK = """
+    import resource, signal, sys
+    from pathlib import Path
+    from ablate.errors import AblateError
+    from ablate.spool import Attempt
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    attempt = Attempt.begin(Path(sys.argv[1]), "ab" * 32)
+    attempt.save_checkpoint(1, lambda f: f.write(b"first"))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+    for step in range(10_000):
+        try:
+            attempt.record("step", step=step)
+        except AblateError as error:
+            assert "no space left" in str(error), error
+            break
+        print(step, flush=True)
+    try:
+        attempt.save_checkpoint(2, lambda f: f.write(bytes(9000)))
+    except AblateError as error:
+        assert "no space left" in str(error), error
+        sys.exit(7)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a file size limit")
+def test_when_nothing_more_can_be_written_acknowledged_lines_survive(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", textwrap.dedent(FULL_DISK), str(tmp_path)]
+    child = subprocess.run(command, capture_output=True, text=True)
+    assert child.returncode == 7, child.stderr
+    acknowledged = [int(step) for step in child.stdout.split()]
+    assert len(acknowledged) > 20
+    (attempt,) = attempts(tmp_path, KEY)
+    read = read_lines(attempt / "metrics.jsonl")
+    assert [r["step"] for r in read.records if r["kind"] == "step"] == acknowledged
+    assert read.invalid == []
+    assert read.offset == (attempt / "metrics.jsonl").stat().st_size  # no torn line either
+    assert [e for _, e, _ in checkpoints(tmp_path, KEY)] == [1]
