@@ -1,0 +1,1 @@
+"""Data sets, their decoded cache, augmentations and loaders."""
