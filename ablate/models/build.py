@@ -16,7 +16,6 @@ from torch import nn
 from ablate.errors import AblateError, did_you_mean
 from ablate.models.catalogue import model_info
 
-
 # RegNet's constructor computes its widths with tensors, which the meta device cannot.
 _DRAWN = ("RegNet", "timm", "function")
 
