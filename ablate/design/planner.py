@@ -1,0 +1,250 @@
+"""From a study to every table, row and trial."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Any, Literal
+
+from ablate.design.changes import changes_between
+from ablate.design.rows import RowPlan, has_total, plan_rows
+from ablate.design.variants import RowProblem, Variant, resolve_variant
+from ablate.design.words import column_in_words, differences
+from ablate.errors import AblateError, DataError, Problem, StudyError
+from ablate.resolved import Row, Table
+from ablate.study.positions import Path
+from ablate.study.values import Ablation, Settings, Study
+from ablate.trial import DatasetRef, Numerics, Trial
+
+if TYPE_CHECKING:
+    from ablate.data.catalogue import DatasetInfo
+
+REFERENCES: dict[str, Literal["above", "baseline", "full"]] = {
+    "cumulative": "above",
+    "one_at_a_time": "baseline",
+    "leave_one_out": "full",
+}
+
+
+class Planner:
+    """One study's trials while they are being collected; problems are collected too."""
+
+    def __init__(
+        self, study: Study, data_root: FilePath | None, numerics: Numerics, allow_missing: bool
+    ) -> None:
+        self.study = study
+        self.data_root = data_root
+        self.numerics = numerics
+        self.allow_missing = allow_missing
+        self.problems: dict[Problem, None] = {}
+        self.warnings: dict[str, None] = {}
+        self.trials: dict[str, Trial] = {}
+        self.labels: dict[str, str] = {}
+        self._infos: dict[str, DatasetInfo] = {}
+        self._refs: dict[tuple[str, int], DatasetRef] = {}
+        self._first: dict[str, tuple[Variant, Trial]] = {}
+        self._teachers: dict[tuple[str, str], str] = {}
+
+    def refuse(self, path: Path, message: str, hint: str | None = None) -> None:
+        """Note a problem; the same one in several tables is one."""
+        self.problems[self.study.document.problem(path, message, hint=hint)] = None
+
+    def info(self, dataset: str) -> DatasetInfo:
+        """What is known of a data set. Raises StudyError."""
+        from ablate.data.catalogue import dataset_info
+
+        if dataset not in self._infos:
+            try:
+                self._infos[dataset] = dataset_info(dataset)
+            except AblateError as error:
+                path: Path = ("study", "datasets", self.study.datasets.index(dataset))
+                problem = self.study.document.problem(path, error.message, hint=error.hint)
+                raise StudyError([problem]) from error
+        return self._infos[dataset]
+
+    def tables(self) -> list[Table]:
+        """Every table; those with problems are left out."""
+        tables = []
+        for ablation in self.study.ablations:
+            rows = plan_rows(self.study, ablation)
+            for dataset in self.study.datasets:
+                found = [
+                    table
+                    for column in ablation.columns
+                    if (table := self._table(ablation, rows, dataset, column)) is not None
+                ]
+                self._warn_of_equal_columns(found)
+                tables += found
+        return tables
+
+    def _table(
+        self, ablation: Ablation, plans: tuple[RowPlan, ...], dataset: str, column: Settings
+    ) -> Table | None:
+        firsts = []
+        for plan in plans:
+            try:
+                firsts.append(self._first_trial(dataset, column, plan))
+            except RowProblem as problem:
+                path = self._blamed(ablation, plan, problem.message)
+                self.refuse(path, problem.message, problem.hint)
+                if plan.role == "baseline" or (
+                    plan.role == "step" and ablation.kind == "cumulative"
+                ):
+                    break  # the rows below have it too
+        if len(firsts) < len(plans):
+            return None
+        words = column_in_words(column)
+        rows: list[Row] = []
+        for plan, (_, trial) in zip(plans, firsts, strict=True):
+            keys = tuple(
+                self._add(trial, seed, dataset, words, plan.label) for seed in self.study.seeds
+            )
+            above = firsts[plan.above][1] if plan.above is not None else None
+            same = next((i for i, row in enumerate(rows) if row.keys == keys), None)
+            changes, settings = "", {}
+            if above is not None:
+                changes = changes_between(above, trial, self.study.catalogue)
+                settings = differences(above.recipe, trial.recipe)
+            rows.append(
+                Row(
+                    label=plan.label,
+                    tricks=tuple(spec.label for spec in trial.tricks),
+                    role=plan.role,
+                    above=plan.above,
+                    keys=keys,
+                    changes=changes,
+                    same_as=same,
+                    settings=settings,
+                )
+            )
+        return Table(
+            ablation=ablation.name,
+            kind=ablation.kind,
+            dataset=dataset,
+            column=words,
+            reference=REFERENCES[ablation.kind],
+            transpose=ablation.transpose,
+            seeds=self.study.seeds,
+            rows=tuple(rows),
+            total=has_total(ablation, plans),
+        )
+
+    def _first_trial(self, dataset: str, column: Settings, plan: RowPlan) -> tuple[Variant, Trial]:
+        """The row's variant, and its trial of the first seed."""
+        # the set of names decides: neither their order nor the table they stand in
+        parts = [dataset, dict(column), sorted(plan.active), sorted(plan.side)]
+        known = json.dumps(parts, sort_keys=True)
+        if known not in self._first:
+            variant = resolve_variant(
+                self.study, dataset, self.info(dataset), column, plan.active, plan.side
+            )
+            trial = self._trial(variant, dataset, self.study.seeds[0])
+            self._first[known] = (variant, trial)
+        return self._first[known]
+
+    def _trial(self, variant: Variant, dataset: str, seed: int) -> Trial:
+        self.warnings |= dict.fromkeys(variant.warnings)
+        teachers = sorted(set(variant.teachers))
+        if len(teachers) > 1:
+            raise RowProblem(f"learns from {' and '.join(teachers)}; a row can have one teacher")
+        return Trial(
+            recipe=variant.recipe,
+            dataset=self._ref(dataset, variant.image_size),
+            tricks=variant.specs,
+            numerics=self.numerics,
+            seed=seed,
+            teacher=self._teacher(teachers[0], dataset) if teachers else None,
+        )
+
+    def _teacher(self, name: str, dataset: str) -> str:
+        """Key of the named trial on this data set."""
+        if (name, dataset) not in self._teachers:
+            named = self.study.trials[name]
+            info = self.info(dataset)
+            variant = resolve_variant(
+                self.study, dataset, info, {}, named.tricks, own=named.settings
+            )
+            trial = self._trial(variant, dataset, named.seed)
+            self._teachers[name, dataset] = self._add(trial, named.seed, dataset, "", f"@{name}")
+        return self._teachers[name, dataset]
+
+    def _add(self, trial: Trial, seed: int, dataset: str, column: str, label: str) -> str:
+        trial = trial.model_copy(update={"seed": seed})
+        key = trial.key
+        self.trials.setdefault(key, trial)
+        parts = [dataset, column, label, f"seed {seed}"]
+        self.labels.setdefault(key, " · ".join(part for part in parts if part))
+        return key
+
+    def _ref(self, dataset: str, image_size: int) -> DatasetRef:
+        from ablate.data.catalogue import dataset_ref
+
+        if (dataset, image_size) not in self._refs:
+            limit = self.study.limit
+            try:
+                ref = dataset_ref(
+                    dataset, image_size=image_size, data_root=self.data_root, limit=limit
+                )
+            except DataError as error:
+                message = f"{error.message}; {self.study.name} needs it"
+                if not self.allow_missing:
+                    raise DataError(message, where=error.where, hint=error.hint) from error
+                self.warnings[message] = None
+                ref = DatasetRef(
+                    name=dataset,
+                    fingerprint="missing",
+                    decoder="missing",
+                    limit=limit,
+                    num_classes=self.info(dataset).num_classes,
+                )
+            self._refs[dataset, image_size] = ref
+        return self._refs[dataset, image_size]
+
+    def _blamed(self, ablation: Ablation, plan: RowPlan, message: str) -> Path:
+        """The base, the first entry of the stack that the message names, or the row's own."""
+        if plan.role == "baseline" and ablation.kind != "leave_one_out":
+            return (*ablation.path, "base") if ablation.base else plan.item
+        words = set(message.replace(",", " ").replace("'", " ").split())
+        for item in ablation.stack:
+            leaves = [spec for label in item.labels for spec in self._names(label)]
+            if words & set(leaves):
+                return item.path
+        return plan.item
+
+    def _names(self, label: str) -> list[str]:
+        config = self.study.config(label)
+        inner = [name for member in config.members for name in self._names(member)]
+        return [label, config.trick, *inner]
+
+    def _warn_of_equal_columns(self, tables: list[Table]) -> None:
+        for number, table in enumerate(tables):
+            for other in tables[:number]:
+                if [row.keys for row in table.rows] == [row.keys for row in other.rows]:
+                    text = (
+                        f"{table.ablation}, {table.dataset}: columns '{other.column}' and "
+                        f"'{table.column}' are the same trainings"
+                    )
+                    self.warnings[text] = None
+
+
+def work_order(tables: list[Table], trials: Mapping[str, Trial]) -> tuple[str, ...]:
+    """Seed 0 of every row, then row by row; a teacher right before the first who needs it."""
+    order: dict[str, Any] = {}
+
+    def add(key: str) -> None:
+        if key in order:
+            return
+        teacher = trials[key].teacher
+        if teacher is not None:
+            add(teacher)
+        order[key] = None
+
+    for table in tables:
+        for row in table.rows:
+            add(row.keys[0])
+    for table in tables:
+        for row in table.rows:
+            for key in row.keys[1:]:
+                add(key)
+    return tuple(order)

@@ -1,0 +1,96 @@
+"""`resolve`: a study to plain data, with every key, or every reason why it cannot be trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ablate.design.planner import REFERENCES, Planner, work_order
+from ablate.design.rows import plan_rows
+from ablate.design.variants import RowProblem, resolve_variant
+from ablate.design.words import headline
+from ablate.errors import AblateError, StudyError
+from ablate.resolved import ResolvedStudy
+from ablate.study.values import Study
+from ablate.trial import Numerics
+
+MAX_TRIALS = 10_000
+
+
+def resolve(
+    study: Study,
+    *,
+    data_root: Path | None,
+    device_type: str = "cpu",
+    command: str,
+    allow_missing_data: bool = False,
+) -> ResolvedStudy:
+    """Every table, row and trial of a study, with the order of work.
+
+    allow_missing_data: a data set that is not there becomes a warning; its trials' keys are then
+    not the ones that training it would give.
+
+    Raises StudyError for tricks that do not fit together, DataError for missing data.
+    """
+    _refuse_unbuilt(study)
+    _refuse_too_many(study)
+    profile = study.numerics or ("fast" if device_type == "cuda" else "exact")
+    numerics = Numerics.named(profile, device_type)
+    planner = Planner(study, data_root, numerics, allow_missing_data)
+    infos = [planner.info(dataset) for dataset in study.datasets]
+    tables = planner.tables()
+    if planner.problems:
+        raise StudyError(tuple(planner.problems))
+    try:
+        plain = [
+            resolve_variant(study, dataset, info, {}, ())
+            for dataset, info in zip(study.datasets, infos, strict=True)
+        ]
+    except RowProblem as problem:
+        where = study.document.problem(("recipe",), problem.message, hint=problem.hint)
+        raise StudyError([where]) from problem
+    return ResolvedStudy(
+        name=study.name,
+        file=study.file,
+        toml=study.toml,
+        overrides=study.overrides,
+        command=command,
+        headline=headline(plain[0].recipe, [variant.image_size for variant in plain]),
+        seeds=study.seeds,
+        margin=study.margin,
+        metric=study.metric,
+        tables=tuple(tables),
+        trials=planner.trials,
+        labels=planner.labels,
+        order=work_order(tables, planner.trials),
+        warnings=tuple(planner.warnings),
+    )
+
+
+def _refuse_unbuilt(study: Study) -> None:
+    problems = []
+    for ablation in study.ablations:
+        if ablation.kind not in REFERENCES:
+            message = f'kind = "{ablation.kind}" is not there yet'
+            hint = f"there are: {', '.join(REFERENCES)}"
+            path = (*ablation.path, "kind")
+            problems.append(study.document.problem(path, message, hint=hint))
+        if ablation.tune:
+            message = "choosing settings on held-out images is not there yet"
+            hint = f"without it: remove tune from ablation {ablation.name}"
+            path = (*ablation.path, "tune")
+            problems.append(study.document.problem(path, message, hint=hint, key=True))
+    if problems:
+        raise StudyError(problems)
+
+
+def _refuse_too_many(study: Study) -> None:
+    tables = sum(
+        len(ablation.columns) * len(plan_rows(study, ablation)) for ablation in study.ablations
+    )
+    count = tables * len(study.datasets) * len(study.seeds)
+    if count > MAX_TRIALS:
+        raise AblateError(
+            f"{count:,} trials are asked for; {MAX_TRIALS:,} are the most one study may have",
+            where=study.file,
+            hint="fewer seeds, data sets or columns of over: --seeds 1 · --dataset NAME",
+        )

@@ -1,0 +1,67 @@
+"""Studies by name: a path, or one of those that ship with ablate."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from ablate.errors import Problem, StudyError
+from ablate.study.document import printable
+
+
+def shipped_folders() -> tuple[Path, ...]:
+    """Where the shipped studies are: in the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    folders = (package / "studies", package.parent / "studies")
+    return tuple(folder for folder in folders if folder.is_dir())
+
+
+def shipped_studies() -> tuple[str, ...]:
+    """Names that `find_study` knows wherever it is called: "group1", "paper/table4"."""
+    return tuple(
+        sorted(
+            {
+                file.relative_to(folder).with_suffix("").as_posix()
+                for folder in shipped_folders()
+                for file in folder.rglob("*.toml")
+            }
+        )
+    )
+
+
+def find_study(name: str | Path) -> Path:
+    """The file of `name`: a path, a path without ".toml", or a shipped study.
+
+    `studies/group1.toml` is found without a checkout too. Raises `StudyError`.
+    """
+    text = str(name)
+    if "\0" in text or not text:
+        raise StudyError([Problem(printable(text) or "''", 0, "", "no such study file")])
+    candidates = [Path(text), Path(f"{text}.toml")]
+    inner = PurePosixPath(text.removesuffix(".toml"))
+    if inner.parts[:1] == ("studies",):
+        inner = PurePosixPath(*inner.parts[1:])
+    if inner.parts and not inner.is_absolute() and ".." not in inner.parts:
+        candidates += [folder / f"{inner}.toml" for folder in shipped_folders()]
+    for candidate in candidates:
+        try:
+            if candidate.is_file():
+                return candidate
+        except OSError:  # a name too long to be one
+            continue
+    if candidates[0].exists():
+        return candidates[0]  # a folder or device, which reading it explains
+    from difflib import get_close_matches
+
+    shipped = shipped_studies()
+    close = get_close_matches(str(inner), shipped, n=1, cutoff=0.6)
+    guess = f"; did you mean '{close[0]}'?" if close else ""
+    hint = f"shipped with ablate: {', '.join(shipped)}" if shipped else None
+    raise StudyError([Problem(printable(text, 200), 0, "", f"no such study file{guess}", hint)])
+
+
+def study_name(path: Path) -> str:
+    """The path below the nearest folder `studies`, without ".toml"; elsewhere the stem."""
+    for parent in path.resolve().parents:
+        if parent.name == "studies":
+            return path.resolve().relative_to(parent).with_suffix("").as_posix()
+    return path.stem
