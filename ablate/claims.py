@@ -235,7 +235,7 @@ def _filesystem_now(directory: Path) -> int:
 def _machine() -> str:
     """Tells apart machines, and containers on one machine, that share a host name."""
     try:
-        identity = Path("/etc/machine-id").read_text("ascii").strip()
+        identity = Path("/etc/machine-id").read_text("utf-8").strip()
     except (OSError, ValueError):
         identity = ""
     if not identity:
@@ -253,7 +253,7 @@ def _machine() -> str:
 def _boot() -> str:
     """An identifier of the machine's current uptime; empty where there is none."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
     except (OSError, ValueError):
         pass
     if sys.platform == "darwin":

@@ -22,27 +22,37 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 def utc_now() -> str:
     """Now as ISO 8601 in UTC, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _iso(datetime.now(UTC))
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def unique_name(after: str = "") -> str:
     """UTC time and a random suffix; sorts after the name `after` even if the clock went back."""
     now = datetime.now(UTC)
     if after:
-        before = datetime.strptime(after[:23], _TIME).replace(tzinfo=UTC)
-        now = max(now, before + timedelta(microseconds=1))
+        now = max(now, datetime.fromisoformat(after[:23]) + timedelta(microseconds=1))
     return f"{now.strftime(_TIME)}-{secrets.token_hex(3)}"
 
 
 def is_unique_name(name: str) -> bool:
     """Whether `unique_name` could have made a name."""
-    return _NAME.fullmatch(name) is not None
+    if not _NAME.fullmatch(name):
+        return False
+    try:
+        datetime.fromisoformat(name[:23])
+    except ValueError:  # a 31st of February
+        return False
+    return not name.startswith("9999")  # nothing could come after it
 
 
 def time_of(name: str) -> str:
     """ISO 8601 UTC time in a name that `unique_name` made."""
-    moment = datetime.strptime(name[:23], _TIME).replace(tzinfo=UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        datetime.fromisoformat(name[:23]).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
 
 
 @contextlib.contextmanager
@@ -75,7 +85,7 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file so that others see all of it or what was there before."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with writing(path):

@@ -141,7 +141,7 @@ def checkpoints(
         try:
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            expected = _sidecar(path).read_text("ascii").split()[0]
+            expected = _sidecar(path).read_text("utf-8").split()[0]
         except (OSError, ValueError, IndexError):
             digest, expected = "", "unreadable"
         if digest == expected:
@@ -232,7 +232,7 @@ class Attempt:
         with writing(self.path / "log.txt"), (self.path / "log.txt").open("ab") as file:
             file.write(lines.encode("utf-8", "backslashreplace"))
 
-    def save_checkpoint(self, epoch: int, write: Callable[[BinaryIO], None]) -> None:
+    def save_checkpoint(self, epoch: int, write: Callable[[BinaryIO], object]) -> None:
         """Write checkpoint-<epoch>.pt through `write(file)`; the last and the one before stay."""
         self.sync()  # a checkpoint is never ahead of the metrics
         path = self.path / f"checkpoint-{epoch}.pt"
@@ -323,6 +323,35 @@ class Attempt:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def conclude(store_path: Path, key: str, status: str, message: str) -> None:
+    """End the latest attempt at a trial for a process that died without saying how it ended."""
+    tries = attempts(store_path, key)
+    if not tries or ending(tries[-1]) is not None:
+        return
+    records = read_lines(tries[-1] / "metrics.jsonl").records
+    epochs = [record for record in records if record.get("kind") == "epoch"]
+    document = {
+        "status": status,
+        "message": message,
+        "started": time_of(tries[-1].name),
+        "finished": utc_now(),
+        "continues": records[0].get("continues") if records else None,
+        "lines": len(records),
+        "epochs": epochs[-1].get("epoch", 0) if epochs else 0,
+        "final": epochs[-1].get("metrics", {}) if epochs else {},
+        "nonfinite": epochs[-1].get("nonfinite", []) if epochs else [],
+        "summary": {},
+    }
+    write_json(tries[-1] / "done.json", document)
+
+
+def retire(store_path: Path, key: str) -> None:
+    """Set the attempts at a trial aside, so that it is trained anew; nothing is deleted."""
+    for attempt in attempts(store_path, key):
+        with writing(attempt):
+            attempt.rename(attempt.with_name(f"retired-{attempt.name}"))
 
 
 def _remove_checkpoint(path: Path) -> None:

@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,7 @@ from store_samples import make_trial
 
 from ablate.claims import claim
 from ablate.errors import AblateError
+from ablate.index import ingest
 from ablate.resolved import ResolvedStudy
 from ablate.spool import Attempt
 from ablate.store import Store
@@ -77,13 +80,15 @@ def test_creation_that_was_killed_halfway_is_finished(tmp_path: Path) -> None:
 READ_ONLY = """
     import os, sys
     from pathlib import Path
-    if os.getuid() == 0:
-        os.setgid(65534); os.setuid(65534)
+    import duckdb, numpy, tempfile
     from ablate.claims import claim
     from ablate.errors import AblateError
     from ablate.index import connect, ingest
     from ablate.store import Store
     path, key = Path(sys.argv[1]), sys.argv[2]
+    connect(Path(sys.argv[3])).close()  # all imports done: another user may not read the library
+    if os.getuid() == 0:
+        os.setgid(65534); os.setuid(65534)
     for act in (
         lambda: Store.open(path, create=True),
         lambda: claim(path, "cd" * 32, "s"),
@@ -104,31 +109,23 @@ READ_ONLY = """
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX permissions")
 @pytest.mark.parametrize("indexed", [False, True])
 def test_a_read_only_store_is_reported_and_can_be_read(
-    store: Store, trained: Train, indexed: bool, tmp_path: Path
+    store: Store, trained: Train, indexed: bool
 ) -> None:
-    import textwrap
-
-    from ablate.index import ingest
-
     key = trained()
     if indexed:
         ingest(store.path)
         trained(1)  # what the index does not have yet is seen all the same
-    directories = [store.path, *(p for p in store.path.rglob("*") if p.is_dir())]
-    parents = [p for p in tmp_path.parents if p.owner() == tmp_path.owner()]
-    modes = {p: p.stat().st_mode for p in parents}
-    for parent in [tmp_path, *parents]:
-        parent.chmod(parent.stat().st_mode | 0o055)
-    for directory in directories:
-        directory.chmod(0o555)
-    try:
-        command = [sys.executable, "-c", textwrap.dedent(READ_ONLY), str(store.path), key]
+    with tempfile.TemporaryDirectory() as directory:  # where another user may look, too
+        os.chmod(directory, 0o755)
+        path = Path(directory) / "results"
+        shutil.copytree(store.path, path)
+        folders = [path, *(p for p in path.rglob("*") if p.is_dir())]
+        for folder in folders:
+            folder.chmod(0o555)
+        command = [sys.executable, "-c", textwrap.dedent(READ_ONLY), str(path), key, directory]
         child = subprocess.run(command, capture_output=True, text=True)
-    finally:
-        for directory in directories:
-            directory.chmod(0o755)
-        for parent, mode in modes.items():
-            parent.chmod(mode)
+        for folder in folders:
+            folder.chmod(0o755)
     assert child.returncode == 0, child.stderr
     assert child.stdout == f"({2 if indexed else 1}, 0.9)\n"
 

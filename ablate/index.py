@@ -1,0 +1,345 @@
+"""The index: what the spool says, in DuckDB, for reports and queries. Rebuilt at any time.
+
+Tables are append-only, without keys, indexes or later DDL; what counts is decided in the views.
+The file is held for milliseconds: one transaction takes in the new complete lines *and* how far
+they were read, so that a kill neither loses nor doubles a row. A file is made, and remade, under
+another name and renamed into place. Never open results.duckdb by other means in a process that has
+it open in DuckDB: closing it would drop DuckDB's lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from ablate.errors import AblateError
+from ablate.files import utc_now
+from ablate.index_rows import Batch, Sources, Stale, collect
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+# Numbers that are not finite are NULL.
+_VERSION: Final = 1  # raise with any change below: an index of another version is remade
+_SCHEMA: Final = """
+CREATE TABLE version (number INTEGER);
+CREATE TABLE source (path VARCHAR, bytes BIGINT);
+CREATE TABLE trial (
+  key VARCHAR, dataset VARCHAR, model VARCHAR, seed BIGINT, tricks VARCHAR[], label VARCHAR,
+  definition VARCHAR);
+CREATE TABLE attempt (
+  key VARCHAR, attempt VARCHAR, started TIMESTAMP, host VARCHAR, continues VARCHAR);
+CREATE TABLE ending (
+  key VARCHAR, attempt VARCHAR, status VARCHAR, message VARCHAR, finished TIMESTAMP,
+  epochs INTEGER);
+CREATE TABLE epoch (
+  key VARCHAR, attempt VARCHAR, seq BIGINT, epoch INTEGER, seconds DOUBLE, steps BIGINT);
+CREATE TABLE metric (
+  key VARCHAR, attempt VARCHAR, seq BIGINT, epoch INTEGER, metric VARCHAR, value DOUBLE);
+CREATE TABLE final (key VARCHAR, attempt VARCHAR, metric VARCHAR, value DOUBLE);
+CREATE TABLE prediction (
+  key VARCHAR, attempt VARCHAR, id BIGINT, label BIGINT, scores FLOAT[], classes INTEGER[]);
+CREATE TABLE set_aside (path VARCHAR, byte BIGINT, line VARCHAR);
+
+CREATE VIEW counting AS  -- the attempt that counts: the first that is done, else the latest
+  SELECT key, coalesce(min(attempt) FILTER (status = 'done'), max(attempt)) AS attempt
+  FROM attempt LEFT JOIN ending USING (key, attempt) GROUP BY key;
+CREATE VIEW epochs AS  -- an epoch written twice in one attempt counts once, as last written
+  SELECT key, epoch, metric, value FROM metric JOIN counting USING (key, attempt)
+  QUALIFY seq = max(seq) OVER (PARTITION BY key, epoch, metric);
+CREATE VIEW predictions AS
+  SELECT key, id, label, scores, classes FROM prediction JOIN counting USING (key, attempt);
+CREATE VIEW trials AS
+  WITH
+    once AS (SELECT DISTINCT ON (key) * FROM trial),
+    timing AS (
+      SELECT key, attempt, count(DISTINCT epoch) AS epochs, sum(seconds) AS seconds
+      FROM (SELECT * FROM epoch QUALIFY seq = max(seq) OVER (PARTITION BY key, attempt, epoch))
+      GROUP BY ALL),
+    metrics AS (
+      SELECT key, attempt, map(list(metric), list(value)) AS metrics FROM final GROUP BY ALL)
+  SELECT
+    key,
+    CASE WHEN counting.attempt IS NULL THEN 'new' ELSE coalesce(status, 'unfinished') END
+      AS status,
+    dataset, model, seed, tricks, label,
+    coalesce(ending.epochs, timing.epochs, 0) AS epochs,
+    metrics['top1'] AS top1, metrics['top5'] AS top5, metrics['loss'] AS loss, metrics,
+    started, finished, seconds, host, counting.attempt AS attempt, continues, message, definition
+  FROM once
+  LEFT JOIN counting USING (key)
+  LEFT JOIN attempt USING (key, attempt)
+  LEFT JOIN ending USING (key, attempt)
+  LEFT JOIN timing USING (key, attempt)
+  LEFT JOIN metrics USING (key, attempt);
+"""
+
+T = TypeVar("T")
+
+_FILE: Final = "results.duckdb"
+_STORAGE: Final = "v1.0.0"  # DuckDB 1.5 and 2.x both open it
+_PATIENCE: Final = 5.0  # seconds a reader waits for those who write
+
+
+class _Busy(Exception):
+    """Another process writes or reads the index: it will be done in milliseconds."""
+
+
+class _Refused(Exception):
+    """The operating system lets nobody write: a read-only store, a full disk."""
+
+
+def ingest(store_path: Path) -> int:
+    """Take in what the spool has beyond the index; the number of new lines.
+
+    0 and no error if another process is at it, reads the index, or nothing can be written: the
+    spool keeps everything for the next time. A damaged index is set aside and rebuilt.
+    """
+    try:
+        return _exclusively(store_path, _update)
+    except (_Busy, _Refused):
+        return 0
+
+
+def reindex(store_path: Path) -> dict[str, int]:
+    """Rebuild the index from the spool; the number of lines read, and of rows by table.
+
+    Raises AblateError if nothing can be written or another process does not finish.
+    """
+    try:
+        lines = _patiently(lambda: _exclusively(store_path, _rebuild))
+    except _Busy:
+        raise AblateError(
+            f"another process is indexing {store_path}", hint="try again in a moment"
+        ) from None
+    except _Refused as refused:
+        raise AblateError(f"cannot write {store_path / _FILE}: {refused}") from None
+    with connect(store_path) as connection:
+        tables = ("trial", "attempt", "ending", "epoch", "metric", "prediction", "set_aside")
+        return {"lines": lines} | {table: _count(connection, table) for table in tables}
+
+
+def connect(store_path: Path) -> DuckDBPyConnection:
+    """A read-only connection to an index that has all of the spool. Close it soon.
+
+    While it is open nobody can take new lines in. If the index cannot be brought up to date (a
+    read-only store, a full disk) or opened, it is an index in memory, built from the spool.
+    """
+    import duckdb
+
+    current = True
+    try:
+        _patiently(lambda: _exclusively(store_path, _update))
+    except (_Busy, _Refused):
+        current = False
+    with contextlib.suppress(_Busy, duckdb.Error):  # damaged or missing: memory it is
+        connection = _patiently(lambda: _open(store_path / _FILE, read_only=True))
+        if current or _is_current(connection, store_path):
+            return connection
+        connection.close()
+    return in_memory(store_path)
+
+
+def in_memory(store_path: Path) -> DuckDBPyConnection:
+    """An index in memory, built from the spool as it is now."""
+    import duckdb
+
+    connection = duckdb.connect(":memory:")
+    _fill(connection, store_path)
+    return connection
+
+
+# ----------------------------------------------------------------------------------- taking in
+
+
+def _exclusively(store_path: Path, act: Callable[[Path], int]) -> int:
+    """Run `act` as the only ingester, among threads and processes. Raises _Busy or _Refused."""
+    import duckdb
+
+    try:
+        descriptor = os.open(store_path / ".index.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            with _locked(descriptor):
+                return act(store_path)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _Refused(error.strerror) from error
+    except duckdb.Error as error:
+        if _is_refused(error):
+            raise _Refused(str(error)) from error
+        raise
+
+
+@contextlib.contextmanager
+def _locked(descriptor: int) -> Iterator[None]:
+    # Unlocked explicitly: closing alone would leave it locked if a child was forked meanwhile.
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            raise _Busy from None
+        try:
+            yield
+        finally:
+            msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+    else:
+        import fcntl
+
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _Busy from None
+        try:
+            yield
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def _update(store_path: Path) -> int:
+    import duckdb
+
+    path = store_path / _FILE
+    if not path.exists():
+        return _rebuild(store_path)
+    lines = 0
+    try:
+        # Opened twice, so that nobody waits while the spool is read in between.
+        with contextlib.closing(_open(path, read_only=False)) as connection:
+            known = _sources(connection)
+        for batch in collect(store_path, known):
+            with contextlib.closing(_open(path, read_only=False)) as connection:
+                _insert(connection, batch)
+            lines += batch.lines
+    except Stale:
+        return _rebuild(store_path)
+    except duckdb.Error as error:
+        if _is_refused(error):
+            raise
+        _set_aside(path)
+        return _rebuild(store_path)
+    return lines
+
+
+def _rebuild(store_path: Path) -> int:
+    import duckdb
+
+    path = store_path / _FILE
+    for leftover in store_path.glob(f"{_FILE}.new-*"):
+        leftover.unlink()
+    fresh = path.with_name(f"{_FILE}.new-{secrets.token_hex(4)}")
+    try:
+        with contextlib.closing(duckdb.connect(":memory:")) as connection:
+            quoted = str(fresh).replace("'", "''")
+            connection.execute(f"ATTACH '{quoted}' AS fresh (STORAGE_VERSION '{_STORAGE}')")
+            connection.execute("USE fresh")
+            lines = _fill(connection, store_path)
+            connection.execute("USE memory")
+            connection.execute("DETACH fresh")
+        # The old file's log first: beside the new file it would be replayed into it.
+        path.with_name(f"{_FILE}.wal").unlink(missing_ok=True)
+        fresh.replace(path)
+    finally:
+        for leftover in store_path.glob(f"{fresh.name}*"):
+            leftover.unlink()
+    return lines
+
+
+def _set_aside(path: Path) -> None:
+    aside = f"{path.name}.corrupt-{utc_now().replace(':', '')}"
+    for suffix in ("", ".wal"):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(path.with_name(aside + suffix))
+
+
+def _fill(connection: DuckDBPyConnection, store_path: Path) -> int:
+    """Make the tables and take in the whole spool; the number of lines."""
+    connection.execute(_SCHEMA)
+    connection.execute("INSERT INTO version VALUES (?)", [_VERSION])
+    lines = 0
+    for batch in collect(store_path, {}):
+        _insert(connection, batch)
+        lines += batch.lines
+    return lines
+
+
+def _insert(connection: DuckDBPyConnection, batch: Batch) -> None:
+    connection.execute("BEGIN")
+    for table, rows in batch.tables.items():
+        described = connection.execute(f"DESCRIBE {table}").fetchall()
+        columns = ", ".join(f"unnest(?::{column[1]}[])" for column in described)
+        connection.execute(
+            f"INSERT INTO {table} SELECT {columns}", [list(c) for c in zip(*rows, strict=True)]
+        )
+    connection.execute("COMMIT")
+
+
+# ------------------------------------------------------------------------------------- opening
+
+
+def _open(path: Path, *, read_only: bool) -> DuckDBPyConnection:
+    """Open the index.
+
+    Raises _Busy, or duckdb.Error for a damaged file, one that cannot be written, or (as a
+    CatalogException) one of another version.
+    """
+    import duckdb
+
+    try:
+        connection = duckdb.connect(str(path), read_only=read_only)
+    except duckdb.Error as error:
+        text = str(error)
+        if "Could not set lock" in text or "different configuration" in text:
+            raise _Busy from error
+        raise
+    try:
+        (number,) = connection.execute("SELECT number FROM version").fetchone() or (None,)
+        if number != _VERSION:
+            raise duckdb.CatalogException(f"index version {number}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _sources(connection: DuckDBPyConnection) -> Sources:
+    rows = connection.execute("SELECT path, max(bytes) FROM source GROUP BY path").fetchall()
+    return dict(rows)
+
+
+def _is_current(connection: DuckDBPyConnection, store_path: Path) -> bool:
+    try:
+        return next(collect(store_path, _sources(connection)), None) is None
+    except Stale:
+        return False
+
+
+def _is_refused(error: Exception) -> bool:
+    """Whether the operating system does not let anybody write, which says nothing of the file."""
+    words = ("No space left", "Read-only file system", "Permission denied", "quota")
+    return any(word in str(error) for word in words)
+
+
+def _count(connection: DuckDBPyConnection, table: str) -> int:
+    (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,)  # noqa: S608
+    return int(count)
+
+
+def _patiently(attempt: Callable[[], T]) -> T:
+    """Try at random moments for a few seconds. Raises _Busy if it stays so."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return attempt()
+        except _Busy:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep((5 + secrets.randbelow(45)) / 1000)
