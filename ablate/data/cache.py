@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ablate.data import catalogue
 from ablate.data.cached import META, PIXELS, TABLE, CachedDataset, Table, open_folder
-from ablate.data.decode import DECODER, decode, size
+from ablate.data.decode import DECODER, size
 from ablate.data.identity import Identity, cache_folder, identify
 from ablate.data.lock import locked
 from ablate.data.roots import decoded_root, shown
@@ -147,7 +147,7 @@ def _decode_all(identity: Identity, folder: Path, progress: Progress | None) -> 
     def decode_one(index: int, read: Read) -> tuple[int, bytes, NDArray[np.uint8]]:
         try:
             data = read()
-            return index, hashlib.sha256(data).digest(), decode(data)
+            return index, hashlib.sha256(data).digest(), source.decode(data)
         except Exception as error:  # decoders raise anything for damaged files
             raise _undecodable(source, index, error) from error
 

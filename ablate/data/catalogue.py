@@ -3,159 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.data import roots
+from ablate.data.known import CATALOGUE
+from ablate.data.known import DatasetInfo as DatasetInfo
+from ablate.data.known import Edition as Edition
 from ablate.data.roots import shown
 from ablate.errors import AblateError, DataError, did_you_mean
-from ablate.recipe import Crop
 
 if TYPE_CHECKING:
     from ablate.data.arrays import ImageArrays
     from ablate.data.source import Source
     from ablate.trial import DatasetRef
 
-Channels = tuple[float, float, float]
-
-IMAGENET_MEAN: Channels = (123.675, 116.28, 103.53)
-IMAGENET_STD: Channels = (58.395, 57.12, 57.375)
-
-
-@dataclass(frozen=True)
-class Edition:
-    """One size in which a data set is published.
-
-    folder: its folder or, with .tgz behind, its archive below the data root. pixels: its images'
-    short side, None for the original sizes. megabytes: of the download. md5: of the archive, where
-    its publisher or torchvision gives one.
-    """
-
-    folder: str
-    pixels: int | None
-    megabytes: int
-    md5: str | None = None
-
-
-@dataclass(frozen=True)
-class DatasetInfo:
-    """What is known of a data set before its files are looked at.
-
-    image_size, crop, flip, mean and std are what a recipe gets that does not set its own; mean and
-    std per channel in [0, 255]. variants: names of `editions`, smallest first. classes: readable
-    names by label, folders: their folder names, both () where not known. counts: published numbers
-    of train and evaluation images.
-    """
-
-    name: str
-    description: str
-    num_classes: int
-    image_size: int
-    crop: Crop = field(default_factory=Crop)
-    flip: float = 0.5
-    mean: Channels = IMAGENET_MEAN
-    std: Channels = IMAGENET_STD
-    classes: tuple[str, ...] = ()
-    folders: tuple[str, ...] = ()
-    counts: tuple[int, int] | None = None
-    editions: dict[str, Edition] = field(default_factory=dict)
-    licence: str = ""
-    source: str = ""
-
-    @property
-    def variants(self) -> tuple[str, ...]:
-        """Names of the editions, smallest first."""
-        return tuple(self.editions)
-
-    def variant_for(self, image_size: int) -> str:
-        """The smallest edition whose images need no enlarging."""
-        large = (v for v, e in self.editions.items() if (e.pixels or image_size) >= image_size)
-        return next(large, self.variants[-1])
-
-
-NETTE = {
-    "n01440764": "tench",
-    "n02102040": "English springer",
-    "n02979186": "cassette player",
-    "n03000684": "chain saw",
-    "n03028079": "church",
-    "n03394916": "French horn",
-    "n03417042": "garbage truck",
-    "n03425413": "gas pump",
-    "n03445777": "golf ball",
-    "n03888257": "parachute",
-}
-WOOF = {
-    "n02086240": "Shih-Tzu",
-    "n02087394": "Rhodesian ridgeback",
-    "n02088364": "beagle",
-    "n02089973": "English foxhound",
-    "n02093754": "border terrier",
-    "n02096294": "Australian terrier",
-    "n02099601": "golden retriever",
-    "n02105641": "Old English sheepdog",
-    "n02111889": "Samoyed",
-    "n02115641": "dingo",
-}
-
-_CATALOGUE = {
-    info.name: info
-    for info in (
-        DatasetInfo(
-            name="digits",
-            description="1,797 handwritten digits of 8 × 8; comes with ablate, nothing to download",
-            num_classes=10,
-            image_size=32,
-            crop=Crop(scale=(0.6, 1.0)),
-            flip=0.0,
-            mean=(78.03, 78.03, 78.03),  # of the training images
-            std=(95.90, 95.90, 95.90),
-            classes=tuple("0123456789"),
-            counts=(1198, 599),
-            licence="CC BY 4.0, E. Alpaydin and C. Kaynak",
-            source="https://doi.org/10.24432/C50P49",
-        ),
-        DatasetInfo(
-            name="imagenette",
-            description="ten easily told classes of ImageNet, 13,394 photographs",
-            num_classes=10,
-            image_size=160,
-            classes=tuple(NETTE.values()),
-            folders=tuple(NETTE),
-            counts=(9469, 3925),
-            editions={
-                "160": Edition("imagenette2-160", 160, 99, "e793b78cc4c9e9a4ccc0c1155377a412"),
-                "320": Edition("imagenette2-320", 320, 342, "3df6f0d01a2c9592104656642f5e78a3"),
-                "full": Edition("imagenette2", None, 1557, "fe2fc210e6bb7c5664d602c3cd71e612"),
-            },
-            licence="Apache 2.0 for the selection; the photographs' own for each",
-            source="https://github.com/fastai/imagenette",
-        ),
-        DatasetInfo(
-            name="imagewoof",
-            description="ten breeds of dogs of ImageNet, hard to tell apart, 12,954 photographs",
-            num_classes=10,
-            image_size=160,
-            classes=tuple(WOOF.values()),
-            folders=tuple(WOOF),
-            counts=(9025, 3929),
-            editions={
-                "160": Edition("imagewoof2-160", 160, 90),
-                "320": Edition("imagewoof2-320", 320, 330),
-                "full": Edition("imagewoof2", None, 1340),
-            },
-            licence="Apache 2.0 for the selection; the photographs' own for each",
-            source="https://github.com/fastai/imagenette",
-        ),
-    )
-}
-
 
 def dataset_names() -> list[str]:
     """Every catalogue name, smallest data set first."""
-    return list(_CATALOGUE)
+    return list(CATALOGUE)
 
 
 def dataset_info(name: str) -> DatasetInfo:
@@ -165,8 +33,8 @@ def dataset_info(name: str) -> DatasetInfo:
     out as train/CLASS/IMAGE.
     """
     check_name(name)
-    if name in _CATALOGUE:
-        return _CATALOGUE[name]
+    if name in CATALOGUE:
+        return CATALOGUE[name]
     if name.startswith("imagefolder:"):
         source = find_source(name, image_size=0, root=None)[1]
         return DatasetInfo(
@@ -184,9 +52,9 @@ def dataset_info(name: str) -> DatasetInfo:
 def check_name(name: str) -> None:
     """Raise AblateError unless `name` is in the catalogue or has the form of one's own data."""
     kind, _, rest = name.partition(":")
-    if name in _CATALOGUE or (rest and kind):
+    if name in CATALOGUE or (rest and kind):
         return
-    known = [*_CATALOGUE, "imagefolder:PATH"]
+    known = [*CATALOGUE, "imagefolder:PATH"]
     hint = "or package.module:function for your own"
     raise AblateError(f"unknown data set '{name}'{did_you_mean(name, known)}", hint=hint)
 
@@ -211,16 +79,26 @@ def in_memory(name: str) -> bool:
 
 def load_arrays(name: str) -> ImageArrays:
     """The images of an `in_memory` data set."""
-    from ablate.data.arrays import ImageArrays, digits
+    from ablate.data.arrays import digits
 
-    if name == "digits":
-        return digits()
+    return digits() if name == "digits" else _own_arrays(name)
+
+
+@cache
+def _own_arrays(name: str) -> ImageArrays:
+    from ablate.data.arrays import ImageArrays
+
     module, _, function = name.partition(":")
     try:
         made: Callable[[], object] = getattr(import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise AblateError(f"data set '{name}' does not import: {error}") from error
-    arrays = made()
+    try:
+        arrays = made()
+    except AblateError:
+        raise
+    except Exception as error:  # someone else's code may raise anything
+        raise AblateError(f"data set '{name}' raised {type(error).__name__}: {error}") from error
     if not isinstance(arrays, ImageArrays):
         raise AblateError(
             f"data set '{name}' returned {type(arrays).__name__}, expected ImageArrays",
@@ -234,6 +112,7 @@ def find_source(name: str, *, image_size: int, root: Path | None) -> tuple[str, 
 
     Of the editions that are there, the smallest whose images need no enlarging, else the largest.
     """
+    from ablate.data.records import RecordSource
     from ablate.data.source import ArchiveSource, FolderSource
 
     if name.startswith("imagefolder:"):
@@ -241,20 +120,33 @@ def find_source(name: str, *, image_size: int, root: Path | None) -> tuple[str, 
         if not folder.is_dir():
             raise DataError(f"{name}: there is no folder {shown(folder)}")
         return "", FolderSource(name, folder)
-    info, root = _CATALOGUE[name], roots.data_root(root)
+    info, root = CATALOGUE[name], roots.data_root(root)
     wanted = info.variant_for(image_size)
-    position = info.variants.index(wanted)
-    for variant in (*info.variants[position:], *reversed(info.variants[:position])):
-        folder = root / info.editions[variant].folder
-        if folder.is_dir():
+    order = list(info.editions)
+    position = order.index(wanted)
+    for variant in (*order[position:], *reversed(order[:position])):
+        folder, archive = (
+            root / file for file in (info.editions[variant].folder, info.editions[variant].archive)
+        )
+        if name.startswith("cifar"):
+            if folder.is_dir() or archive.is_file():
+                return variant, RecordSource(name, folder if folder.is_dir() else archive)
+        elif folder.is_dir():
             return variant, FolderSource(name, folder)
-        archive = folder.with_name(folder.name + ".tgz")
-        if archive.is_file():
+        elif archive.is_file():
             return variant, ArchiveSource(name, archive)
-    size = f"{wanted} px" if wanted != "full" else "full size"
-    megabytes = info.editions[wanted].megabytes
-    raise DataError(
-        f"{name} ({size}) is not in {shown(root)}",
-        hint=f"ablate datasets fetch {name} --size {wanted}      about {megabytes} MB; "
-        "or --data DIR if you have it",
+    raise _missing(info, wanted, root)
+
+
+def _missing(info: DatasetInfo, variant: str, root: Path) -> DataError:
+    edition, name = info.editions[variant], info.name
+    size = " (full size)" if variant == "full" else f" ({variant} px)" if variant else ""
+    option = f" --size {variant}" if variant else ""
+    if edition.url:
+        get = f"ablate datasets fetch {name}{option}      about {edition.megabytes} MB"
+    else:
+        folder = shown(root / edition.folder)
+        get = f"put your copy's train/CLASS/ and val/CLASS/ folders in {folder}"
+    return DataError(
+        f"{name}{size} is not in {shown(root)}", hint=f"{get}; or --data DIR if you have it"
     )

@@ -51,6 +51,18 @@ class Identity:
         )
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the table should know: a copy that is not the published one."""
+        published = None if ":" in self.name else catalogue.dataset_info(self.name).counts
+        if published is None or published == self.counts:
+            return ()
+        (train, test), (all_train, all_test) = self.counts, published
+        return (
+            f"this copy of {self.name} has {train:,} training and {test:,} evaluation images, "
+            f"the published one {all_train:,} and {all_test:,}",
+        )
+
+    @property
     def folder(self) -> Path:
         """Where its decoded cache is, or will be."""
         return cache_folder(self.name, self.variant, self.fingerprint)

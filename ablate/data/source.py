@@ -18,6 +18,9 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ablate.data.roots import shown
 from ablate.errors import DataError
 
@@ -63,6 +66,12 @@ class Source:
     def reads(self) -> Iterator[tuple[int, Read]]:
         """(index into `entries`, a function that reads its bytes): each once, in any order."""
         raise NotImplementedError
+
+    def decode(self, data: bytes) -> NDArray[np.uint8]:
+        """[h, w, 3] uint8 of one entry's bytes; raises anything for a damaged one."""
+        from ablate.data.decode import decode
+
+        return decode(data)
 
     @cached_property
     def _layout(self) -> tuple[tuple[str, ...], tuple[Entry, ...]]:
@@ -214,10 +223,11 @@ class ArchiveSource(Source):
                 index = wanted.get(member.name)
                 stream = archive.extractfile(member) if index is not None else None
                 if index is not None and stream is not None:
-                    yield index, _constant(stream.read())
+                    yield index, constant(stream.read())
 
 
-def _constant(data: bytes) -> Read:
+def constant(data: bytes) -> Read:
+    """A `Read` of bytes that are there already."""
     return lambda: data
 
 
