@@ -125,6 +125,16 @@ def test_timms_published_models(name: str, tricks: tuple[Trick, ...], published:
         assert_same_logits(ours, theirs, size)
 
 
+def test_the_pool_comes_first() -> None:
+    """After convolution and norm it gives the same logits in eval mode, not in training."""
+    theirs = scrambled(timm.create_model("resnet18d", num_classes=10))
+    ours = copied(built("resnet18", C, D), theirs)
+    assert_same_logits(ours.train(), theirs.train(), 65)
+    statistics = zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True)
+    for (name, mine), other in statistics:
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5, msg=name)
+
+
 @pytest.mark.parametrize(
     ("name", "tricks", "parameters", "giga_macs"),
     [
