@@ -133,14 +133,15 @@ def connect(store_path: Path) -> DuckDBPyConnection:
     """
     import duckdb
 
-    current = True
-    try:
-        _patiently(lambda: _exclusively(store_path, _update))
-    except (_Busy, _Refused):
-        current = False
+    def open_current(path: Path) -> DuckDBPyConnection:
+        _update(path)
+        return _open(path / _FILE, read_only=True)
+
+    with contextlib.suppress(_Busy, _Refused, duckdb.Error):
+        return _patiently(lambda: _exclusively(store_path, open_current))
     with contextlib.suppress(_Busy, duckdb.Error):  # damaged or missing: memory it is
-        connection = _patiently(lambda: _open(store_path / _FILE, read_only=True))
-        if current or _is_current(connection, store_path):
+        connection = _open(store_path / _FILE, read_only=True)
+        if _is_current(connection, store_path):
             return connection
         connection.close()
     return in_memory(store_path)
@@ -158,7 +159,7 @@ def in_memory(store_path: Path) -> DuckDBPyConnection:
 # ----------------------------------------------------------------------------------- taking in
 
 
-def _exclusively(store_path: Path, act: Callable[[Path], int]) -> int:
+def _exclusively(store_path: Path, act: Callable[[Path], T]) -> T:
     """Run `act` as the only ingester, among threads and processes. Raises _Busy or _Refused."""
     import duckdb
 

@@ -135,15 +135,17 @@ def _attempt(batch: Batch, store_path: Path, key: str, attempt: Path, known: Sou
             batch.lines += len(read.records) + len(read.invalid)
             batch.add("source", metrics, offset)
     news = offset > 0 and before == 0
+    ended = done in known
     if _fresh(attempt / "done.json", done, known):
         end = spool.ending(attempt)
         if end is not None:
+            ended = True
             news = news or metrics not in known
             _ending(batch, key, attempt.name, end)
             batch.add("source", done, _size(attempt / "done.json"))
     if news:
         batch.add("attempt", key, attempt.name, time_of(attempt.name)[:-1], host, continues)
-    if _fresh(attempt / "predictions.npz", predictions, known):
+    if ended and _fresh(attempt / "predictions.npz", predictions, known):
         _predictions(batch, key, attempt.name, attempt / "predictions.npz", predictions)
         batch.add("source", predictions, _size(attempt / "predictions.npz"))
     return {metrics, done, predictions}
@@ -202,7 +204,7 @@ def _predictions(batch: Batch, key: str, attempt: str, path: Path, name: str) ->
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             ids, labels = stored["ids"].tolist(), stored["labels"].tolist()
             scores = stored["scores"].tolist()
             classes = stored["indices"].tolist() if "indices" in stored else [None] * len(ids)

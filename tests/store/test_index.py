@@ -1,0 +1,372 @@
+"""The index against the spool: nothing lost, nothing doubled, whoever dies and whatever breaks."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+
+import duckdb
+import numpy as np
+import pytest
+from store_samples import make_trial
+
+from ablate.index import connect, in_memory, ingest, reindex
+from ablate.spool import Attempt, attempts, read_lines
+from ablate.store import Store
+
+Train = Callable[..., str]
+
+COUNT = """
+    SELECT key, attempt, count(*), count(DISTINCT seq), sum(epoch), max(seq)
+    FROM epoch GROUP BY ALL ORDER BY ALL
+"""
+
+
+def rows(store: Store, sql: str) -> list[tuple[object, ...]]:
+    with connect(store.path) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def spooled(store: Store) -> list[tuple[object, ...]]:
+    """What COUNT has to give, from the spool by the standard library alone."""
+    found = []
+    for path in (store.path / "trials").glob("*/*/metrics.jsonl"):
+        complete = path.read_bytes().split(b"\n")[:-1]
+        epochs = [r for r in map(json.loads, complete) if r["kind"] == "epoch"]
+        if epochs:
+            seq = [r["seq"] for r in epochs]
+            total = sum(r["epoch"] for r in epochs)
+            key, attempt = path.parts[-3:-1]
+            found.append((key, attempt, len(seq), len(set(seq)), total, max(seq)))
+    return sorted(found)
+
+
+def test_the_views_show_what_counts(store: Store, trained: Train) -> None:
+    done = trained(0, "warmup", "mixup", top1=0.9)
+    trained(0, "warmup", "mixup", top1=0.8)  # a second one does not count
+    diverged = trained(1, top1=0.1, status="diverged")
+    retried = trained(2, top1=0.2, status="failed")
+    with Attempt.begin(store.path, retried, continues="earlier") as attempt:
+        attempt.record("epoch", epoch=1, metrics={"top1": 0.3}, seconds=2.0, steps=1)
+        attempt.record("epoch", epoch=1, metrics={"top1": 0.4}, seconds=3.0, steps=1)
+    new = make_trial(3)
+    store.register(new, "digits · seed 3")
+
+    assert ingest(store.path) == 3 * 4 + 4 + 3
+    assert ingest(store.path) == 0
+    columns = "key, status, dataset, seed, tricks, label, epochs, top1, seconds"
+    expected = [
+        (done, "done", "digits", 0, ["mixup", "warmup"], "digits · seed 0", 3, 0.9, 4.5),
+        (diverged, "diverged", "digits", 1, [], "digits · seed 1", 3, 0.1, 4.5),
+        (retried, "unfinished", "digits", 2, [], "digits · seed 2", 1, None, 3.0),
+        (new.key, "new", "digits", 3, [], "digits · seed 3", 0, None, None),
+    ]
+    assert rows(store, f"SELECT {columns} FROM trials ORDER BY seed") == expected
+    ((started, finished),) = rows(store, "SELECT started, finished FROM trials WHERE seed = 0")
+    result = store.result(done)
+    assert result is not None
+    assert f"{started.isoformat(timespec='milliseconds')}Z" == result.started  # type: ignore[attr-defined]
+    assert f"{finished.isoformat(timespec='milliseconds')}Z" == result.finished  # type: ignore[attr-defined]
+    curve = f"SELECT epoch, value FROM epochs WHERE metric = 'top1' AND key = '{done}' ORDER BY 1"
+    np.testing.assert_allclose(rows(store, curve), [(1, 0.7), (2, 0.8), (3, 0.9)])
+    assert rows(store, f"SELECT value FROM epochs WHERE key = '{retried}'") == [(0.4,)]
+
+
+def test_predictions_come_back_as_written(store: Store) -> None:
+    scores = np.random.default_rng(0).normal(size=(50, 10)).astype(np.float32)
+    wide = np.random.default_rng(1).normal(size=(5, 200)).astype(np.float32)
+    for trial, values in ((make_trial(0), scores), (make_trial(1), wide)):
+        store.register(trial, "x")
+        with Attempt.begin(store.path, trial.key) as attempt:
+            labels = np.arange(len(values)) % 10
+            attempt.save_predictions(np.arange(len(values)), labels, values)
+            assert rows(store, f"SELECT * FROM predictions WHERE key = '{trial.key}'") == []
+            attempt.finish("done")
+    sql = "SELECT label, scores, classes FROM predictions WHERE key = '{}' ORDER BY id"
+    stored = rows(store, sql.format(make_trial(0).key))
+    np.testing.assert_array_equal(np.array([s for _, s, _ in stored], np.float32), scores)
+    assert [label for label, _, _ in stored] == (np.arange(50) % 10).tolist()
+    stored = rows(store, sql.format(make_trial(1).key))
+    best = [row[np.array(classes)] for row, (_, _, classes) in zip(wide, stored, strict=True)]
+    np.testing.assert_array_equal(np.array([s for _, s, _ in stored], np.float32), best)
+    assert [classes[0] for _, _, classes in stored] == wide.argmax(axis=1).tolist()  # type: ignore[index]
+
+
+def test_the_file_is_in_the_storage_format_of_duckdb_1(store: Store, trained: Train) -> None:
+    trained()
+    ingest(store.path)
+    trained(1)
+    ingest(store.path)  # a later write does not raise it
+    header = (store.path / "results.duckdb").read_bytes()[:20]
+    assert header[8:12] == b"DUCK"
+    assert int.from_bytes(header[12:20], "little") == 64  # DuckDB 1.0's; 2.0 writes 68 by itself
+
+
+WRITER = """
+    import sys
+    from pathlib import Path
+    from ablate.spool import Attempt
+    attempt = Attempt.begin(Path(sys.argv[1]), sys.argv[2])
+    print(attempt.name, flush=True)
+    for epoch in range(1, 1_000_000):
+        attempt.record("epoch", epoch=epoch, metrics={"top1": epoch / 7}, seconds=0.1, steps=1)
+        print(epoch, flush=True)
+"""
+
+INGESTER = """
+    import sys, time
+    from pathlib import Path
+    from ablate.index import ingest
+    print("ready", flush=True)
+    while True:
+        ingest(Path(sys.argv[1]))
+        time.sleep(float(sys.argv[2]))
+"""
+
+
+def start(code: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    return child
+
+
+@pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.long)])
+def test_kills_of_writers_and_ingesters_lose_and_double_nothing(store: Store, kills: int) -> None:
+    """`kills` writers and as many ingesters are killed with signal 9, at random moments."""
+    chance = random.Random(kills)
+    acknowledged: dict[tuple[str, str], int] = {}
+    for kill in range(kills):
+        key = make_trial(kill % 3).key
+        store.register(make_trial(kill % 3), "x")
+        writer, ingester = start(WRITER, store.path, key), start(INGESTER, store.path, 0)
+        ingester.stdout.readline()  # type: ignore[union-attr]
+        time.sleep(chance.uniform(0.02, 0.2))
+        ingester.kill()
+        time.sleep(chance.uniform(0, 0.05))
+        writer.kill()
+        name, *epochs = writer.communicate()[0].split("\n")[:-1]
+        acknowledged[key, name] = len(epochs)
+        ingester.communicate()
+        assert rows(store, COUNT) == spooled(store)
+    assert sum(acknowledged.values()) > 100
+    incremental = rows(store, COUNT)
+    for key, attempt, count, *_ in incremental:
+        assert count in (acknowledged[key, attempt], acknowledged[key, attempt] + 1)  # type: ignore[index]
+    assert reindex(store.path)["epoch"] == sum(row[2] for row in incremental)  # type: ignore[misc]
+    assert rows(store, COUNT) == incremental
+    leftovers = {p.name for p in store.path.iterdir()} - {"results.duckdb", ".index.lock"}
+    assert leftovers == {"FORMAT", ".gitignore", "studies", "trials"}
+
+
+def test_a_torn_line_waits_for_its_end(store: Store) -> None:
+    key = make_trial().key
+    attempt = Attempt.begin(store.path, key)
+    attempt.record("epoch", epoch=1, metrics={"top1": 0.5}, seconds=1.0, steps=1)
+    path = attempt.path / "metrics.jsonl"
+    whole = path.read_bytes()
+    line = whole.splitlines(keepends=True)[-1].replace(b'"epoch":1', b'"epoch":2')
+    for cut in (1, len(line) // 2, len(line) - 1):
+        path.write_bytes(whole + line[:cut])
+        ingest(store.path)
+        assert rows(store, "SELECT epoch FROM epoch") == [(1,)]
+    path.write_bytes(whole + line)
+    assert rows(store, "SELECT epoch FROM epoch ORDER BY 1") == [(1,), (2,)]
+    attempt.close()
+
+
+HOSTILE = [
+    b"\x00\xff\xfe",
+    b"[" * 100_000,
+    b'{"kind":"epoch","epoch":"one","seconds":[],"steps":1e999,"metrics":{"a":"b","c":1e308}}',
+    b'{"kind":"epoch","epoch":99999999999999999999,"seq":{},"metrics":[1]}',
+    b'{"kind":"epoch","epoch":3,"seconds":NaN,"metrics":{"\\ud800":1,"x":-Infinity}}',
+    b'{"kind":"start","host":7,"continues":"\\ud800"}',
+    b"null",
+]
+
+
+def test_what_is_no_line_of_ours_is_set_aside_and_never_stops_the_rest(
+    store: Store, trained: Train
+) -> None:
+    key = trained()
+    (attempt,) = attempts(store.path, key)
+    with (attempt / "metrics.jsonl").open("ab") as file:
+        file.write(b"\n".join(HOSTILE) + b"\n")
+    (attempt / "predictions.npz").write_bytes(b"PK\x03\x04 no archive")
+    (store.path / "trials" / "x.y").mkdir()
+    (store.path / "trials" / "file").write_text("")
+    (store.path / "trials" / "odd").mkdir()
+    (store.path / "trials" / "odd" / "trial.json").write_text(
+        '{"trial": {"seed": "x", "tricks": [1, {"label": 2}], "recipe": 3}, "label": "\\ud800"}'
+    )
+    ingest(store.path)
+    assert rows(store, "SELECT count(*) FROM set_aside") == [(4,)]
+    top1 = "SELECT value FROM epochs WHERE metric = 'top1' ORDER BY epoch"
+    np.testing.assert_allclose(rows(store, top1), [(0.7,), (0.8,), (0.9,)])
+    assert rows(store, "SELECT status FROM trials ORDER BY 1") == [("done",), ("new",)]
+    assert not list(store.path.glob("*corrupt*"))
+
+
+@pytest.mark.parametrize("damage", ["garbage", "truncated", "empty", "flipped", "foreign"])
+def test_a_damaged_database_is_set_aside_and_rebuilt(
+    store: Store, trained: Train, damage: str
+) -> None:
+    keys = [trained(seed) for seed in range(5)]
+    ingest(store.path)
+    path = store.path / "results.duckdb"
+    data = bytearray(path.read_bytes())
+    if damage == "garbage":
+        path.write_bytes(os.urandom(len(data)))
+    elif damage == "truncated":
+        path.write_bytes(data[: len(data) // 3])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "flipped":
+        for position in range(12288, len(data), 4096):
+            data[position + 100] ^= 0xFF
+        path.write_bytes(data)
+    else:
+        path.unlink()
+        with duckdb.connect(str(path)) as other:
+            other.execute("CREATE TABLE thesis (x INTEGER)")
+    assert ingest(store.path) == 5 * 4
+    assert len(list(store.path.glob("results.duckdb.corrupt-*"))) == 1
+    assert rows(store, "SELECT key FROM trials ORDER BY seed") == [(key,) for key in keys]
+    assert rows(store, COUNT) == spooled(store)
+
+
+def test_what_was_removed_from_the_spool_leaves_the_index(store: Store, trained: Train) -> None:
+    gone, stays = trained(0), trained(1)
+    ingest(store.path)
+    shutil.rmtree(store.path / "trials" / gone)
+    assert rows(store, "SELECT key FROM trials") == [(stays,)]
+    assert rows(store, COUNT) == spooled(store)
+
+
+def test_ingesters_at_once_take_every_line_in_once(store: Store) -> None:
+    """Three processes and two threads of this one, while four attempts grow."""
+    written = [Attempt.begin(store.path, make_trial(seed).key) for seed in range(4)]
+    others = [start(INGESTER, store.path, 0) for _ in range(3)]
+    for other in others:
+        other.stdout.readline()  # type: ignore[union-attr]
+    going, lines = threading.Event(), [0, 0]
+
+    def take_in(number: int) -> None:
+        while not going.is_set():
+            lines[number] += ingest(store.path)
+
+    threads = [threading.Thread(target=take_in, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for epoch in range(1, 201):
+        for attempt in written:
+            attempt.record("epoch", epoch=epoch, metrics={"top1": 0.5}, seconds=1.0, steps=1)
+        time.sleep(0.005)
+    going.set()
+    for thread in threads:
+        thread.join()
+    for other in others:
+        other.kill()
+        other.communicate()
+    for attempt in written:
+        attempt.close()
+    assert rows(store, "SELECT count(*), count(DISTINCT (attempt, seq)) FROM epoch") == [(800, 800)]
+    assert sum(lines) > 0
+    assert not list(store.path.glob("*corrupt*"))
+
+
+def test_a_reader_polls_while_others_write_and_never_sees_less(store: Store) -> None:
+    writer, ingester = start(WRITER, store.path, make_trial().key), start(INGESTER, store.path, 0.1)
+    ingester.stdout.readline()  # type: ignore[union-attr]
+    seen, waits = [0], []
+    while len(seen) < 10:
+        began = time.perf_counter()
+        with connect(store.path) as reader:
+            waits.append(time.perf_counter() - began)
+            ((count, distinct),) = reader.execute(
+                "SELECT count(*), count(DISTINCT seq) FROM epoch"
+            ).fetchall()
+        assert count == distinct
+        seen.append(count)
+    for child in (writer, ingester):
+        child.kill()
+        child.communicate()
+    assert seen == sorted(seen)
+    assert seen[-1] > seen[1]
+    assert max(waits) < 3
+
+
+def test_a_reader_that_stays_makes_ingesters_skip_not_fail(store: Store, trained: Train) -> None:
+    trained(0)
+    ingest(store.path)
+    held = start(
+        """
+        import sys, time
+        from pathlib import Path
+        from ablate.index import connect
+        reader = connect(Path(sys.argv[1]))
+        print("ready", flush=True)
+        time.sleep(600)
+        """,
+        store.path,
+    )
+    held.stdout.readline()  # type: ignore[union-attr]
+    trained(1)
+    assert ingest(store.path) == 0
+    held.kill()
+    held.communicate()
+    assert ingest(store.path) == 4
+    with connect(store.path):  # the same within one process
+        trained(2)
+        assert ingest(store.path) == 0
+    assert ingest(store.path) == 4
+
+
+def test_copying_a_store_over_another_merges_them(store: Store, trained: Train) -> None:
+    shared = trained(0)
+    trained(1)
+    other = store.path.with_name("other")
+    shutil.copytree(store.path, other)
+    ingest(store.path)
+    trained(2)
+    ingest(store.path)
+    elsewhere = Store.open(other, create=True)
+    for seed, top1 in ((0, 0.7), (3, 0.6)):
+        trial = make_trial(seed)
+        elsewhere.register(trial, "elsewhere")
+        with Attempt.begin(other, trial.key) as attempt:
+            attempt.record("epoch", epoch=1, metrics={"top1": top1}, seconds=1.0, steps=1)
+            attempt.finish("done")
+    ingest(other)
+    subprocess.run(["cp", "-r", f"{other}/.", str(store.path)], check=True)
+    assert rows(store, "SELECT seed, top1 FROM trials ORDER BY seed") == [
+        (0, 0.9),
+        (1, 0.9),
+        (2, 0.9),
+        (3, 0.6),
+    ]
+    assert rows(store, COUNT) == spooled(store)
+    assert [d.key for d in store.disagreements()] == [shared, shared]  # loss and top1
+
+
+def test_memory_and_file_agree_and_an_empty_store_can_be_asked(
+    store: Store, trained: Train
+) -> None:
+    assert rows(store, "SELECT * FROM trials") == []
+    for seed in range(3):
+        trained(seed)
+    everything = "SELECT * FROM trials ORDER BY key"
+    with in_memory(store.path) as memory:
+        assert memory.execute(everything).fetchall() == rows(store, everything)
+    counts = reindex(store.path)
+    assert (counts["lines"], counts["trial"], counts["ending"], counts["metric"]) == (12, 3, 3, 18)
+    assert read_lines(next(store.path.glob("trials/*/*/metrics.jsonl"))).invalid == []
