@@ -1,0 +1,75 @@
+"""Addresses of rows and trials: "group1:mixup", "group1:3", "group1:mixup/imagewoof/1"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ablate.errors import AblateError, did_you_mean
+from ablate.resolved import ResolvedStudy, Row, Table
+
+
+def row_address(resolved: ResolvedStudy, address: str) -> tuple[str, ...]:
+    """Keys of the trials that an address names, in the order of tables and seeds.
+
+    STUDY:ROW is every trial of a row, STUDY:ROW/DATASET those on one data set, and
+    STUDY:ROW/DATASET/SEED one trial. ROW is a label ("+ mixup"), a label without its sign
+    ("mixup") or a number from 0 (the baseline); STUDY:ABLATION:ROW says which ablation where
+    several have such a row. Raises AblateError for what does not exist or is ambiguous.
+    """
+    study, colon, rest = address.partition(":")
+    if not colon or study != resolved.name:
+        raise AblateError(
+            f"'{address}' is no row of {resolved.name}",
+            hint=f"{resolved.name}:ROW, {resolved.name}:ROW/DATASET/SEED, or a key's first letters",
+        )
+    tables: Sequence[Table] = resolved.tables
+    names = {table.ablation for table in tables}
+    ablation, colon, named = rest.partition(":")
+    if colon and ablation in names:
+        tables, rest = [table for table in tables if table.ablation == ablation], named
+    name, _, where = rest.partition("/")
+    found = [(table, row) for table in tables for row in _rows(table, name)]
+    if not found:
+        labels = list(dict.fromkeys(_bare(row) for table in tables for row in table.rows))
+        raise AblateError(f"{resolved.name} has no row '{name}'{did_you_mean(name, labels)}")
+    if len({table.ablation for table, _ in found}) > 1:
+        first, second = list(dict.fromkeys(table.ablation for table, _ in found))[:2]
+        raise AblateError(
+            f"'{address}' is a row of both {first} and {second}",
+            hint=f"{study}:{first}:{rest} or {study}:{second}:{rest}",
+        )
+    return _trials(found, where, address)
+
+
+def _rows(table: Table, name: str) -> list[Row]:
+    exact = [row for row in table.rows if name in (row.label, _bare(row))]
+    if exact or not name.isdecimal():
+        return exact[:1]
+    return list(table.rows[int(name) : int(name) + 1])
+
+
+def _bare(row: Row) -> str:
+    return row.label.removeprefix("+ ").removeprefix("without ")
+
+
+def _trials(found: Sequence[tuple[Table, Row]], where: str, address: str) -> tuple[str, ...]:
+    """Keys of the rows' trials on the data set, and of the seed, that `where` names."""
+    if where:
+        datasets = list(dict.fromkeys(table.dataset for table, _ in found))
+        # a data set may be "imagefolder:some/path"
+        dataset = next((d for d in datasets if where == d or where.startswith(f"{d}/")), None)
+        if dataset is None:
+            asked = where.split("/")[0]
+            raise AblateError(f"'{address}': no such data set{did_you_mean(asked, datasets)}")
+        found = [(table, row) for table, row in found if table.dataset == dataset]
+        where = where[len(dataset) + 1 :]
+    keys = [
+        key
+        for table, row in found
+        for seed, key in zip(table.seeds, row.keys, strict=True)
+        if not where or where == str(seed)
+    ]
+    if not keys:
+        seeds = ", ".join(str(seed) for seed in found[0][0].seeds)
+        raise AblateError(f"'{address}': no seed '{where}'; the study has {seeds}")
+    return tuple(dict.fromkeys(keys))

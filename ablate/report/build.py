@@ -1,0 +1,157 @@
+"""From a resolved study and its results to tables: what is compared, and what may be said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ablate.errors import AblateError
+from ablate.report import cells, compare, provenance, timing
+from ablate.report.model import (
+    Metric,
+    ReportRow,
+    ReportTable,
+    SeedValue,
+    TrialResultLike,
+    TrialStateLike,
+    metric_named,
+)
+from ablate.resolved import ResolvedStudy, Table
+
+
+def build_tables(
+    resolved: ResolvedStudy,
+    results: Mapping[str, TrialResultLike],
+    states: Mapping[str, TrialStateLike],
+    *,
+    alpha: float = 0.05,
+) -> list[ReportTable]:
+    """The tables of a study, from what is done of it so far.
+
+    results: by trial key, of trials that are done; states: by trial key, at least of the others
+    (a key in neither is new). Raises AblateError if a table mixes numerics, or if the study's
+    metric was not measured.
+    """
+    metric = metric_named(resolved.metric)
+    several = len({table.ablation for table in resolved.tables}) > 1
+    return [
+        _table(resolved, table, metric, results, states, alpha, name=several)
+        for table in resolved.tables
+    ]
+
+
+def _table(
+    resolved: ResolvedStudy,
+    table: Table,
+    metric: Metric,
+    results: Mapping[str, TrialResultLike],
+    states: Mapping[str, TrialStateLike],
+    alpha: float,
+    *,
+    name: bool,
+) -> ReportTable:
+    provenance.refuse_mixed_numerics(resolved, table)
+    times = timing.comparable(resolved, table, results)
+    grid = [
+        cells.seed_values(row, table.seeds, results, states, times.hidden) for row in table.rows
+    ]
+    _check_measured(metric, grid)
+    secondary = _secondary(metric, grid)
+    examples = _examples(table, results)
+    judged = compare.judge(
+        table, grid, metric, margin=resolved.margin / metric.scale, alpha=alpha, examples=examples
+    )
+    ratios = timing.ratios(table, grid, judged.references)
+    rows = []
+    for i, row in enumerate(table.rows):
+        values = cells.finite(grid[i], metric)
+        others = cells.finite(grid[i], secondary) if secondary else []
+        rows.append(
+            ReportRow(
+                label=row.label,
+                role=row.role,
+                tricks=row.tricks,
+                changes=row.changes,
+                seeds=grid[i],
+                n=len(values),
+                mean=float(np.mean(values)) if values else None,
+                sd=float(np.std(values, ddof=1)) if len(values) > 1 else None,
+                secondary=float(np.mean(others)) if others else None,
+                delta=judged.deltas[i],
+                base=judged.bases[i],
+                verdict=judged.verdicts[i].text,
+                mark=judged.verdicts[i].mark,
+                dagger=judged.verdicts[i].dagger,
+                seconds=ratios.seconds[i],
+                ratio=ratios.to_reference[i],
+            )
+        )
+    total = judged.total and replace(judged.total, ratio=ratios.between(*judged.ends))
+    return ReportTable(
+        study=resolved.name,
+        ablation=table.ablation if name else "",
+        dataset=table.dataset,
+        column=table.column,
+        kind=table.kind,
+        reference=table.reference,
+        transpose=table.transpose,
+        metric=metric,
+        secondary=secondary,
+        seeds=table.seeds,
+        margin=resolved.margin,
+        alpha=alpha,
+        rows=tuple(rows),
+        baseline=judged.baseline,
+        total=total,
+        comparisons=judged.comparisons,
+        df=judged.df,
+        detectable=None if judged.detectable is None else judged.detectable * metric.scale,
+        seeds_needed=judged.seeds_needed,
+        exact_agreement=judged.exact_agreement,
+        decimals=_decimals(metric, judged.standard_errors, rows),
+        examples=examples,
+        notes=(
+            *cells.notes(table, grid),
+            *cells.identical_rows(table, judged.references, results),
+            *times.notes,
+            *provenance.mixed(table, results),
+        ),
+        provenance=provenance.of(resolved, table, results),
+    )
+
+
+def _check_measured(metric: Metric, grid: Sequence[Sequence[SeedValue]]) -> None:
+    measured = {name for row in grid for cell in row for name in cell.values}
+    if measured and metric.name not in measured:
+        raise AblateError(
+            f"protocol.metric: '{metric.name}' was not measured",
+            hint=f"measured: {', '.join(sorted(measured))}",
+        )
+
+
+def _secondary(metric: Metric, grid: Sequence[Sequence[SeedValue]]) -> Metric | None:
+    """Top-5 beside top-1, and top-1 beside anything else, where it was measured."""
+    other = metric_named("top5" if metric.name == "top1" else "top1")
+    measured = any(other.name in cell.values for row in grid for cell in row)
+    return other if measured else None
+
+
+def _examples(table: Table, results: Mapping[str, TrialResultLike]) -> int | None:
+    found = {
+        int(results[key].summary["examples"])
+        for row in table.rows
+        for key in row.keys
+        if key in results and results[key].summary.get("examples")
+    }
+    return found.pop() if len(found) == 1 else None
+
+
+def _decimals(metric: Metric, errors: Sequence[float], rows: Sequence[ReportRow]) -> int:
+    """Of every number of the table: 1 where the standard error is 0.1 or more, else 2."""
+    spread = errors or [row.sd / row.n**0.5 for row in rows if row.sd and row.n]
+    largest = max(spread, default=0.0) * metric.scale
+    if metric.accuracy:
+        return 1 if largest >= 0.1 or not largest else 2
+    return min(6, max(2, int(np.ceil(-np.log10(largest)))) if largest else 3)

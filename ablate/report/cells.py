@@ -1,0 +1,114 @@
+"""The trials of a row: what is there, what is missing, and why."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+
+from ablate.report.model import Metric, SeedValue, TrialResultLike, TrialStateLike
+from ablate.resolved import Row, Table
+from ablate.stats import epoch_time
+
+# Written for each epoch and compared between neighbouring rows.
+_CURVES = ("train_loss", "loss", "top1", "top5")
+
+
+def seed_values(
+    row: Row,
+    seeds: Sequence[int],
+    results: Mapping[str, TrialResultLike],
+    states: Mapping[str, TrialStateLike],
+    hidden_times: Collection[str],
+) -> tuple[SeedValue, ...]:
+    """One entry per seed, in the order of `seeds`."""
+    found = []
+    for seed, key in zip(seeds, row.keys, strict=True):
+        result, state = results.get(key), states.get(key)
+        time = epoch_time(result.epoch_seconds) if result and key not in hidden_times else None
+        found.append(
+            SeedValue(
+                seed=seed,
+                key=key,
+                status="done" if result else state.status if state else "new",
+                message=state.message if state else "",
+                values=dict(result.final) if result else {},
+                epoch_seconds=time,
+                started=result.started if result else "",
+                finished=result.finished if result else "",
+                environment=dict(result.environment) if result else {},
+            )
+        )
+    return tuple(found)
+
+
+def finite(row: Sequence[SeedValue], metric: Metric) -> list[float]:
+    """The metric's values of those trials that have one."""
+    return [v for cell in row if math.isfinite(v := value(cell, metric))]
+
+
+def value(cell: SeedValue, metric: Metric) -> float:
+    """The metric of one trial; NaN where there is none."""
+    return float(cell.values.get(metric.name, math.nan))
+
+
+def diverged(row: Sequence[SeedValue], metric: Metric) -> int:
+    """Seeds whose training, or whose metric, was not finite."""
+    return sum(
+        cell.status == "diverged" or (cell.status == "done" and math.isnan(value(cell, metric)))
+        for cell in row
+    )
+
+
+def no_effect(row: Sequence[SeedValue]) -> bool:
+    """Whether a trial found that the row's trick changes nothing."""
+    return any(cell.status == "no_effect" for cell in row)
+
+
+def notes(table: Table, grid: Sequence[Sequence[SeedValue]]) -> list[str]:
+    """Which trials of a row are not done, and why; those not begun need no words."""
+    found = []
+    for row, line in zip(table.rows, grid, strict=True):
+        for status, count in sorted(Counter(cell.status for cell in line).items()):
+            if status in ("done", "new"):
+                continue
+            which = ", ".join(str(cell.seed) for cell in line if cell.status == status)
+            why = next((c.message for c in line if c.status == status and c.message), "")
+            seeds = "seed" if count == 1 else "seeds"
+            end = f": {why}" if why else ""
+            found.append(f"{row.label}, {seeds} {which}: {_WORDS.get(status, status)}{end}")
+    return found
+
+
+def identical_rows(
+    table: Table, references: Sequence[int | None], results: Mapping[str, TrialResultLike]
+) -> list[str]:
+    """Rows whose curves equal their reference's to the last bit, though they are other trials."""
+    found = []
+    for i, reference in enumerate(references):
+        if reference is None:
+            continue
+        row, other = table.rows[i], table.rows[reference]
+        pairs = [
+            (results[a], results[b])
+            for a, b in zip(row.keys, other.keys, strict=True)
+            if a in results and b in results
+        ]
+        if row.keys != other.keys and pairs and all(_same_curves(a, b) for a, b in pairs):
+            found.append(
+                f"{row.label} and {other.label} have bit-identical curves: "
+                f"what differs between them changed nothing"
+            )
+    return found
+
+
+def _same_curves(first: TrialResultLike, second: TrialResultLike) -> bool:
+    a, b = ([tuple(e.get(name) for name in _CURVES) for e in r.epochs] for r in (first, second))
+    return a == b and any(number is not None for epoch in a for number in epoch)
+
+
+_WORDS = {
+    "diverged": "diverged, left out of its mean and Δ",
+    "oom": "out of memory",
+    "no_effect": "no effect",
+}

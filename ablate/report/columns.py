@@ -1,0 +1,169 @@
+"""The columns of a terminal table, with several seeds and with one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from ablate.report import drawn, numbers, words
+from ablate.report.escape import visible
+from ablate.report.grid import Cell, Column
+from ablate.report.model import Comparison, ReportRow, ReportTable, Total
+from ablate.stats import Ratio
+
+# Dropped from left to right where a terminal is too narrow.
+DROPPED = ("top-5", "time", "Δ base", "±sd")
+# Keeps a table's shape while rows go from incomplete to a verdict.
+_VERDICT_WIDTH = 25
+_STYLES = {"gain": "cyan", "loss": "yellow", "diverged": "red", "no effect": "red"}
+_HEADS = {"above": ("Δ row", "above"), "baseline": ("Δ", "baseline"), "full": ("Δ full", "set")}
+
+
+def columns(table: ReportTable, dropped: Collection[str], *, draw: bool) -> list[Column]:
+    """Columns left when `dropped` ones (of `DROPPED`) are gone; `draw`: the drawn interval too."""
+    labels = (*(row.label for row in table.rows), *([table.total.label] if table.total else []))
+    found = [Column("", (visible(words.title(table)), ""), _plain(map(visible, labels)))]
+    found.append(_means(table, with_sd="±sd" not in dropped))
+    found += [_one_seed_delta(table), _bands(table)] if table.one_seed else [_deltas(table)]
+    if not table.one_seed:
+        found.append(Column("", ("", "verdict"), _verdicts(table), minimum=_VERDICT_WIDTH))
+    if "Δ base" not in dropped and table.has_base:
+        found.append(_bases(table))
+    if "top-5" not in dropped and table.secondary:
+        found.append(_secondary(table))
+    if "time" not in dropped and any(row.n for row in table.rows):
+        found.append(Column("time", ("time per", "epoch"), _plain(times(table))))
+    if draw and not table.one_seed and (axis := drawn.axis(table)):
+        cells = _plain(drawn.line(table, axis, row.delta) for row in table.judged)
+        found.append(Column("", ("", drawn.scale(axis)), cells))
+    return found
+
+
+def droppable(table: ReportTable) -> list[str]:
+    """The names of `DROPPED` that this table has, in order."""
+    present = {column.name for column in columns(table, (), draw=False)}
+    return [name for name in DROPPED if name in present]
+
+
+def mean_text(row: ReportRow, table: ReportTable, *, with_sd: bool) -> str:
+    """ "89.8 ±0.4", "80.4 (n 2)" for a row short of seeds."""
+    if row.n < len(table.seeds):
+        return f"{numbers.mean(row.mean, table)} (n {row.n})".strip()
+    mean = numbers.mean(row.mean, table)
+    if not with_sd or row.sd is None:
+        return mean
+    return f"{mean} ±{numbers.fixed(row.sd * table.metric.scale, table.decimals)}"
+
+
+def delta_texts(table: ReportTable, comparisons: Sequence[Comparison | None]) -> list[str]:
+    """ "+0.4 [−0.2, +1.0]", "+2.1 on 2 seeds"; numbers stand below each other."""
+    deltas = [numbers.delta(c, table) for c in comparisons]
+    bounds = [numbers.bounds(c, table) for c in comparisons]
+    width = max(map(len, deltas), default=0)
+    low = max((len(b[0]) for b in bounds if b), default=0)
+    high = max((len(b[1]) for b in bounds if b), default=0)
+    texts = []
+    for comparison, delta, bound in zip(comparisons, deltas, bounds, strict=True):
+        if comparison is None or not delta:
+            texts.append("")
+            continue
+        text = delta.rjust(width)
+        if bound:
+            text += f" [{bound[0].rjust(low)}, {bound[1].rjust(high)}]"
+        elif comparison.shared < len(table.seeds) and comparison.effect is None:
+            text += f" on {numbers.count(comparison.shared, 'seed')}"
+        texts.append(text)
+    return texts
+
+
+def verdict_text(row: ReportRow | Total) -> str:
+    """ "▲ gain", "○ unresolved †"."""
+    mark = words.MARKS[row.mark]
+    return f"{mark} {row.verdict}{' †' if row.dagger else ''}".strip()
+
+
+def band_text(row: ReportRow, table: ReportTable) -> str:
+    """ "inside ±1.4": one seed's difference against re-running alone."""
+    if row.verdict:
+        return verdict_text(row)
+    found = row.delta
+    if found is None or found.band is None or found.delta is None:
+        return ""
+    where = "inside" if abs(found.delta) <= found.band else "outside"
+    return f"{where} ±{numbers.fixed(found.band * table.metric.scale, table.decimals)}"
+
+
+def times(table: ReportTable) -> list[str]:
+    """ "4.1 s ×0.51", "–" where times may not be compared; the total has a ratio only."""
+    decimals = numbers.seconds([row.seconds for row in table.rows if row.seconds])
+    texts = [time_text(row, decimals) for row in table.rows]
+    width = max(map(len, texts), default=0)
+    found = [
+        f"{t.rjust(width)} {ratio_text(r.ratio)}" for t, r in zip(texts, table.rows, strict=True)
+    ]
+    if table.total:
+        found.append(" " * (width + 1) + ratio_text(table.total.ratio))
+    return [text.rstrip() for text in found]
+
+
+def time_text(row: ReportRow, decimals: int) -> str:
+    """ "8.0 s", "–" where it may not be compared, nothing where nothing was trained."""
+    if row.seconds is None:
+        return "–" if row.n else ""
+    return f"{numbers.fixed(row.seconds, decimals)} s"
+
+
+def ratio_text(ratio: Ratio | None) -> str:
+    """ "×0.51", nothing without one."""
+    return "" if ratio is None else f"×{ratio.ratio:.2f}"
+
+
+def _plain(texts: object) -> tuple[Cell, ...]:
+    return tuple(Cell(text) for text in texts)  # type: ignore[attr-defined]
+
+
+def _means(table: ReportTable, *, with_sd: bool) -> Column:
+    label = visible(table.metric.label)
+    if table.one_seed:
+        unit = "%" if table.metric.accuracy else ""
+        cells = _plain(numbers.mean(row.mean, table) for row in table.rows)
+        return Column("", (label, unit), cells, right=True)
+    texts = [mean_text(row, table, with_sd=with_sd) for row in table.rows]
+    width = max((len(text.split(" ")[0]) for text in texts), default=0)
+    aligned = [" " * (width - len(text.split(" ")[0])) + text for text in texts]
+    cells = _plain([*aligned, *([""] if table.total else [])])
+    return Column("±sd" if with_sd else "", (visible(table.metric.heading), "±sd" * with_sd), cells)
+
+
+def _deltas(table: ReportTable) -> Column:
+    head = f"Δ {words.REFERENCE[table.reference]}"
+    cells = _plain(delta_texts(table, [row.delta for row in table.judged]))
+    interval = f"[{numbers.level(table)} interval]" if table.df is not None else ""
+    return Column("Δ", (head, interval), cells)
+
+
+def _one_seed_delta(table: ReportTable) -> Column:
+    cells = _plain(numbers.delta(row.delta, table) for row in table.rows)
+    return Column("", _HEADS[table.reference], cells, right=True)
+
+
+def _bands(table: ReportTable) -> Column:
+    cells = tuple(Cell(band_text(row, table), _STYLES.get(row.mark, "")) for row in table.rows)
+    return Column("", ("re-run noise", f"({numbers.level(table)} band)"), cells)
+
+
+def _verdicts(table: ReportTable) -> tuple[Cell, ...]:
+    return tuple(Cell(verdict_text(row), _STYLES.get(row.mark, "")) for row in table.judged)
+
+
+def _bases(table: ReportTable) -> Column:
+    texts = [numbers.delta(row.base, table) for row in table.rows]
+    cells = _plain([*texts, *([""] if table.total else [])])
+    return Column("Δ base", ("Δ", "base"), cells, right=True)
+
+
+def _secondary(table: ReportTable) -> Column:
+    assert table.secondary
+    texts = [numbers.secondary(row.secondary, table) for row in table.rows]
+    cells = _plain([*texts, *([""] if table.total else [])])
+    unit = "%" if table.secondary.accuracy else ""
+    return Column("top-5", (table.secondary.label, unit), cells, right=True)

@@ -1,0 +1,260 @@
+"""Which rows are compared with which, in one family, and what each comparison may claim."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ablate import stats
+from ablate.report import cells
+from ablate.report.model import Comparison, Mark, Metric, SeedValue, Total
+from ablate.resolved import Table
+
+_MARKS: dict[str, Mark] = {
+    "gain": "gain",
+    "loss": "loss",
+    "gain, negligible": "gain",
+    "loss, negligible": "loss",
+    "equivalent": "equivalent",
+    "unresolved": "unresolved",
+}
+
+
+@dataclass(frozen=True)
+class Said:
+    """A verdict as printed, and its kind."""
+
+    text: str = ""
+    mark: Mark = ""
+    dagger: bool = False
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Everything the comparisons of a table say; lists are by row.
+
+    references: the row each is compared with. ends: the two rows of the total.
+    standard_errors: of the family's comparisons, in the metric's own unit.
+    """
+
+    references: tuple[int | None, ...]
+    baseline: int
+    deltas: tuple[Comparison | None, ...]
+    bases: tuple[Comparison | None, ...]
+    verdicts: tuple[Said, ...]
+    total: Total | None
+    ends: tuple[int, int]
+    comparisons: int
+    df: int | None
+    detectable: float | None
+    seeds_needed: int | None
+    exact_agreement: bool
+    standard_errors: tuple[float, ...]
+
+
+def judge(
+    table: Table,
+    grid: Sequence[Sequence[SeedValue]],
+    metric: Metric,
+    *,
+    margin: float,
+    alpha: float,
+    examples: int | None,
+) -> Judged:
+    """Compare every row with its reference and with the baseline.
+
+    margin: in the metric's own unit. Rows of the same trials are fitted once. A comparison of
+    rows that are not complete leaves the family; that of a row with a diverged seed stays in it,
+    but gets no verdict.
+    """
+    return _Judge(table, grid, metric, margin, alpha, examples).judged()
+
+
+class _Judge:
+    def __init__(
+        self,
+        table: Table,
+        grid: Sequence[Sequence[SeedValue]],
+        metric: Metric,
+        margin: float,
+        alpha: float,
+        examples: int | None,
+    ) -> None:
+        self.table, self.grid, self.metric = table, grid, metric
+        self.margin, self.alpha, self.examples = margin, alpha, examples
+        self.baseline, self.references = references(table)
+        values = [[cells.value(cell, metric) for cell in line] for line in grid]
+        self.values = np.array([[v if np.isfinite(v) else np.nan for v in line] for line in values])
+        keys = [row.keys for row in table.rows]
+        self.first = [keys.index(k) for k in keys]  # the row that stands for a row's trials
+        self.fitted = sorted(set(self.first))
+        distinct = self.values[self.fitted]
+        noise = stats.noise_scale(distinct, accuracy=metric.accuracy, examples=examples)
+        self.fit = stats.fit(distinct, noise)
+        self.diverged = [cells.diverged(line, metric) for line in grid]
+        self.missing = [
+            len(line) - int(np.isfinite(self.values[i]).sum()) - self.diverged[i]
+            for i, line in enumerate(grid)
+        ]
+
+    def judged(self) -> Judged:
+        table, seeds = self.table, len(self.table.seeds)
+        last = max((i for i, r in enumerate(table.rows) if r.role == "step"), default=self.baseline)
+        steps = sum(row.role == "step" for row in table.rows)
+        pairs = [(i, r) for i, r in enumerate(self.references) if r is not None]
+        wants_total = table.total and table.reference == "above" and steps > 1 and seeds > 1
+        ends = (last, self.baseline)
+
+        # One comparison counts once, also if two rows of the same trials ask for it.
+        asked = [*pairs, ends] if wants_total else pairs
+        family = {self._pair(*p): None for p in asked if self._judgeable(*p)}
+        contrasts = {p: c for p in family if (c := self._contrast(p)) is not None}
+        effects = dict(
+            zip(
+                contrasts,
+                stats.family(
+                    list(contrasts.values()),
+                    margin=self.margin,
+                    alpha=self.alpha,
+                    higher_is_better=self.metric.higher_is_better,
+                ),
+                strict=True,
+            )
+        )
+        deltas: list[Comparison | None] = [None] * len(table.rows)
+        verdicts = [Said()] * len(table.rows)
+        for i, reference in pairs:
+            if not self._same(i, reference):
+                deltas[i] = self._comparison(i, reference, effects)
+            verdicts[i] = self._verdict(i, reference, effects)
+        if self.diverged[self.baseline] or self.missing[self.baseline]:
+            verdicts[self.baseline] = self._status(self.baseline)
+        bases = tuple(
+            None if self._same(i, self.baseline) else self._comparison(i, self.baseline, {})
+            for i in range(len(table.rows))
+        )
+        total = None
+        if wants_total and not self._same(*ends):
+            said = self._verdict(*ends, effects)
+            delta = self._comparison(*ends, effects)
+            label = f"all {steps} tricks"
+            total = Total(label, delta, said.text, said.mark, said.dagger, None)
+        errors = tuple(c.se for c in contrasts.values() if c.se is not None)
+        worst = max((c for c in contrasts.values() if c.se), key=lambda c: c.se or 0, default=None)
+        return Judged(
+            references=tuple(self.references),
+            baseline=self.baseline,
+            deltas=tuple(deltas),
+            bases=bases,
+            verdicts=tuple(verdicts),
+            total=total,
+            ends=ends,
+            comparisons=len(contrasts),
+            df=self.fit.df if contrasts and self.fit.phi is not None else None,
+            detectable=self._detectable(worst, len(contrasts)),
+            seeds_needed=self._seeds_needed(worst, len(contrasts)),
+            exact_agreement=self.fit.phi is None and self.fit.df > 0 and bool(contrasts),
+            standard_errors=errors,
+        )
+
+    def _pair(self, row: int, reference: int) -> tuple[int, int]:
+        return self.first[row], self.first[reference]
+
+    def _same(self, row: int, reference: int) -> bool:
+        return self.first[row] == self.first[reference]
+
+    def _judgeable(self, row: int, reference: int) -> bool:
+        """Both rows are complete but for diverged seeds, and several seeds are declared."""
+        complete = not (self.missing[row] or self.missing[reference])
+        return len(self.table.seeds) > 1 and complete and not self._same(row, reference)
+
+    def _contrast(self, pair: tuple[int, int]) -> stats.Contrast | None:
+        return self.fit.difference(self.fitted.index(pair[0]), self.fitted.index(pair[1]))
+
+    def _comparison(
+        self, row: int, reference: int, effects: dict[tuple[int, int], stats.Effect]
+    ) -> Comparison:
+        both = np.isfinite(self.values[row]) & np.isfinite(self.values[reference])
+        shared = int(both.sum())
+        apart = self.values[row][both] - self.values[reference][both]
+        plain = Comparison(reference, shared, float(apart.mean()) if shared else None)
+        if len(self.table.seeds) == 1:
+            return replace(plain, band=self._band(row, reference) if shared else None)
+        if not self._judgeable(row, reference):
+            return plain
+        effect = effects.get(self._pair(row, reference))
+        if effect is None:
+            contrast = self._contrast(self._pair(row, reference))
+            effect = None if contrast is None else stats.effect(contrast, alpha=self.alpha)
+        return replace(plain, delta=effect.delta, effect=effect) if effect else plain
+
+    def _band(self, row: int, reference: int) -> float | None:
+        if not (self.metric.accuracy and self.examples):
+            return None
+        error_a, error_b = (1 - float(self.values[i][0]) for i in (row, reference))
+        return stats.rerun_band(error_a, error_b, self.examples)
+
+    def _verdict(
+        self, row: int, reference: int, effects: dict[tuple[int, int], stats.Effect]
+    ) -> Said:
+        if cells.no_effect(self.grid[row]):
+            return Said("no effect", "no effect")
+        if self.diverged[row]:
+            return self._status(row)
+        if self._same(row, reference):
+            return Said("=", "=")
+        effect = effects.get(self._pair(row, reference))
+        seeds = len(self.table.seeds)
+        if effect is not None and effect.verdict is not None:
+            dagger = effect.excludes_zero and effect.verdict in ("equivalent", "unresolved")
+            return Said(effect.verdict, _MARKS[effect.verdict], dagger)
+        both = np.isfinite(self.values[row]) & np.isfinite(self.values[reference])
+        if seeds == 1 and both.all():
+            return Said()
+        return _incomplete(int(both.sum()), seeds)
+
+    def _status(self, row: int) -> Said:
+        seeds = len(self.table.seeds)
+        if cells.no_effect(self.grid[row]):
+            return Said("no effect", "no effect")
+        if self.diverged[row]:
+            return Said(f"diverged ({self.diverged[row]} of {seeds})", "diverged")
+        return _incomplete(seeds - self.missing[row], seeds)
+
+    def _detectable(self, worst: stats.Contrast | None, family: int) -> float | None:
+        if worst is None or worst.se is None:
+            return None
+        return stats.smallest_detectable(worst.se, worst.df, family, alpha=self.alpha)
+
+    def _seeds_needed(self, worst: stats.Contrast | None, family: int) -> int | None:
+        if worst is None or worst.variance_per_seed is None:
+            return None
+        return stats.seeds_needed(
+            worst.variance_per_seed, len(self.fitted), family, self.margin, alpha=self.alpha
+        )
+
+
+def references(table: Table) -> tuple[int, list[int | None]]:
+    """(index of the baseline, the row that each row is compared with).
+
+    The row above in a cumulative table; else the baseline or the full set, but a trick whose side
+    changes have a control row is always compared with that.
+    """
+    rows = table.rows
+    baseline = next((i for i, row in enumerate(rows) if row.role == "baseline"), 0)
+    fullest = max(range(len(rows)), key=lambda i: (len(rows[i].tricks), -i), default=0)
+    found: list[int | None] = []
+    for i, row in enumerate(rows):
+        above = row.above
+        if table.reference == "above" or (above is not None and rows[above].role == "control"):
+            found.append(above)
+        else:
+            anchor = fullest if table.reference == "full" else baseline
+            found.append(None if i in (anchor, baseline) else anchor)
+    return baseline, found
+
+
+def _incomplete(done: int, seeds: int) -> Said:
+    return Said(f"incomplete ({done} of {seeds} seeds)", "incomplete")

@@ -1,0 +1,48 @@
+"""User text (names, messages, paths) made safe to print; signs for outputs without UTF-8."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Other (control, bidirectional, surrogate, private, unassigned) and line or paragraph separators.
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_MARKDOWN = re.compile(r"([\\`*<>\[\]|~$])|(?<![^\W_])(_)|(_)(?![^\W_])")
+
+_SIGNS = "±=+/- Δ=d ×=x −=- –=- ≈=~ →=-> †=* √=sqrt ·=| ─=- │=| ┼=+ "
+_SIGNS += "▲=^ ▼=v ■=[] ○=o …=... ↯=!! ∅=0 ●=# ◐=> ◆=s ✗=x ✓=ok"
+_ASCII = {sign: word for sign, _, word in (pair.partition("=") for pair in _SIGNS.split())}
+_ASCII["\u00a0"] = " "
+
+
+def visible(text: str) -> str:
+    """Characters that hide, move or reorder text, as \\u202e."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_code(c) if unicodedata.category(c) in _HIDDEN else c for c in text)
+
+
+def markdown(text: str) -> str:
+    """Text in a markdown table or paragraph that stays the text it is."""
+    safe = visible(text).replace("&", "&amp;")
+    return _MARKDOWN.sub(lambda m: "\\" + m.group(0), safe).replace("\\<", "&lt;")
+
+
+def code(text: str) -> str:
+    """A markdown code span, whatever backticks the text has."""
+    safe = visible(text)
+    fence = "`" * (max((len(run) for run in re.findall(r"`+", safe)), default=0) + 1)
+    pad = " " if safe.startswith("`") or safe.endswith("`") else ""
+    return f"{fence}{pad}{safe}{pad}{fence}"
+
+
+def ascii_only(text: str) -> str:
+    """The project's signs in ASCII; anything else beyond ASCII as \\u00e9."""
+    if text.isascii():
+        return text
+    return "".join(c if c.isascii() else _ASCII.get(c) or _code(c) for c in text)
+
+
+def _code(character: str) -> str:
+    number = ord(character)
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"

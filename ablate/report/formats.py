@@ -1,0 +1,29 @@
+"""The formats that `ablate report --format` knows: one function each, from the same tables.
+
+The terminal is apart: it alone needs to know how wide it is, and in which colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ablate.errors import AblateError, did_you_mean
+from ablate.report.data import render_csv, render_json
+from ablate.report.markdown import render_markdown
+from ablate.report.model import ReportTable
+
+Render = Callable[[Sequence[ReportTable]], str]
+
+FORMATS: dict[str, Render] = {
+    "markdown": render_markdown,
+    "csv": render_csv,
+    "json": render_json,
+}
+
+
+def render(name: str, tables: Sequence[ReportTable]) -> str:
+    """The tables in a format of `FORMATS`. Raises AblateError for another."""
+    if name not in FORMATS:
+        known = ["terminal", *FORMATS]
+        raise AblateError(f"unknown format '{name}'{did_you_mean(name, known)}")
+    return FORMATS[name](tables)

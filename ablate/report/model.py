@@ -1,0 +1,242 @@
+"""The one table model that every format prints: plain, frozen, unrounded.
+
+Accuracies and their differences are fractions here; `Metric.scale` turns them into percent and
+points. What a number means, and when it may be shown, is decided here and never in a format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from ablate.stats import Effect, Ratio
+
+
+class TrialResultLike(Protocol):
+    """What a report needs of `ablate.store.TrialResult`.
+
+    final: metrics of the last epoch. epochs: one dict an epoch. epoch_seconds: training time of
+    each epoch. environment: "device_name", "device", "host", "torch", "ablate", "shared_device".
+    summary: "examples", the number of test images, and "precision", such as "float16".
+    """
+
+    @property
+    def final(self) -> Mapping[str, float]:
+        """Metrics of the last epoch."""
+
+    @property
+    def epochs(self) -> Sequence[Mapping[str, float]]:
+        """Metrics of each epoch."""
+
+    @property
+    def epoch_seconds(self) -> Sequence[float]:
+        """Wall time of each epoch."""
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """Machine and versions."""
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """What the engine said at the end."""
+
+    @property
+    def started(self) -> str:
+        """ISO 8601, UTC."""
+
+    @property
+    def finished(self) -> str:
+        """ISO 8601, UTC."""
+
+
+class TrialStateLike(Protocol):
+    """What a report needs of `ablate.store.TrialState`."""
+
+    @property
+    def status(self) -> str:
+        """One of `ablate.store.Status`."""
+
+    @property
+    def message(self) -> str:
+        """Why it ended."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of a trial: its name in `TrialResult.final`, and how it is printed.
+
+    label: "top-1". scale: 100 for accuracies, stored as fractions and printed in percent.
+    """
+
+    name: str
+    label: str
+    scale: float
+    higher_is_better: bool
+
+    @property
+    def accuracy(self) -> bool:
+        """Whether it is a share of correct images, whose noise is known beforehand."""
+        return self.scale == 100
+
+    @property
+    def heading(self) -> str:
+        """Label and unit: "top-1 %"."""
+        return f"{self.label} %" if self.accuracy else self.label
+
+    @property
+    def points(self) -> str:
+        """The unit of a difference, after a number: " points"."""
+        return " points" if self.accuracy else ""
+
+
+def metric_named(name: str) -> Metric:
+    """The metric of a study's protocol; names that are not known are printed as they are."""
+    if name in ("top1", "top5"):
+        return Metric(name, f"top-{name[3:]}", 100.0, higher_is_better=True)
+    return Metric(name, name.replace("_", " "), 1.0, higher_is_better="loss" not in name)
+
+
+Mark = Literal[
+    "", "gain", "loss", "equivalent", "unresolved", "incomplete", "diverged", "no effect", "="
+]
+
+
+@dataclass(frozen=True)
+class SeedValue:
+    """One trial of a row. values: metrics of the last epoch; empty if it is not done.
+
+    epoch_seconds: median without the first epoch, None where it may not be compared.
+    """
+
+    seed: int
+    key: str
+    status: str
+    message: str
+    values: Mapping[str, float]
+    epoch_seconds: float | None
+    started: str
+    finished: str
+    environment: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row against another row of its table.
+
+    reference: index of that row. shared: seeds that both have. delta: mean difference; None where
+    they share no seed. effect: interval and tests; None for one seed and for incomplete rows.
+    band: half-width of re-run noise, for one seed.
+    """
+
+    reference: int
+    shared: int
+    delta: float | None
+    effect: Effect | None = None
+    band: float | None = None
+
+
+@dataclass(frozen=True)
+class ReportRow:
+    """One line of a table.
+
+    n: seeds that are done. mean, sd: over them, None where n is too small. secondary: mean of the
+    table's secondary metric. delta: against the table's reference, None for the reference itself
+    and for `=` rows. base: against the baseline, unadjusted, without a verdict. verdict: as
+    printed, mark: its kind. dagger: the interval leaves out 0 but the corrected test does not.
+    seconds: epoch time, ratio: to the reference's.
+    """
+
+    label: str
+    role: str
+    tricks: tuple[str, ...]
+    changes: str
+    seeds: tuple[SeedValue, ...]
+    n: int
+    mean: float | None
+    sd: float | None
+    secondary: float | None
+    delta: Comparison | None
+    base: Comparison | None
+    verdict: str
+    mark: Mark
+    dagger: bool
+    seconds: float | None
+    ratio: Ratio | None
+
+
+@dataclass(frozen=True)
+class Total:
+    """The last row of the trunk against the baseline: one more comparison of the family."""
+
+    label: str
+    delta: Comparison
+    verdict: str
+    mark: Mark
+    dagger: bool
+    ratio: Ratio | None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the numbers come from. machines: (how many, name); epochs: None where rows differ."""
+
+    headline: str
+    command: str
+    settings: tuple[str, ...]  # "resnet50_v1", "batch 64", "160 px", "fast numerics"
+    epochs: int | None
+    machines: tuple[tuple[int, str], ...]
+    torch: tuple[str, ...]
+    ablate: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ReportTable:
+    """One ablation on one data set and one column of `over`: one family of comparisons.
+
+    ablation: "" when it is the study's only one. baseline: index of the baseline's row. df,
+    detectable, seeds_needed: of the pooled fit; None without one. margin, detectable: in the unit
+    printed (points). examples: test images, None if unknown. notes: what a reader must know, in
+    words. timed: whether any time may be shown.
+    """
+
+    study: str
+    ablation: str
+    dataset: str
+    column: str
+    kind: str
+    reference: Literal["above", "baseline", "full"]
+    transpose: bool
+    metric: Metric
+    secondary: Metric | None
+    seeds: tuple[int, ...]
+    margin: float
+    alpha: float
+    rows: tuple[ReportRow, ...]
+    baseline: int
+    total: Total | None
+    comparisons: int
+    df: int | None
+    detectable: float | None
+    seeds_needed: int | None
+    exact_agreement: bool
+    decimals: int
+    examples: int | None
+    notes: tuple[str, ...]
+    provenance: Provenance
+
+    @property
+    def one_seed(self) -> bool:
+        """Whether the study declares one seed only: no interval, no verdict."""
+        return len(self.seeds) == 1
+
+    @property
+    def has_base(self) -> bool:
+        """Whether the differences to the baseline are a column of their own."""
+        others = (row.delta.reference for row in self.rows if row.delta and row.base)
+        return self.reference == "above" or any(other != self.baseline for other in others)
+
+    @property
+    def judged(self) -> tuple[ReportRow | Total, ...]:
+        """The rows, and the total after them."""
+        return (*self.rows, self.total) if self.total else self.rows

@@ -1,0 +1,79 @@
+"""Numbers as a reader sees them: rounded here only, with the sign of the unrounded number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ablate.report.model import Comparison, ReportTable
+
+
+def fixed(value: float, decimals: int) -> str:
+    """A number that is no difference: "89.8", "1,234.5"."""
+    return f"{value:,.{decimals}f}".replace("-", "−")
+
+
+def signed(value: float, decimals: int) -> str:
+    """A difference: "+0.4", "−0.0" for −0.01, "0.0" for exactly 0."""
+    sign = "+" if value > 0 else "−" if value < 0 else ""
+    return f"{sign}{abs(value):,.{decimals}f}"
+
+
+def plain(value: float) -> str:
+    """A declared number as short as it is: "0.5"."""
+    return f"{value:g}"
+
+
+def mean(value: float | None, table: ReportTable) -> str:
+    """A row's mean in the table's decimals, empty if there is none."""
+    return "" if value is None else fixed(value * table.metric.scale, table.decimals)
+
+
+def delta(comparison: Comparison | None, table: ReportTable) -> str:
+    """A difference in points, empty if there is none."""
+    if comparison is None or comparison.delta is None:
+        return ""
+    return signed(comparison.delta * table.metric.scale, table.decimals)
+
+
+def bounds(comparison: Comparison | None, table: ReportTable) -> tuple[str, str] | None:
+    """The interval's ends in points."""
+    effect = comparison.effect if comparison else None
+    if effect is None or effect.low is None or effect.high is None:
+        return None
+    scale, decimals = table.metric.scale, table.decimals
+    return signed(effect.low * scale, decimals), signed(effect.high * scale, decimals)
+
+
+def secondary(value: float | None, table: ReportTable) -> str:
+    """A mean of the table's other metric: one decimal if it is in percent."""
+    if value is None or table.secondary is None:
+        return ""
+    return fixed(value * table.secondary.scale, 1 if table.secondary.accuracy else 3)
+
+
+def seconds(values: Sequence[float]) -> int:
+    """Decimals for epoch times of one table, from the shortest."""
+    shortest = min(values, default=1.0)
+    return 0 if shortest >= 100 else 1 if shortest >= 1 else 2 if shortest >= 0.1 else 4
+
+
+def span(values: Sequence[int]) -> str:
+    """ "0–2" for neighbours, else "0, 2, 5"."""
+    if len(values) > 1 and list(values) == list(range(values[0], values[0] + len(values))):
+        return f"{values[0]}–{values[-1]}"
+    return ", ".join(str(v) for v in values)
+
+
+def level(table: ReportTable) -> str:
+    """ "95%": of the intervals."""
+    return f"{100 * (1 - table.alpha):g}%"
+
+
+def inner_level(table: ReportTable) -> str:
+    """ "90%": of the interval that equivalence uses."""
+    return f"{100 * (1 - 2 * table.alpha):g}%"
+
+
+def count(number: int, word: str) -> str:
+    """ "1 comparison", "5 comparisons"."""
+    return f"{number:,} {word}" + ("" if number == 1 else "s")

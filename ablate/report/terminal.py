@@ -1,0 +1,133 @@
+"""Tables in a terminal: as wide as it is, nothing ever cut."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Literal
+
+from ablate.report import columns as parts
+from ablate.report import transposed, words
+from ablate.report.escape import visible
+from ablate.report.grid import Column, Ink, lines, total_width
+from ablate.report.model import ReportTable
+
+_NARROW = 60  # below: one block per row
+_DRAWN = 121  # from here on: the drawn interval too
+
+
+def render_terminal(
+    tables: Sequence[ReportTable],
+    *,
+    width: int,
+    color: bool,
+    ascii: bool,
+    columns: Literal["auto", "all"] = "auto",
+) -> str:
+    """Every table with its caption, each line at most `width` cells unless a name is longer.
+
+    columns: "auto" drops whole columns where the terminal is too narrow, and says which; "all"
+    never does. The text ends in a newline.
+    """
+    ink = Ink(color=color, ascii=ascii)
+    blocks, ablation = [], ""
+    for group in transposed.groups(tables):
+        block = []
+        if group[0].ablation != ablation:
+            ablation = group[0].ablation
+            block.append(ink.paint(ink.text(visible(ablation)), "bold"))
+        together = transposed.columns(group) if group[0].transpose else None
+        if together and (columns == "all" or total_width(together, ink, roomy=False) <= width):
+            block += lines(together, ink, roomy=False)
+            block += _caption([transposed.caption(group), *_footnotes(group)], width, ink)
+            blocks.append("\n".join(block))
+            continue
+        for table in group:
+            block += _table(table, width, ink, columns == "all")
+            blocks.append("\n".join(block))
+            block = []
+    return "\n\n".join(blocks) + "\n"
+
+
+def _table(table: ReportTable, width: int, ink: Ink, everything: bool) -> list[str]:
+    found = _layout(table, width, ink, everything)
+    if found is None:
+        body = _blocks(table, ink)
+        dropped: list[str] = []
+    else:
+        chosen, dropped, roomy = found
+        body = lines(chosen, ink, roomy=roomy, footer=1 if table.total else 0)
+    if dropped:
+        said = f"not shown at this width: {', '.join(dropped)} (--columns all)"
+        body.append(ink.paint(ink.text(said), "dim"))
+    return body + _caption([*_footnotes([table]), words.short_caption(table)], width, ink)
+
+
+def _layout(
+    table: ReportTable, width: int, ink: Ink, everything: bool
+) -> tuple[list[Column], list[str], bool] | None:
+    """(columns, names of those left out, roomy) that fit; None: one block per row."""
+    names = parts.droppable(table)
+    if everything:
+        return parts.columns(table, (), draw=width >= _DRAWN), [], True
+    if width < _NARROW:
+        return None
+    drawn = parts.columns(table, (), draw=True)
+    wide: list[tuple[list[Column], list[str]]] = [(drawn, [])] if width >= _DRAWN else []
+    narrower = [
+        (parts.columns(table, names[:i], draw=False), names[:i]) for i in range(len(names) + 1)
+    ]
+    for roomy in (True, False):
+        for chosen, dropped in (*wide, *narrower):
+            if total_width(chosen, ink, roomy=roomy) <= width:
+                return chosen, dropped, roomy
+    return None
+
+
+def _blocks(table: ReportTable, ink: Ink) -> list[str]:
+    """One block per row, for narrow terminals: the label, then a line per fact."""
+    chosen = parts.columns(table, (), draw=False)
+    label, facts = chosen[0], chosen[1:]
+    names = [ink.text(_fact(column, table)) for column in facts]
+    name_width = max(map(len, names))
+    found = [ink.paint(ink.text(label.head[0]), "bold")]
+    for i, title in enumerate(label.cells):
+        found += ["", ink.text(title.text)]
+        is_total = i == len(table.rows)
+        for name, column in zip(names, facts, strict=True):
+            # the total's Δ is to the baseline, whatever the rows' is to
+            asked = ink.text("Δ baseline") if is_total and column.name == "Δ" else name
+            text = ink.text(column.cells[i].text.strip())
+            if text:
+                painted = ink.paint(text, column.cells[i].style)
+                found.append(f"  {asked.ljust(name_width)}  {painted}")
+    return [*found, ""]
+
+
+def _fact(column: Column, table: ReportTable) -> str:
+    """A column's heading on one line."""
+    if column.name == "±sd":
+        return visible(table.metric.heading)
+    if column.name == "Δ base":
+        return "Δ baseline"
+    return " ".join(part for part in column.head if part and not part.startswith(("[", "(")))
+
+
+def _footnotes(tables: Sequence[ReportTable]) -> list[str]:
+    found = [note for table in tables if (note := words.dagger(table))]
+    found += [f"! {visible(note)}" for table in tables for note in table.notes]
+    return list(dict.fromkeys(found))
+
+
+def _caption(paragraphs: Sequence[str], width: int, ink: Ink) -> list[str]:
+    """Wrapped before the last column: some terminals wrap a full line by themselves."""
+    found = []
+    dot = ink.text(" · ")
+    for paragraph in paragraphs:
+        # a dividing dot ends a line and never begins one
+        glued = ink.text(paragraph).replace(dot, f"\u00a0{dot[1:]}")
+        wrapped = textwrap.wrap(
+            glued, max(width - 1, 20), break_long_words=False, break_on_hyphens=False
+        )
+        found += [ink.paint(line.replace("\u00a0", " "), "dim") for line in wrapped]
+    return found

@@ -1,0 +1,122 @@
+"""Captions: how many seeds, how sure, what the table could see, where it comes from."""
+
+from __future__ import annotations
+
+from ablate.report import numbers
+from ablate.report.model import ReportTable
+from ablate.report.provenance import short_device
+
+MARKS = {
+    "gain": "▲",
+    "loss": "▼",
+    "equivalent": "■",
+    "unresolved": "○",
+    "incomplete": "…",
+    "diverged": "↯",
+    "no effect": "∅",
+    "=": "",
+    "": "",
+}
+REFERENCE = {"above": "row above", "baseline": "baseline", "full": "full set"}
+
+
+def title(table: ReportTable) -> str:
+    """What the rows are trained on: "imagenette, batch_size 256"."""
+    return ", ".join(part for part in (table.dataset, table.column) if part)
+
+
+def dagger(table: ReportTable) -> str | None:
+    """The footnote of †, where a row has one."""
+    if not any(row.dagger for row in table.judged):
+        return None
+    over = numbers.count(table.comparisons, "comparison")
+    return f"† the interval leaves out 0, the test corrected for {over} does not"
+
+
+def short_caption(table: ReportTable) -> str:
+    """The terminal's caption: facts divided by middle dots, or the one-seed sentence."""
+    devices = [short_device(name) for _, name in table.provenance.machines]
+    if table.one_seed:
+        return one_seed(table)
+    facts = [f"± sd over n = {numbers.count(len(table.seeds), 'seed')}"]
+    if table.df is not None:
+        interval = f"pooled {numbers.level(table)} interval ({table.df} df)"
+        facts.append(f"Δ over the same seeds, {interval}")
+        over = numbers.count(table.comparisons, "comparison")
+        margin = numbers.plain(table.margin)
+        facts.append(f"verdicts Holm-corrected over {over}, equivalent = within ±{margin}")
+        if seen := _could_see(table):
+            facts.append(f"could see about {seen}; {_needs(table)}")
+    else:
+        facts.append("Δ over the same seeds")
+        if table.exact_agreement:
+            facts.append("no interval: the seeds agree exactly, so the noise is unknown")
+    return " · ".join([*facts, "last epoch", *devices])
+
+
+def one_seed(table: ReportTable) -> str:
+    """What one seed allows: the band, and that it is no finding."""
+    bands = [row.delta.band for row in table.rows if row.delta and row.delta.band is not None]
+    said = "One seed: no interval and no verdict."
+    if not bands:
+        return said
+    band = numbers.fixed(max(bands) * table.metric.scale, table.decimals)
+    return (
+        f"{said} Training the same recipe twice differs by up to ±{band}{table.metric.points} "
+        f"({numbers.level(table)}; sd ≈ √(error/2N), N = {table.examples or 0:,}). "
+        f'"Outside" is a reason to run more seeds, not a finding.'
+    )
+
+
+def long_caption(table: ReportTable) -> str:
+    """The caption in sentences, for markdown and papers."""
+    name = table.metric.label[:1].upper() + table.metric.label[1:]
+    epochs = table.provenance.epochs
+    which = f"of {numbers.count(epochs, 'epoch')}" if epochs else "epoch"
+    if table.one_seed:
+        return f"{name} at the last {which}, n = 1 seed ({table.seeds[0]}). {one_seed(table)}"
+    seeds = f"n = {numbers.count(len(table.seeds), 'seed')} ({numbers.span(table.seeds)})"
+    said = [f"{name} at the last {which}, mean ± standard deviation over {seeds}."]
+    if table.df is not None:
+        said.append(
+            f"Δ: mean difference over the same seeds, {numbers.level(table)} interval from the "
+            f"pooled residual ({table.df} df), not corrected."
+        )
+        over = numbers.count(table.comparisons, "comparison")
+        margin = f"±{numbers.plain(table.margin)}{table.metric.points}"
+        said.append(
+            f"Verdicts: Holm-corrected over {over}, p < {f'{table.alpha:g}'.lstrip('0')}; "
+            f"equivalent: {numbers.inner_level(table)} interval within {margin}."
+        )
+        if seen := _could_see(table):
+            needs = f"the declared {_needs(table)}"
+            said.append(f"This table could see differences from about {seen}; {needs}.")
+    else:
+        said.append("Δ: mean difference over the same seeds.")
+        if table.exact_agreement:
+            said.append("No interval: the seeds agree exactly, so the noise is unknown.")
+    if any(row.ratio for row in table.rows):
+        said.append(f"× is against the {REFERENCE[table.reference]}.")
+    return " ".join(said)
+
+
+def source(table: ReportTable) -> str:
+    """Recipe, machines and versions: "resnet50_v1, batch 64; 1 × NVIDIA RTX 4090, torch 2.8.0"."""
+    origin = table.provenance
+    machines = [f"{number} × {name}" for number, name in origin.machines]
+    versions = [f"torch {version}" for version in origin.torch]
+    versions += [f"ablate {version}" for version in origin.ablate]
+    return "; ".join(", ".join(part) for part in (origin.settings, machines + versions) if part)
+
+
+def _could_see(table: ReportTable) -> str | None:
+    if table.detectable is None:
+        return None
+    return f"{numbers.fixed(table.detectable, table.decimals)}{table.metric.points}"
+
+
+def _needs(table: ReportTable) -> str:
+    margin = numbers.plain(table.margin)
+    if table.seeds_needed is None:
+        return f"±{margin} needs more seeds than anyone can train"
+    return f"±{margin} needs about {numbers.count(table.seeds_needed, 'seed')}"
