@@ -96,7 +96,7 @@ class Planner:
             return None
         words = column_in_words(column)
         rows: list[Row] = []
-        for plan, (_, trial) in zip(plans, firsts, strict=True):
+        for plan, (variant, trial) in zip(plans, firsts, strict=True):
             keys = tuple(
                 self._add(trial, seed, dataset, words, plan.label) for seed in self.study.seeds
             )
@@ -109,7 +109,7 @@ class Planner:
             rows.append(
                 Row(
                     label=plan.label,
-                    tricks=tuple(spec.label for spec in trial.tricks),
+                    tricks=tuple(label for label, _ in variant.tricks),
                     role=plan.role,
                     above=plan.above,
                     keys=keys,
@@ -193,7 +193,7 @@ class Planner:
                 self.warnings[message] = None
                 ref = DatasetRef(
                     name=dataset,
-                    fingerprint="missing",
+                    fingerprint=f"missing: {dataset} at {image_size}",
                     decoder="missing",
                     limit=limit,
                     num_classes=self.info(dataset).num_classes,

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from ablate.design.rows import configs_behind
 from ablate.errors import AblateError
+from ablate.hookspecs import HOOKS
 from ablate.recipe import Recipe
 from ablate.study.configured import make_trick
 from ablate.study.settings import flat, over
@@ -39,7 +40,9 @@ class RowProblem(Exception):
 @dataclass(frozen=True)
 class Variant:
     """recipe: resolved, no field None. image_size: before the tricks changed the recipe, which is
-    what the data set's edition goes by. tricks: label and trick. teachers: names of trials."""
+    what the data set's edition goes by. tricks: label and trick of each in force. specs: of those
+    that act while training; a trick that only resolves the recipe has done all it does, so that at
+    batch 256 linear scaling's row is the trial of the row without it. teachers: names of trials."""
 
     recipe: Recipe
     image_size: int
@@ -82,18 +85,19 @@ def resolve_variant(
 
     leaves = _leaves(study, active, dropped)
     tricks, specs, teachers = [], [], []
-    for label in leaves:
-        trick, spec, teacher = _configured(study, label, rules)
+    for label, bundle in leaves.items():
+        trick, spec, teacher = _configured(study, label, bundle, rules)
         tricks.append((label, trick))
         specs.append(spec)
         teachers += teacher
     _check_twice(specs)
     filled = fill(settings, info)
     recipe, warnings = _with_tricks(filled, [trick for _, trick in tricks])
-    assert filled.image_size is not None
-    return Variant(
-        recipe, filled.image_size, tuple(tricks), tuple(specs), tuple(teachers), warnings
+    acting = tuple(
+        spec for (_, trick), spec in zip(tricks, specs, strict=True) if not _only_plans(trick)
     )
+    assert filled.image_size is not None
+    return Variant(recipe, filled.image_size, tuple(tricks), acting, tuple(teachers), warnings)
 
 
 def fill(settings: Settings, info: DatasetInfo) -> Recipe:
@@ -148,15 +152,18 @@ def _present(study: Study, labels: Sequence[str], dropped: set[str]) -> set[str]
     return found
 
 
-def _leaves(study: Study, labels: Sequence[str], dropped: set[str]) -> list[str]:
-    """The tricks' labels, bundles replaced by their members, each once."""
-    found: dict[str, None] = {}
+def _leaves(study: Study, labels: Sequence[str], dropped: set[str]) -> dict[str, str]:
+    """The tricks' labels, bundles replaced by their members, each with the bundle it came in."""
+    found: dict[str, str] = {}
     for label in labels:
         if label in dropped:
             continue
         members = study.config(label).members
-        found |= dict.fromkeys(_leaves(study, members, dropped) if members else [label])
-    return list(found)
+        if not members:
+            found.setdefault(label, "")
+        for leaf in _leaves(study, members, dropped):
+            found.setdefault(leaf, label)
+    return found
 
 
 def _side_settings(study: Study, labels: Sequence[str], dropped: set[str]) -> dict[str, Any]:
@@ -182,7 +189,7 @@ def _side_settings(study: Study, labels: Sequence[str], dropped: set[str]) -> di
 
 
 def _configured(
-    study: Study, label: str, rules: Sequence[Override]
+    study: Study, label: str, bundle: str, rules: Sequence[Override]
 ) -> tuple[Trick, TrickSpec, list[str]]:
     config = study.config(label)
     params = dict(config.params)
@@ -211,6 +218,7 @@ def _configured(
         source=loaded.source,
         params=keyed,
         behaviour=loaded.behaviour,
+        bundle=bundle,
     )
     return trick, spec, teachers
 
@@ -226,6 +234,11 @@ def _check_twice(specs: Sequence[TrickSpec]) -> None:
                 f'stack = [["{first}"], ["{spec.label}"]]',
             )
         labels[spec.name] = spec.label
+
+
+def _only_plans(trick: Trick) -> bool:
+    hooks = {hook for hook in HOOKS if hasattr(getattr(trick.__class__, hook, None), "ablate_impl")}
+    return hooks == {"resolve_recipe"}
 
 
 def _with_tricks(recipe: Recipe, tricks: Sequence[Trick]) -> tuple[Recipe, tuple[str, ...]]:

@@ -1,0 +1,48 @@
+"""What the reference studies name and the project does not have yet: tricks, models, data sets."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import ablate.data.known
+import ablate.models.catalogue
+import pytest
+from ablate.data.known import DatasetInfo, Edition
+from ablate.models.catalogue import ModelInfo, is_model
+from ablate.study import Study, load_study
+from ablate.tricks.discovery import Catalogue, load_catalogue
+
+HERE = Path(__file__).parent
+REFERENCE = HERE / "reference"
+REPOSITORY = HERE.parent.parent
+
+
+@cache
+def catalogue() -> Catalogue:
+    """The installed tricks and those of `tricks_to_come.py` that are still to come."""
+    return load_catalogue(["./tricks_to_come.py"], base=HERE)
+
+
+def add_what_is_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of models and data sets, so that studies that use them can be planned."""
+    for model in ("inception_v3", "mobilenet_v1"):
+        if is_model(model):
+            continue
+        info = ModelInfo(model, "to come", "")
+        monkeypatch.setitem(ablate.models.catalogue._MODELS, model, info)
+    for name, classes, size in (("cifar10", 10, 32), ("imagenet", 1000, 224)):
+        if name in ablate.data.known.CATALOGUE:
+            continue
+        data = DatasetInfo(
+            name=name,
+            description="to come",
+            num_classes=classes,
+            image_size=size,
+            editions={"full": Edition(name, None, 1)},
+        )
+        monkeypatch.setitem(ablate.data.known.CATALOGUE, name, data)
+
+
+def reference(name: str, **options: object) -> Study:
+    return load_study(REFERENCE / f"{name}.toml", catalogue=catalogue(), **options)  # type: ignore[arg-type]

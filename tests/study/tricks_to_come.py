@@ -1,0 +1,47 @@
+"""Tricks that the reference studies name and that are not written yet, with their real hooks.
+
+A loose plugin file: the studies that need them load it as anyone's.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ablate import Trick, hookimpl
+from pydantic import Field
+
+
+class Distill(Trick):
+    version: ClassVar[int] = 1
+    teacher: str
+    temperature: float = Field(20, gt=0)
+
+    @hookimpl
+    def extra_losses(self, run, batch, outputs):
+        raise NotImplementedError
+
+
+class Adam(Trick):
+    version: ClassVar[int] = 1
+    beta2: float = Field(0.999, gt=0, lt=1)
+
+    @hookimpl
+    def build_optimizer(self, groups, recipe):
+        raise NotImplementedError
+
+
+class Rmsprop(Trick):
+    version: ClassVar[int] = 1
+
+    @hookimpl
+    def build_optimizer(self, groups, recipe):
+        raise NotImplementedError
+
+
+class Sam(Trick):
+    version: ClassVar[int] = 1
+    rho: float = Field(0.05, gt=0)
+
+    @hookimpl
+    def optimizer_step(self, run, compute_gradients, apply_gradients):
+        raise NotImplementedError
