@@ -54,8 +54,9 @@ class NoBiasDecay(Trick):
         return groups
 
     def describe(self, changed: int | None = None) -> str:
-        """In words."""
-        return "weight decay: all parameters → conv and linear weights only"
+        """In words; for how many parameters it is switched off, where that is known."""
+        freed = "" if changed is None else f", off for {changed} others"
+        return f"weight decay: all parameters → conv and linear weights{freed}"
 
 
 def _decayed(model: nn.Module) -> set[int]:

@@ -13,8 +13,9 @@ from ablate.errors import AblateError
 from ablate.models import build_model, initialise
 from ablate.models.catalogue import is_model, model_image_size, model_info, model_names
 
-# Several seconds each to build, and the same code as the smaller ones of their family.
+# Slow to build, and the same code as the smaller ones of their family.
 LARGE = {f"regnet_{kind}_{size}" for kind in "xy" for size in ("8gf", "16gf", "32gf", "128gf")}
+LARGE |= {f"efficientnet_b{scale}" for scale in range(3, 8)} | {"densenet169", "densenet201"}
 
 
 def test_names_need_no_torch() -> None:
@@ -68,6 +69,13 @@ def test_unknown_names() -> None:
         build_model("resnet50v1", 10)
     with pytest.raises(AblateError, match="did you mean 'resnet50d'"):
         build_model("timm/resnet50dd", 10)
+
+
+def test_timm_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)  # as if it were not installed
+    assert not is_model("timm/resnet50d")
+    with pytest.raises(AblateError, match="timm is not installed"):
+        model_info("timm/resnet50d")
 
 
 def test_image_size_is_the_data_sets() -> None:

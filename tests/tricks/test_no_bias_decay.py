@@ -169,4 +169,6 @@ def test_nothing_to_free() -> None:
 
 
 def test_words() -> None:
-    assert NoBiasDecay().describe() == "weight decay: all parameters → conv and linear weights only"
+    words = "weight decay: all parameters → conv and linear weights"
+    assert NoBiasDecay().describe() == words
+    assert NoBiasDecay().describe(107) == f"{words}, off for 107 others"

@@ -35,7 +35,7 @@ def zeros(model: nn.Module) -> set[str]:
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("resnet18", 8), ("resnet50", 16), ("resnext50_32x4d", 16), ("wide_resnet50_2", 16)],
+    [("resnet18", 8), ("resnet50", 16), ("resnext50_32x4d", 16)],
 )
 def test_torchvisions_norms(name: str, count: int) -> None:
     theirs = torchvision.models.get_model(name, num_classes=10, zero_init_residual=True)
@@ -70,7 +70,7 @@ def test_blocks_start_as_identity() -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
-@pytest.mark.parametrize("name", ["vgg11_bn", "mobilenet_v2", "densenet121"])
+@pytest.mark.parametrize("name", ["vgg11_bn", "mobilenet_v2"])
 def test_no_residual_blocks(name: str, device: str) -> None:
     with (
         torch.device(device),
