@@ -1,0 +1,90 @@
+"""The command line: one catch, one file per group of commands.
+
+What is imported here is imported for `ablate --help` too: typer and the standard library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+_BROKEN_PIPE = 141  # 128 + SIGPIPE, as a program that the signal ends
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code. The one place where errors are caught."""
+    from ablate.errors import AblateError
+
+    _never_fail_to_print()
+    arguments = list(sys.argv[1:] if args is None else args)
+    try:
+        return _run(arguments)
+    except AblateError as error:
+        from ablate.cli.failing import report_error
+
+        report_error(error, _options(arguments).output())
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # the reader of our output has gone; what is still buffered has nowhere to go
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001 - the one catch: a bug is told, never dumped
+        from ablate.cli.failing import BUG, report_bug
+
+        options = _options(arguments)
+        report_bug(error, options.output(), options.store_path)
+        return BUG
+
+
+def _run(arguments: list[str]) -> int:
+    import typer
+
+    from ablate.cli.commands import app
+    from ablate.cli.failing import USAGE_ERROR, usage_error
+
+    try:
+        code: Any = typer.main.get_command(app).main(
+            args=arguments, prog_name="ablate", standalone_mode=False
+        )
+    except USAGE_ERROR as error:
+        raise usage_error(error) from None
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    sys.stdout.flush()
+    return code if isinstance(code, int) else 0
+
+
+def _options(arguments: Sequence[str]) -> Any:
+    """The options of every command as far as they can be read; for errors, so never one itself."""
+    from ablate.cli.options import Options
+
+    def value(name: str) -> str | None:
+        for i, word in enumerate(arguments):
+            if word == name and i + 1 < len(arguments):
+                return arguments[i + 1]
+            if word.startswith(f"{name}="):
+                return word.partition("=")[2]
+        return None
+
+    color, store = value("--color"), value("--store")
+    letters = [w for w in arguments if w.startswith("-") and not w.startswith("--")]
+    return Options(
+        color=color if color in ("auto", "always", "never") else None,
+        store=Path(store) if store else None,
+        verbose=sum(w.count("v") for w in letters if not w.strip("-qv")),
+    )
+
+
+def _never_fail_to_print() -> None:
+    """Characters that a stream cannot encode are escaped, not an error."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")

@@ -1,0 +1,13 @@
+"""Every command, registered by being imported, in the order of the help."""
+
+from __future__ import annotations
+
+from ablate.cli import init as init  # isort: skip
+from ablate.cli import check as check  # isort: skip
+from ablate.cli import tricks as tricks  # isort: skip
+from ablate.cli import models as models  # isort: skip
+from ablate.cli import datasets as datasets  # isort: skip
+from ablate.cli import schema as schema  # isort: skip
+from ablate.cli.app import app
+
+__all__ = ["app"]

@@ -1,0 +1,106 @@
+"""How every error ends: one line and a hint on stderr, and an exit code."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ablate.errors import AblateError, Problem, StudyError, did_you_mean
+
+if TYPE_CHECKING:
+    from ablate.console.output import Line, Output
+
+# typer may carry its own click, so click's classes are found through typer's.
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+
+BUG = 70
+REFUSED = 2
+
+
+def report_error(error: AblateError, output: Output) -> None:
+    """Where, what, and what to do next, on stderr."""
+    if isinstance(error, StudyError):
+        for problem in error.problems:
+            output.failure(*problem_lines(problem, source=output.err.interactive, hint=True))
+        return
+    head, *rest = error.message.splitlines() or [""]
+    where = (error.where, "bold") if error.where else ("error", "failed")
+    output.failure([(f"{where[0]}:", where[1]), (f" {head}", "")], *rest)
+    output.failure(*_hint(error.hint))
+
+
+def problem_lines(problem: Problem, *, source: bool, hint: bool) -> list[Line]:
+    """One mistake of a study file: one line, then its source line and its hint if wanted."""
+    from ablate.console.text import one_line, visible, width
+
+    line = f":{problem.line}" if problem.line else ""
+    key = f" {problem.key}:" if problem.key else ""
+    text = f"{key} {problem.message}"
+    lines: list[Line] = [[(f"{one_line(problem.file)}{line}:", "bold"), (one_line(text), "")]]
+    if source and problem.source is not None and problem.source.strip():
+        shown = problem.source.expandtabs(4)
+        lines.append([(f"{problem.line:>5} │ ", "dim"), (one_line(shown), "")])
+        if problem.span is not None:
+            start, length = problem.span
+            # what comes before may hold tabs, wide or escaped characters
+            before = visible(problem.source[:start].expandtabs(4))
+            marked = visible(problem.source[start : start + length])
+            marks = " " * width(before) + "^" * max(1, width(marked))
+            lines.append([("      │ ", "dim"), (marks, "failed")])
+    return [*lines, *(_hint(problem.hint) if hint else ())]
+
+
+def _hint(hint: str | None) -> list[Line]:
+    return [f"  {line}" for line in (hint or "").splitlines()]
+
+
+def usage_error(error: Any) -> AblateError:
+    """What typer says about a command line, in our form."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "ablate"
+    name = getattr(error, "option_name", None)
+    message = error.format_message().rstrip(".")
+    if name is not None and type(error).__name__ == "NoSuchOption":
+        known = [opt for p in context.command.params for opt in p.opts] if context else []
+        close = did_you_mean(name, known)
+        message = f"no option '{name}'{close if 'did you mean' in close else ''}"
+    elif message.startswith("No such command"):
+        typed = message.split("'")[1] if "'" in message else message
+        known = list(getattr(context.command, "commands", {})) if context else []
+        message = f"no command '{typed}'{did_you_mean(typed, known)}"
+    else:
+        message = message[:1].lower() + message[1:]
+    return AblateError(message, hint=f"{command} --help")
+
+
+def report_bug(error: BaseException, output: Output, store: Path) -> None:
+    """What nobody expected: one line, the traceback in a file."""
+    text = "".join(traceback.format_exception(error))
+    saved = _save(text, store)
+    frame = traceback.extract_tb(error.__traceback__)
+    place = f" in {Path(frame[-1].filename).name}:{frame[-1].lineno}" if frame else ""
+    where = f"; traceback saved in {saved}" if saved else ""
+    output.failure([("bug:", "failed"), (f" {type(error).__name__}{place}{where}", "")])
+    if output.verbose > 1 or saved is None:
+        output.failure(*text.rstrip().splitlines())
+
+
+def _save(text: str, store: Path) -> Path | None:
+    import tempfile
+
+    name = f"crash-{datetime.now():%H%M}.txt"  # noqa: DTZ005 - the clock on the person's wall
+    for folder in (store, Path(tempfile.gettempdir())):
+        if not folder.is_dir():
+            continue
+        try:
+            path = folder / name
+            path.write_text(f"{sys.argv}\n\n{text}", encoding="utf-8", errors="backslashreplace")
+        except OSError:
+            continue
+        return path
+    return None
