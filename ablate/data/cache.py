@@ -1,7 +1,7 @@
 """The decoded cache: every image is decoded once, and kept as it came out, at its native size.
 
 A cache is a folder named after its contents: `pixels.npy` (flat uint8, the images' [h, w, 3] bytes
-one after the other), `table.npz` and `meta.json`. It is built beside its final place, under a lock,
+one after the other), `table.npy` and `meta.json`. It is built beside its final place, under a lock,
 and renamed: what is there is whole. Its name holds the decoder's version, so a changed decoder
 builds another.
 """
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ablate.data import catalogue
 from ablate.data.cached import META, PIXELS, TABLE, CachedDataset, Table, open_folder
-from ablate.data.decode import DECODER, size
+from ablate.data.decode import DECODER
 from ablate.data.identity import Identity, cache_folder, identify
 from ablate.data.lock import locked
 from ablate.data.roots import decoded_root, shown
@@ -128,7 +128,7 @@ def _writable(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             message = f"no space left for decoded images in {shown(folder)}"
         else:
             message = f"cannot write decoded images to {shown(folder)}: {error.strerror or error}"
@@ -149,7 +149,7 @@ def _decode_all(identity: Identity, folder: Path, progress: Progress | None) -> 
             data = read()
             return index, hashlib.sha256(data).digest(), source.decode(data)
         except Exception as error:  # decoders raise anything for damaged files
-            raise _undecodable(source, index, error) from error
+            raise source.damaged(index, error) from error
 
     with (folder / PIXELS).open("wb") as file:
         _write_header(file, 0)
@@ -169,7 +169,7 @@ def _decode_all(identity: Identity, folder: Path, progress: Progress | None) -> 
     if manifest_digest(entries, digests) != identity.fingerprint:
         raise DataError(f"{identity.name} changed while it was decoded", hint="run it again")
     labels = np.array([entry.label for entry in entries], dtype=np.int64)
-    np.savez(folder / TABLE, offsets=offsets, heights=heights, widths=widths, labels=labels)
+    np.save(folder / TABLE, np.stack([offsets, heights, widths, labels]))
     meta = {
         "name": identity.name,
         "variant": identity.variant,
@@ -199,37 +199,9 @@ def _pillow_version() -> str:
     return __version__
 
 
-def _undecodable(source: Source, index: int, error: Exception) -> DataError:
-    entry = source.entries[index]
-    before = 0 if entry.split == "train" else source.count("train")
-    place = shown(source.location / entry.path)
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if "cannot identify image file" in reason:  # Pillow names its own buffer there
-        reason = "not an image"
-    which = f"{entry.split} image {index - before}, {place},"
-    return DataError(
-        f"{source.name}: {which} cannot be decoded: {reason}",
-        hint="replace it with a whole copy, or remove it and say so",
-    )
-
-
 def _check_space(source: Source, folder: Path) -> None:
-    """Refuse before hours of work what cannot fit, judged by 64 images' headers."""
-    total = len(source.entries)
-    sizes: list[int] = []
-    wanted = set(np.linspace(0, total - 1, min(64, total)).astype(int).tolist())
-    if sum(entry.size for entry in source.entries) < 2**28:
-        return  # small: the disk says so soon enough
-    for index, read in source.reads():
-        if index in wanted:
-            try:
-                h, w = size(read())
-            except Exception as error:  # decoders raise anything for damaged files
-                raise _undecodable(source, index, error) from error
-            sizes.append(h * w * 3)
-        if len(sizes) >= len(wanted):
-            break
-    need, free = sum(sizes) / len(sizes) * total, shutil.disk_usage(folder).free
+    """Refuse before hours of work what cannot fit."""
+    need, free = source.decoded_bytes(), shutil.disk_usage(folder).free
     if need > free:
         raise DataError(
             f"decoding {source.name} takes about {need / 2**30:,.0f} GiB; "

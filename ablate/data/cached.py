@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ablate.trial import DatasetRef
     from ablate.types import Ragged
 
-PIXELS, TABLE, META = "pixels.npy", "table.npz", "meta.json"
+PIXELS, TABLE, META = "pixels.npy", "table.npy", "meta.json"
 
 
 @dataclass(frozen=True)
@@ -152,15 +152,9 @@ def open_folder(folder: Path, name: str) -> CachedDataset:
     meta = json.loads((folder / META).read_text(encoding="utf-8"))
     # Copy-on-write: the file cannot be changed, and torch needs memory that calls itself writable.
     pixels = np.load(folder / PIXELS, mmap_mode="c")
-    with np.load(folder / TABLE) as stored:
-        table = Table(
-            offsets=stored["offsets"],
-            heights=stored["heights"],
-            widths=stored["widths"],
-            labels=stored["labels"],
-            paths=tuple(meta["paths"]),
-            train=meta["counts"][0],
-        )
+    offsets, heights, widths, labels = np.load(folder / TABLE)
+    paths = tuple(meta["paths"])
+    table = Table(offsets, heights, widths, labels, paths, train=meta["counts"][0])
     if meta["decoder"] != DECODER or len(pixels) != meta["bytes"]:
         raise ValueError(f"{folder} is not a whole cache of decoder {DECODER}")
     identity = Identity(

@@ -17,7 +17,7 @@ import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from errno import EDQUOT, ENOSPC
+from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path, PurePosixPath
 
 from ablate.data import catalogue, roots
@@ -100,7 +100,7 @@ def _writing(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (ENOSPC, EDQUOT):
+        if error.errno in (ENOSPC, EDQUOT, EFBIG):
             raise DataError(
                 f"no space left in {shown(root)}", hint="--data DIR for a disk with space"
             ) from error

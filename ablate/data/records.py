@@ -105,6 +105,10 @@ class RecordSource(Source):
                 yield index, constant(record.tobytes())
                 index += 1
 
+    def decoded_bytes(self) -> int:
+        """What all images take when decoded."""
+        return len(self.entries) * _PIXELS
+
     def decode(self, data: bytes) -> NDArray[np.uint8]:
         """[32, 32, 3] of one record."""
         pixels = np.frombuffer(data, dtype=np.uint8)[self._labels :]

@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
@@ -27,6 +28,7 @@ from ablate.errors import DataError
 # torchvision's ImageFolder takes the same files as images and leaves out all others.
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 EVAL_FOLDERS = ("val", "test")  # the first that exists is the evaluation split
+SAMPLE = 64  # images whose headers tell how large the cache will be
 UNDER_WAY = 256  # files read ahead of their use: an archive's bytes wait in memory
 
 SplitName = Literal["train", "eval"]
@@ -102,6 +104,36 @@ class Source:
             pass
         return manifest_digest(self.entries, digests)
 
+    def damaged(self, index: int, error: Exception) -> DataError:
+        """What to say of an entry that does not decode."""
+        entry = self.entries[index]
+        number = index if entry.split == "train" else index - self.count("train")
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "cannot identify image file" in reason:  # Pillow names its own buffer there
+            reason = "not an image"
+        place = shown(self.location / entry.path)
+        return DataError(
+            f"{self.name}: {entry.split} image {number}, {place}, cannot be decoded: {reason}",
+            hint="replace it with a whole copy",
+        )
+
+    def decoded_bytes(self) -> int:
+        """About what all images take when decoded, judged by the headers of some."""
+        from ablate.data.decode import size
+
+        found: list[int] = []
+        for index, read in islice(self.sample(), SAMPLE):
+            try:
+                height, width = size(read())
+            except Exception as error:  # decoders raise anything for damaged files
+                raise self.damaged(index, error) from error
+            found.append(height * width * 3)
+        return sum(found) * len(self.entries) // len(found)
+
+    def sample(self) -> Iterator[tuple[int, Read]]:
+        """`reads`, in an order that begins with some of all kinds where that costs nothing."""
+        return self.reads()
+
     def _guarded(self, index: int, read: Read) -> bytes:
         try:
             return read()
@@ -173,6 +205,10 @@ class FolderSource(Source):
         """Every file in order; whoever calls the function reads it."""
         for index, entry in enumerate(self.entries):
             yield index, (self.location / entry.path).read_bytes
+
+    def sample(self) -> Iterator[tuple[int, Read]]:
+        """Files at equal distances."""
+        yield from islice(self.reads(), 0, None, max(1, len(self.entries) // SAMPLE))
 
 
 class ArchiveSource(Source):
