@@ -113,11 +113,12 @@ def _table(
         decimals=_decimals(metric, judged.standard_errors, rows),
         examples=examples,
         notes=(
-            *cells.notes(table, grid),
+            *cells.notes(table, grid, metric),
             *cells.identical_rows(table, judged.references, results),
             *times.notes,
             *provenance.mixed(table, results),
         ),
+        failures=tuple(cells.failures(table, grid)),
         provenance=provenance.of(resolved, table, results),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from ablate.report.model import Metric, SeedValue, TrialResultLike, TrialStateLike
@@ -12,6 +11,8 @@ from ablate.stats import epoch_time
 
 # Written for each epoch and compared between neighbouring rows.
 _CURVES = ("train_loss", "loss", "top1", "top5")
+
+_WORDS = {"failed": "failed", "oom": "out of memory"}
 
 
 def seed_values(
@@ -65,19 +66,29 @@ def no_effect(row: Sequence[SeedValue]) -> bool:
     return any(cell.status == "no_effect" for cell in row)
 
 
-def notes(table: Table, grid: Sequence[Sequence[SeedValue]]) -> list[str]:
-    """Which trials of a row are not done, and why; those not begun need no words."""
+def notes(table: Table, grid: Sequence[Sequence[SeedValue]], metric: Metric) -> list[str]:
+    """Seeds that diverged and are left out of a row's numbers, and tricks that changed nothing."""
     found = []
     for row, line in zip(table.rows, grid, strict=True):
-        for status, count in sorted(Counter(cell.status for cell in line).items()):
-            if status in ("done", "new"):
-                continue
-            which = ", ".join(str(cell.seed) for cell in line if cell.status == status)
-            why = next((c.message for c in line if c.status == status and c.message), "")
-            seeds = "seed" if count == 1 else "seeds"
-            end = f": {why}" if why else ""
-            found.append(f"{row.label}, {seeds} {which}: {_WORDS.get(status, status)}{end}")
+        if no_effect(line):
+            why = next((c.message for c in line if c.status == "no_effect" and c.message), "")
+            found.append(f"{row.label}: no effect" + (f": {why}" if why else ""))
+        lost = [str(cell.seed) for cell in line if diverged([cell], metric)]
+        if lost:
+            seeds = f"seed{'s' * (len(lost) > 1)} {', '.join(lost)}"
+            found.append(f"{row.label}: {seeds} diverged and left out of its mean and Δ")
     return found
+
+
+def failures(table: Table, grid: Sequence[Sequence[SeedValue]]) -> list[str]:
+    """A line for each trial that failed: key, place, why."""
+    return [
+        f"{cell.key[:6]} {table.dataset} · {row.label} · seed {cell.seed}: "
+        f"{cell.message or _WORDS[cell.status]}"
+        for row, line in zip(table.rows, grid, strict=True)
+        for cell in line
+        if cell.status in _WORDS
+    ]
 
 
 def identical_rows(
@@ -105,10 +116,3 @@ def identical_rows(
 def _same_curves(first: TrialResultLike, second: TrialResultLike) -> bool:
     a, b = ([tuple(e.get(name) for name in _CURVES) for e in r.epochs] for r in (first, second))
     return a == b and any(number is not None for epoch in a for number in epoch)
-
-
-_WORDS = {
-    "diverged": "diverged, left out of its mean and Δ",
-    "oom": "out of memory",
-    "no_effect": "no effect",
-}

@@ -84,7 +84,9 @@ class _Judge:
     ) -> None:
         self.table, self.grid, self.metric = table, grid, metric
         self.margin, self.alpha, self.examples = margin, alpha, examples
-        self.baseline, self.references = references(table)
+        self.references = [row.above for row in table.rows]
+        roles = [row.role for row in table.rows]
+        self.baseline = roles.index("baseline") if "baseline" in roles else 0
         values = [[cells.value(cell, metric) for cell in line] for line in grid]
         self.values = np.array([[v if np.isfinite(v) else np.nan for v in line] for line in values])
         keys = [row.keys for row in table.rows]
@@ -104,7 +106,7 @@ class _Judge:
         last = max((i for i, r in enumerate(table.rows) if r.role == "step"), default=self.baseline)
         steps = sum(row.role == "step" for row in table.rows)
         pairs = [(i, r) for i, r in enumerate(self.references) if r is not None]
-        wants_total = table.total and table.reference == "above" and steps > 1 and seeds > 1
+        wants_total = table.total and table.reference == "above" and steps > 0 and seeds > 1
         ends = (last, self.baseline)
 
         # One comparison counts once, also if two rows of the same trials ask for it.
@@ -139,7 +141,7 @@ class _Judge:
         if wants_total and not self._same(*ends):
             said = self._verdict(*ends, effects)
             delta = self._comparison(*ends, effects)
-            label = f"all {steps} tricks"
+            label = f"all {steps} tricks" if steps > 1 else "in total"
             total = Total(label, delta, said.text, said.mark, said.dagger, None)
         errors = tuple(c.se for c in contrasts.values() if c.se is not None)
         worst = max((c for c in contrasts.values() if c.se), key=lambda c: c.se or 0, default=None)
@@ -234,26 +236,6 @@ class _Judge:
         return stats.seeds_needed(
             worst.variance_per_seed, len(self.fitted), family, self.margin, alpha=self.alpha
         )
-
-
-def references(table: Table) -> tuple[int, list[int | None]]:
-    """(index of the baseline, the row that each row is compared with).
-
-    The row above in a cumulative table; else the baseline or the full set, but a trick whose side
-    changes have a control row is always compared with that.
-    """
-    rows = table.rows
-    baseline = next((i for i, row in enumerate(rows) if row.role == "baseline"), 0)
-    fullest = max(range(len(rows)), key=lambda i: (len(rows[i].tricks), -i), default=0)
-    found: list[int | None] = []
-    for i, row in enumerate(rows):
-        above = row.above
-        if table.reference == "above" or (above is not None and rows[above].role == "control"):
-            found.append(above)
-        else:
-            anchor = fullest if table.reference == "full" else baseline
-            found.append(None if i in (anchor, baseline) else anchor)
-    return baseline, found
 
 
 def _incomplete(done: int, seeds: int) -> Said:

@@ -75,6 +75,7 @@ def as_dict(table: ReportTable) -> dict[str, Any]:
         "rows": [_row(row, table) for row in table.rows],
         "total": _total(table.total, scale) if table.total else None,
         "notes": list(table.notes),
+        "failures": list(table.failures),
         "recipe": origin.headline,
         "epochs": origin.epochs,
         "machines": [{"count": n, "name": name} for n, name in origin.machines],

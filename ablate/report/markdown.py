@@ -84,7 +84,7 @@ def _title(table: ReportTable) -> str:
 
 def _captions(group: Sequence[ReportTable]) -> list[str]:
     notes = [note for table in group if (note := words.dagger(table))]
-    notes += [markdown(note) for table in group for note in table.notes]
+    notes += [markdown(line) for table in group for line in (*table.notes, *table.failures)]
     first = group[0]
     source = markdown(words.source(first))
     command = code(first.provenance.command) if first.provenance.command else ""

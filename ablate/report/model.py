@@ -197,7 +197,7 @@ class ReportTable:
     ablation: "" when it is the study's only one. baseline: index of the baseline's row. df,
     detectable, seeds_needed: of the pooled fit; None without one. margin, detectable: in the unit
     printed (points). examples: test images, None if unknown. notes: what a reader must know, in
-    words. timed: whether any time may be shown.
+    words. failures: a line for each trial that failed.
     """
 
     study: str
@@ -223,6 +223,7 @@ class ReportTable:
     decimals: int
     examples: int | None
     notes: tuple[str, ...]
+    failures: tuple[str, ...]
     provenance: Provenance
 
     @property

@@ -23,11 +23,12 @@ def render_terminal(
     color: bool,
     ascii: bool,
     columns: Literal["auto", "all"] = "auto",
+    failures: bool = True,
 ) -> str:
     """Every table with its caption, each line at most `width` cells unless a name is longer.
 
     columns: "auto" drops whole columns where the terminal is too narrow, and says which; "all"
-    never does. The text ends in a newline.
+    never does. failures: a line for each failed trial. The text ends in a newline.
     """
     ink = Ink(color=color, ascii=ascii)
     blocks, ablation = [], ""
@@ -39,17 +40,19 @@ def render_terminal(
         together = transposed.columns(group) if group[0].transpose else None
         if together and (columns == "all" or total_width(together, ink, roomy=False) <= width):
             block += lines(together, ink, roomy=False)
-            block += _caption([transposed.caption(group), *_footnotes(group)], width, ink)
+            block += _caption([transposed.caption(group), *_footnotes(group, failures)], width, ink)
             blocks.append("\n".join(block))
             continue
         for table in group:
-            block += _table(table, width, ink, columns == "all")
+            block += _table(table, width, ink, everything=columns == "all", failures=failures)
             blocks.append("\n".join(block))
             block = []
     return "\n\n".join(blocks) + "\n"
 
 
-def _table(table: ReportTable, width: int, ink: Ink, everything: bool) -> list[str]:
+def _table(
+    table: ReportTable, width: int, ink: Ink, *, everything: bool, failures: bool
+) -> list[str]:
     found = _layout(table, width, ink, everything)
     if found is None:
         body = _blocks(table, ink)
@@ -60,7 +63,8 @@ def _table(table: ReportTable, width: int, ink: Ink, everything: bool) -> list[s
     if dropped:
         said = f"not shown at this width: {', '.join(dropped)} (--columns all)"
         body.append(ink.paint(ink.text(said), "dim"))
-    return body + _caption([*_footnotes([table]), words.short_caption(table)], width, ink)
+    notes = _footnotes([table], failures)
+    return body + _caption([*notes, words.short_caption(table)], width, ink)
 
 
 def _layout(
@@ -113,9 +117,11 @@ def _fact(column: Column, table: ReportTable) -> str:
     return " ".join(part for part in column.head if part and not part.startswith(("[", "(")))
 
 
-def _footnotes(tables: Sequence[ReportTable]) -> list[str]:
+def _footnotes(tables: Sequence[ReportTable], failures: bool) -> list[str]:
     found = [note for table in tables if (note := words.dagger(table))]
     found += [f"! {visible(note)}" for table in tables for note in table.notes]
+    if failures:
+        found += [f"✗ {visible(line)}" for table in tables for line in table.failures]
     return list(dict.fromkeys(found))
 
 

@@ -101,6 +101,8 @@ class BlockFit:
         if not np.allclose(projected, padded, atol=1e-6):
             return None
         estimate = float(padded @ solution)
+        if abs(estimate) <= _ROUNDING * np.abs(c).sum() * float(np.nanmax(np.abs(self.values))):
+            estimate = 0.0  # rows that are equal have no sign
         if self.phi is None:
             return Contrast(estimate, None, self.df, None)
         variance = self.phi * float(padded @ inverse @ padded)

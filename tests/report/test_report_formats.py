@@ -1,0 +1,186 @@
+"""Markdown, CSV, JSON and addresses; names in all of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+
+import pytest
+from report_studies import GROUP1, cumulative, results, study, table
+from test_terminal_layout import NETTE, nette, one_seed, woof
+
+from ablate.errors import AblateError
+from ablate.report import (
+    build_tables,
+    render,
+    render_csv,
+    render_json,
+    render_markdown,
+    row_address,
+)
+from ablate.report.escape import ascii_only, code, markdown, visible
+
+NASTY = "a|b`c<img src=x>*_d_\u202e\x1b[2J\n"
+
+MARKDOWN = """\
+### group1 on imagenette
+
+| row | top-1 % | Δ row above [95%] | verdict | Δ baseline [95%] | top-5 % | time/epoch |
+| :-- | --: | --: | :-- | --: | --: | --: |
+| baseline | 89.8 ± 0.4 | | | | 98.7 | 8.0 s |
+| + warmup | 90.1 ± 0.3 | +0.4 [−0.2, +1.0] | unresolved | +0.4 [−0.2, +1.0] | 98.8 | \
+8.0 s (×1.00) |
+| + fp16 | 90.1 ± 0.3 | −0.1 [−0.7, +0.5] | unresolved | +0.3 [−0.3, +0.9] | 98.7 | 4.1 s (×0.51) |
+| + mixup | 90.4 ± 0.3 | +0.3 [−0.3, +0.9] | unresolved | +0.6 [+0.0, +1.2] | 98.9 | 4.2 s (×1.02) |
+| + zero_gamma | 91.6 ± 0.3 | +1.2 [+0.6, +1.8] | gain | +1.9 [+1.3, +2.5] | 99.1 | 4.2 s (×1.00) |
+| **all 4 tricks** | | | **gain** | +1.9 [+1.3, +2.5] | | (×0.52) |
+
+Top-1 at the last of 20 epochs, mean ± standard deviation over n = 3 seeds (0–2). \
+Δ: mean difference over the same seeds, 95% interval from the pooled residual (8 df), not \
+corrected. Verdicts: Holm-corrected over 5 comparisons, p < .05; equivalent: 90% interval within \
+±0.5 points. This table could see differences from about 1.1 points; the declared ±0.5 needs \
+about 11 seeds. × is against the row above.
+
+resnet50_v1, batch 64, 160 px, fast numerics; 1 × NVIDIA RTX 4090, torch 2.8.0, ablate 0.1.0. \
+`ablate run studies/group1.toml`
+"""
+
+
+def test_markdown_is_the_reference_s():
+    assert render_markdown(nette()) == MARKDOWN
+    assert render("markdown", nette()) == MARKDOWN
+
+
+def test_markdown_lines_have_the_same_number_of_cells():
+    for tables in (nette(), woof(), one_seed(), nasty()):
+        lines = [x for x in render_markdown(tables).splitlines() if x.startswith("|")]
+        assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
+
+
+def test_json_has_every_seed_unrounded():
+    document = json.loads(render_json(nette() + woof()))
+    assert document["schema_version"] == 1
+    first, second = document["tables"]
+    for row in first["rows"]:
+        values = [trial["value"] for trial in row["trials"]]
+        assert values == pytest.approx(NETTE[row["row"]], rel=1e-12)
+        assert row["mean"] == pytest.approx(sum(values) / 3, rel=1e-12)
+        assert row["n"] == 3
+    gain = first["rows"][4]
+    assert gain["verdict"] == "gain"
+    assert gain["delta"]["p_holm"] < 0.05 < first["rows"][1]["delta"]["p_holm"]
+    assert first["total"]["delta"]["delta"] == pytest.approx(1.86, rel=1e-9)
+    missing = second["rows"][4]["trials"][1]
+    assert (missing["status"], missing["value"], missing["finished"]) == ("oom", None, None)
+    assert second["rows"][4]["delta"]["low"] is None
+
+
+def test_json_writes_nan_as_null():
+    rows = cumulative("warmup")
+    values = {"baseline": (70.0, 71.0), "+ warmup": (72.0, math.nan)}
+    text = render_json(build_tables(study(table(rows, 2)), results(values), {}))
+    assert "NaN" not in text
+    assert json.loads(text)["tables"][0]["rows"][1]["trials"][1]["metrics"]["top1"] is None
+
+
+def test_csv_has_one_line_per_row_and_full_precision():
+    lines = list(csv.DictReader(io.StringIO(render_csv(nette() + woof()))))
+    assert [line["row"] for line in lines[:6]] == [*NETTE, "all 4 tricks"]
+    assert float(lines[4]["delta"]) == pytest.approx(91.62 - (90.46 + 90.07 + 90.66) / 3, rel=1e-9)
+    assert lines[2]["delta"].startswith("-0.06")  # an ASCII minus
+    assert [float(lines[0][f"seed_{s}"]) for s in range(3)] == pytest.approx(NETTE["baseline"])
+    assert lines[10]["seed_1"] == ""
+    assert lines[10]["verdict"] == "incomplete (2 of 3 seeds)"
+    assert all(None not in line.values() and None not in line for line in lines)
+
+
+def nasty():
+    rows = cumulative(NASTY)
+    values = {"baseline": (70.0, 71.0), rows[1][0]: (72.0, 73.5)}
+    return build_tables(study(table(rows, 2)), results(values), {})
+
+
+@pytest.mark.parametrize("name", ["markdown", "csv", "json"])
+def test_no_hidden_character_leaves_in_any_format(name):
+    text = render(name, nasty())
+    assert not {"\u202e", "\x1b"} & set(text)
+    assert "\\u202e" in text
+    if name == "json":
+        assert json.loads(text)["tables"][0]["rows"][1]["row"] == f"+ {NASTY}"
+    if name == "markdown":
+        assert "<img" not in text
+        assert "a\\|b\\`c" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("zero_gamma", "zero_gamma"),
+        ("_x_", "\\_x\\_"),
+        ("a|b", "a\\|b"),
+        ("<b>&", "&lt;b\\>&amp;"),
+        ("\\", "\\\\"),
+        ("+ warmup", "+ warmup"),
+    ],
+)
+def test_markdown_escapes(text, said):
+    assert markdown(text) == said
+
+
+def test_code_spans_hold_backticks():
+    assert code("a`b") == "``a`b``"
+    assert code("`") == "`` ` ``"
+
+
+def test_visible_keeps_what_can_be_seen():
+    assert visible("混合 γ − é") == "混合 γ − é"
+    assert visible("\u2066x\u2069\x07\U000e0001") == "\\u2066x\\u2069\\u0007\\U000e0001"
+    assert ascii_only("▲ ±0.4 é") == "^ +/-0.4 \\u00e9"
+
+
+def test_an_unknown_format_names_the_known_ones():
+    with pytest.raises(AblateError, match="did you mean 'markdown'"):
+        render("markdwn", nette())
+
+
+def addressed():
+    tables = [table(GROUP1, dataset=d) for d in ("imagenette", "imagewoof")]
+    return study(*tables, table(GROUP1[:3], 1, ablation="short"), name="g/one")
+
+
+@pytest.mark.parametrize(
+    ("address", "keys"),
+    [
+        ("g/one:mixup/imagewoof/1", ["imagewoof--+_mixup-1"]),
+        ("g/one:3/imagewoof/2", ["imagewoof--+_mixup-2"]),
+        ("g/one:+ mixup/imagenette", [f"imagenette--+_mixup-{s}" for s in range(3)]),
+        ("g/one:short:fp16", ["imagenette--+_fp16-0"]),
+        ("g/one:main:0/imagenette/0", ["imagenette--baseline-0"]),
+    ],
+)
+def test_addresses(address, keys):
+    assert list(row_address(addressed(), address)) == keys
+
+
+def test_an_address_of_a_row_is_every_trial_of_it():
+    assert len(row_address(addressed(), "g/one:zero_gamma")) == 6
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("mixup", "no row of g/one"),
+        ("other:mixup", "no row of g/one"),
+        ("g/one:mixupp", "did you mean 'mixup'"),
+        ("g/one:9", "no row '9'"),
+        ("g/one:warmup", "a row of both main and short"),
+        ("g/one:mixup/imagewof/1", "did you mean 'imagewoof'"),
+        ("g/one:mixup/imagewoof/7", "no seed '7'; the study has 0, 1, 2"),
+    ],
+)
+def test_wrong_addresses_say_what_would_be_right(address, said):
+    with pytest.raises(AblateError) as error:
+        row_address(addressed(), address)
+    assert said in error.value.message
