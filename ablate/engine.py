@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ablate.data.loader import TrialData
 from ablate.errors import Diverged
+from ablate.models.build import isolated_rng
 from ablate.training import checkpoint
-from ablate.training.evaluate import Meter, evaluate
+from ablate.training.evaluate import Meter, Tested, evaluate
 from ablate.training.noise import buffers_kept, reseed, uses_noise
 from ablate.training.precision import NumberFormat
 from ablate.tricks.base import Trick
@@ -34,8 +35,8 @@ class Recorder(Protocol):
     def epoch(self, record: dict[str, Any], state: Callable[[], dict[str, Any]]) -> None:
         """An epoch is over: keep its record and the state after it."""
 
-    def finished(self, run: Run, scores: np.ndarray, labels: np.ndarray) -> None:
-        """The last epoch's test scores [N, K] and labels [N]."""
+    def finished(self, run: Run, tested: Tested) -> None:
+        """The last epoch's test images, one by one."""
 
     def check(self, run: Run) -> None:
         """A step was taken: raise `Interrupted` if someone asked the trial to stop."""
@@ -51,20 +52,23 @@ def train(
     recipe, seed, classes = trial.recipe, trial.seed, trial.dataset.num_classes
     layout = torch.channels_last if trial.numerics.channels_last else torch.contiguous_format
     hooks = Hooks(tricks)
-    model = hooks.init_model(hooks.build_model(recipe, classes), seed)
+    with isolated_rng():  # a trick that builds a layer may not move the global generator
+        model = hooks.init_model(hooks.build_model(recipe, classes), seed)
     model = model.to(device=device, memory_format=layout).train()
     optimizer = hooks.build_optimizer(hooks.param_groups(model, recipe), recipe)
-    schedule, format_ = hooks.build_schedule(recipe), NumberFormat(hooks.precision(), device)
+    schedule, precision = hooks.build_schedule(recipe), hooks.precision()
+    format_ = NumberFormat(precision, device)
     data = open_data([a for each in hooks.augmentations(recipe) for a in each])
     mixers, noisy = hooks.batch_mixers(recipe), uses_noise(model)
     base = [dict(group) for group in optimizer.param_groups]
     params = [p for group in optimizer.param_groups for p in group["params"]]
     total = data.steps_per_epoch * recipe.epochs
     run = Run(
-        trial, recipe, seed, classes, device, model, optimizer, data.steps_per_epoch, total
-    )
+        trial, recipe, seed, classes, device, model, optimizer, data.steps_per_epoch, total,
+        precision=precision,
+    )  # fmt: skip
     history: list[dict[str, Any]] = []
-    scores: np.ndarray | None = None
+    tested: Tested | None = None
     if (saved := to.resume()) is not None:
         history = checkpoint.restore(saved, run, format_, tricks)
     else:
@@ -120,8 +124,8 @@ def train(
         metrics = meter.means()  # waits for the device: the epoch's time ends here
         seconds = time.perf_counter() - began
         evaluated = hooks.eval_model(run, model, data.clean_batches)
-        tested, scores = evaluate(evaluated, data.eval_batches(), format_)
-        metrics |= {**tested, "lr": max(group["lr"] for group in optimizer.param_groups)}
+        tested = evaluate(evaluated, data.eval_batches(), format_)
+        metrics |= {**tested.metrics, "lr": max(group["lr"] for group in optimizer.param_groups)}
         metrics |= {k: float(v) for each in hooks.extra_metrics(run) for k, v in each.items()}
         hooks.on_epoch_end(run, epoch, metrics)
         run.epoch = epoch + 1
@@ -137,10 +141,10 @@ def train(
         to.epoch(record, lambda: checkpoint.capture(run, format_, tricks, history))
         if not math.isfinite(metrics["train_loss"]) or not math.isfinite(metrics["loss"]):
             raise Diverged(f"the loss is no longer finite in epoch {run.epoch}")
-    if scores is None:  # stopped after the last epoch, before its scores were written
+    if tested is None:  # stopped after the last epoch, before its scores were written
         evaluated = hooks.eval_model(run, model, data.clean_batches)
-        _, scores = evaluate(evaluated, data.eval_batches(), format_)
-    to.finished(run, scores, data.eval_labels)
+        tested = evaluate(evaluated, data.eval_batches(), format_)
+    to.finished(run, tested)
     return run
 
 

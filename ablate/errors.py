@@ -75,6 +75,7 @@ class NoEffect(AblateError):
     def __init__(self, trick: str, message: str) -> None:
         super().__init__(f"trick '{trick}' has no effect: {message}")
         self.trick = trick
+        self.reason = message
 
 
 class DataError(AblateError):

@@ -30,6 +30,7 @@ class Executor:
         self.running: set[int] = set()  # request ids
         self._events = events
         self._process: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
 
     @property
     def free(self) -> int:
@@ -76,6 +77,8 @@ class Executor:
         except subprocess.TimeoutExpired:
             self.kill()
             self._process.wait()
+        if self._reader is not None:
+            self._reader.join()
 
     def _start(self) -> None:
         forks = self.device.name == "cpu" and hasattr(os, "fork")
@@ -100,7 +103,8 @@ class Executor:
             env=environment,
             start_new_session=True,
         )
-        threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+        self._reader.start()
 
     def _send(self, request: dict[str, Any]) -> None:
         if self._process is None or self._process.stdin is None:
@@ -113,7 +117,8 @@ class Executor:
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            self._events.put((self, json.loads(line)))
+        with process.stdout as lines:
+            for line in lines:
+                self._events.put((self, json.loads(line)))
         code = process.wait()
         self._events.put((self, {"event": "gone", "code": code, "pid": process.pid}))

@@ -94,7 +94,7 @@ def _effect(trick: Trick, tricks: Sequence[Trick], recipe: Recipe, classes: int)
             for hook in acting
         )
     except NoEffect as error:
-        return Effect(0, None if elsewhere else error.message.split("no effect: ", 1)[-1])
+        return Effect(0, None if elsewhere else error.reason)
     return Effect(changed, "it changes nothing" if changed == 0 and not elsewhere else None)
 
 

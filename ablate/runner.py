@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, Protocol
 
-from ablate import index
+from ablate import index, spool
 from ablate.claims import Claim, claim, holder
 from ablate.executor import Device, Executor
 from ablate.resolved import ResolvedStudy
@@ -164,9 +164,11 @@ class Runner:
                 elsewhere.append(key)
                 left.append(key)
                 continue
+            if key in self._again:
+                spool.retire(self._store.path, key)
             # Another process may have finished it between our look and our claim.
             state = self._store.state(key)
-            if state.status in FINAL and key not in self._again:
+            if state.status in FINAL:
                 held.release()
                 self._end(key, state.status, state.message)
                 continue
@@ -185,8 +187,8 @@ class Runner:
                 "store": str(self._store.path.resolve()),
                 "data_root": str(self._data_root.resolve()) if self._data_root else None,
                 "no_plugins": self._bundled_only,
-                "shared_device": executor.device.slots > 1,
-                "afresh": key in self._again,
+                # CPU trials have a core each; on a GPU several would share one.
+                "shared_device": executor.device.slots > 1 and executor.device.name != "cpu",
             }
         )
         self._observer.trial_start(key, executor.device.name)
@@ -211,6 +213,9 @@ class Runner:
             return
         if kind in ("ready", "leaving"):
             return
+        if kind == "exited":
+            self._exited(executor, event["id"], event["code"])
+            return
         key = self._keys.get(event["id"])
         if key is None:
             return
@@ -221,16 +226,16 @@ class Runner:
         elif kind == "epoch":
             self._observer.epoch(key, event["record"])
         elif kind == "ended":
-            self._ended(executor, event["id"], event["status"], event["message"])
-        elif kind == "exited":
-            code = event["code"]
-            if event["id"] in self._keys:  # it never said how it ended
-                by = f"signal {-code}" if code < 0 else f"code {code}"
-                hint = " (out of memory?)" if code == -signal.SIGKILL else ""
-                self._finish(executor, event["id"], "failed", f"its process ended by {by}{hint}")
-            executor.running.discard(event["id"])
+            self._ended(event["id"], event["status"], event["message"])
 
-    def _ended(self, executor: Executor, request: int, status: str, message: str) -> None:
+    def _exited(self, executor: Executor, request: int, code: int) -> None:
+        if request in self._keys:  # it never said how it ended
+            by = f"signal {-code}" if code < 0 else f"code {code}"
+            hint = " (out of memory?)" if code == -signal.SIGKILL else ""
+            self._finish(executor, request, "failed", f"its process ended by {by}{hint}")
+        executor.running.discard(request)
+
+    def _ended(self, request: int, status: str, message: str) -> None:
         # The slot is free only when the process has exited: its memory must be back first.
         key = self._keys.pop(request)
         self._release(key)
@@ -245,7 +250,7 @@ class Runner:
         if self._signal is not None:
             status, message = "interrupted", "killed"
         else:
-            self._store.mark(key, status, message)
+            spool.conclude(self._store.path, key, status, message)
         self._release(key)
         self._end(key, status, message)
 

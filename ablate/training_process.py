@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from ablate.training.evaluate import Tested
     from ablate.tricks.base import Trick
     from ablate.types import Run
 
@@ -40,11 +41,14 @@ def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str
     request: id, trial (Trial as JSON), store, data_root, device, no_plugins, shared_device.
     """
     trial = Trial.model_validate(request["trial"])
-    attempt = Attempt.begin(Path(request["store"]), trial.key)
+    store = Path(request["store"])
+    newest = next(checkpoints(store, trial.key), None)
+    attempt = Attempt.begin(store, trial.key, continues=newest[0] if newest else None)
     began = time.time()
+    summary: dict[str, Any] = {"began": began}
     with _logging_to(attempt.path / "log.txt"):
         try:
-            _train(request, trial, attempt, emit, stopped)
+            summary |= _train(request, trial, attempt, emit, stopped)
             status, message = "done", ""
         except Interrupted:
             status, message = "interrupted", "stopped on request"
@@ -59,7 +63,7 @@ def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str
         if status == "interrupted":
             attempt.close()  # not finished: the next run continues it
         else:
-            attempt.finish(status, message, started=began)
+            attempt.finish(status, message, **summary)
     emit("ended", id=request["id"], status=status, message=message, attempt=attempt.name)
     return status
 
@@ -136,7 +140,8 @@ def _train(
     attempt: Attempt,
     emit: Emit,
     stopped: Callable[[], bool],
-) -> None:
+) -> dict[str, Any]:
+    """Train; returns what the report wants to know besides the metrics."""
     import torch
 
     from ablate.data.cache import open_cache
@@ -150,8 +155,8 @@ def _train(
     log.info("%s · %s", device, " ".join(f"{t.name}({_params(t)})" for t in tricks) or "baseline")
     root = request["data_root"]
     cached = open_cache(trial.dataset, Path(root) if root else None)
-    recorder = _Recorder(request, trial, attempt, emit, stopped)
-    train(
+    recorder = _Recorder(request, trial, attempt, emit, stopped, cached.eval.ids)
+    run = train(
         trial,
         tricks,
         lambda augmentations: open_data(
@@ -160,12 +165,12 @@ def _train(
             augmentations,
             trial.seed,
             device,
-            limit=trial.dataset.limit,
             channels_last=trial.numerics.channels_last,
         ),
         device,
         recorder,
     )
+    return {"examples": len(cached.eval.ids), "precision": run.precision.dtype}
 
 
 def _params(trick: Trick) -> str:
@@ -182,7 +187,9 @@ class _Recorder:
         attempt: Attempt,
         emit: Emit,
         stopped: Callable[[], bool],
+        eval_ids: np.ndarray,
     ) -> None:
+        self._eval_ids = eval_ids
         self._store = Path(request["store"])
         self._id = request["id"]
         self._trial = trial
@@ -215,10 +222,8 @@ class _Recorder:
         log.info("epoch %d: %s", record["epoch"], record["metrics"])
         self._emit("epoch", id=self._id, record=record)
 
-    def finished(self, run: Run, scores: np.ndarray, labels: np.ndarray) -> None:
-        import numpy as np
-
-        self._attempt.save_predictions(np.arange(len(labels)), labels, scores)
+    def finished(self, run: Run, tested: Tested) -> None:
+        self._attempt.save_predictions(self._eval_ids, tested.labels, tested.scores)
 
     def check(self, run: Run) -> None:
         now = time.monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -147,7 +147,7 @@ class Run:
     total_steps: int
     step: int = 0  # optimizer steps taken
     epoch: int = 0
-    notes: dict[str, Any] = field(default_factory=dict)  # the engine's own, by hook
+    precision: Precision = Precision()
 
 
 class TrainBatches(Protocol):

@@ -1,0 +1,103 @@
+"""Tricks that leave their process dirty, or end it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import torch
+
+from ablate import Trick, hookimpl
+
+
+class DirtyDtype(Trick):
+    """Changes the default dtype after training."""
+
+    @hookimpl
+    def on_epoch_end(self) -> None:
+        torch.set_default_dtype(torch.float64)
+
+
+class DirtyPatch(Trick):
+    """Monkeypatches the loss for everybody after."""
+
+    @hookimpl
+    def on_epoch_end(self) -> None:
+        original = torch.nn.functional.cross_entropy
+        torch.nn.functional.cross_entropy = lambda *a, **k: 2 * original(*a, **k)
+
+
+class DirtyFlags(Trick):
+    """Leaves generators, threads, folder and environment changed."""
+
+    @hookimpl
+    def on_epoch_end(self) -> None:
+        torch.manual_seed(99)
+        torch.set_num_threads(2)
+        torch.set_float32_matmul_precision("medium")
+        torch.autograd.set_detect_anomaly(True)
+        os.chdir("/")
+        os.environ["OMP_NUM_THREADS"] = "7"
+
+
+class Raises(Trick):
+    """Raises in a hook."""
+
+    @hookimpl
+    def on_step_end(self) -> None:
+        raise ValueError("as written")
+
+
+class Forgets(Trick):
+    """Forgets its `return`."""
+
+    @hookimpl(wrapper=True)
+    def encode_targets(self) -> Any:
+        targets = yield
+        targets * 2
+
+
+class Dies(Trick):
+    """Kills its own process."""
+
+    @hookimpl
+    def on_step_end(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Explodes(Trick):
+    """Makes the loss infinite."""
+
+    @hookimpl(wrapper=True)
+    def compute_loss(self) -> Any:
+        loss = yield
+        return loss * float("inf")
+
+
+class Hungry(Trick):
+    """Asks for more memory than there is."""
+
+    @hookimpl
+    def on_step_end(self) -> None:
+        torch.empty(1 << 50, dtype=torch.uint8)
+
+
+class Idle(Trick):
+    """Finds nothing to do only when it trains."""
+
+    @hookimpl
+    def on_trial_start(self) -> None:
+        from ablate.errors import NoEffect
+
+        raise NoEffect(self.name, "nothing to act on")
+
+
+class Slow(Trick):
+    """Takes its time, so that a test can interrupt it."""
+
+    @hookimpl
+    def on_step_end(self) -> None:
+        import time
+
+        time.sleep(0.05)

@@ -1,0 +1,110 @@
+"""Tiny trials for tests: digits, a small model, the real engine, results kept in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from ablate import Trick
+from ablate.data.cache import ensure_cache
+from ablate.data.catalogue import dataset_info
+from ablate.data.loader import open_data
+from ablate.engine import train
+from ablate.errors import Interrupted
+from ablate.recipe import Recipe
+from ablate.training.evaluate import Tested
+from ablate.trial import Numerics, Trial
+from ablate.types import Run
+
+CPU = torch.device("cpu")
+
+
+def recipe(**settings: Any) -> Recipe:
+    """A resolved recipe for digits at 8 pixels."""
+    info = dataset_info("digits")
+    size = settings.pop("image_size", 8)
+    defaults: dict[str, Any] = {
+        "model": "resnet8",
+        "epochs": 2,
+        "batch_size": 16,
+        "lr": 0.05,
+        "image_size": size,
+        "eval_size": size,
+        "eval_resize": round(size * 256 / 224),
+        "crop": info.crop,
+        "flip": info.flip,
+        "mean": info.mean,
+        "std": info.std,
+    }
+    return Recipe(**(defaults | settings))
+
+
+def trial(seed: int = 0, limit: int = 40, **settings: Any) -> Trial:
+    """A trial without tricks in its key; tests hand the tricks to `run` themselves."""
+    cached = ensure_cache("digits", None, 8).limited(limit)
+    return Trial(
+        recipe=recipe(**settings),
+        dataset=cached.ref(limit),
+        tricks=(),
+        numerics=Numerics(),
+        seed=seed,
+    )
+
+
+class Memory:
+    """A recorder that keeps everything, and can interrupt after a number of steps."""
+
+    def __init__(
+        self, saved: dict[str, Any] | None = None, stop_after: int | None = None
+    ) -> None:
+        self.saved = saved
+        self.stop_after = stop_after
+        self.records: list[dict[str, Any]] = []
+        self.states: list[dict[str, Any]] = []
+        self.tested: Tested | None = None
+
+    def resume(self) -> dict[str, Any] | None:
+        return self.saved
+
+    def epoch(self, record: dict[str, Any], state: Callable[[], dict[str, Any]]) -> None:
+        import copy
+
+        self.records.append(record)
+        self.states.append(copy.deepcopy(state()))
+
+    def finished(self, run: Run, tested: Tested) -> None:
+        self.tested = tested
+
+    def check(self, run: Run) -> None:
+        if self.stop_after is not None and run.step >= self.stop_after:
+            raise Interrupted
+
+
+def run(
+    tricks: Sequence[Trick] = (), memory: Memory | None = None, **settings: Any
+) -> tuple[Run, Memory]:
+    """Train a tiny trial with these tricks in this process."""
+    torch.set_num_threads(1)
+    memory = memory or Memory()
+    made = trial(**settings)
+    cached = ensure_cache("digits", None, 8).limited(made.dataset.limit)
+    result = train(
+        made,
+        tricks,
+        lambda augmentations: open_data(cached, made.recipe, augmentations, made.seed, CPU),
+        CPU,
+        memory,
+    )
+    return result, memory
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    """A copy of the trained weights and buffers."""
+    return {name: value.clone() for name, value in run.model.state_dict().items()}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    """Bit for bit."""
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
