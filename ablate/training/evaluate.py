@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -36,15 +37,24 @@ class Meter:
         }
 
 
+@dataclass(frozen=True)
+class Tested:
+    """metrics: accuracies as fractions, loss. scores: float32 [N, K] logits; labels: int64 [N]."""
+
+    metrics: dict[str, float]
+    scores: np.ndarray
+    labels: np.ndarray
+
+
 def evaluate(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor, int]],
     number_format: NumberFormat,
-) -> tuple[dict[str, float], np.ndarray]:
-    """(metrics, scores): hard-label cross-entropy and accuracies of raw logits, as fractions.
+) -> Tested:
+    """Hard-label cross-entropy and accuracies of raw logits; no hook acts on this.
 
-    batches: (images [B, C, S, S], labels [B], how many of them count). scores: float32 [N, K], the
-    logits of every test image. No hook acts on this. The model's mode is put back.
+    batches: (images [B, C, S, S], labels [B], how many of them count). The model's mode is put
+    back.
     """
     was_training = model.training
     model.eval()
@@ -66,4 +76,4 @@ def evaluate(
     if scores.shape[1] > 5:
         hits = (scores.topk(5, dim=1).indices == truth[:, None]).any(1)
         metrics["top5"] = hits.double().mean().item()
-    return metrics, scores.cpu().numpy()
+    return Tested(metrics, scores.cpu().numpy(), truth.cpu().numpy())
