@@ -330,7 +330,10 @@ def conclude(store_path: Path, key: str, status: str, message: str) -> None:
     tries = attempts(store_path, key)
     if not tries or ending(tries[-1]) is not None:
         return
-    records = read_lines(tries[-1] / "metrics.jsonl").records
+    try:
+        records = read_lines(tries[-1] / "metrics.jsonl").records
+    except FileNotFoundError:  # it died before the first line
+        records = []
     epochs = [record for record in records if record.get("kind") == "epoch"]
     document = {
         "status": status,

@@ -17,7 +17,16 @@ import numpy as np
 import pytest
 
 from ablate.errors import AblateError
-from ablate.spool import Attempt, attempts, checkpoints, ending, read_lines, resumable
+from ablate.spool import (
+    Attempt,
+    attempts,
+    checkpoints,
+    conclude,
+    ending,
+    read_lines,
+    resumable,
+    retire,
+)
 
 KEY = "ab" * 32
 
@@ -176,6 +185,32 @@ def test_an_ending_is_written_once_and_holds_the_last_epoch(tmp_path: Path) -> N
     assert end["summary"] == {"images_per_second": 12.5}
     (attempt.path / "done.json").write_text('{"status": "do')
     assert ending(attempt.path) is None
+
+
+def test_the_ending_of_a_process_that_could_not_write_it(tmp_path: Path) -> None:
+    conclude(tmp_path, KEY, "failed", "nothing to end")
+    with Attempt.begin(tmp_path, KEY, continues="earlier") as attempt:
+        attempt.record("epoch", epoch=1, metrics={"top1": math.nan}, seconds=1.0, steps=2)
+    conclude(tmp_path, KEY, "oom", "killed by signal 9")
+    end = ending(attempt.path)
+    assert end is not None
+    assert (end["status"], end["message"], end["epochs"]) == ("oom", "killed by signal 9", 1)
+    assert (end["continues"], end["final"], end["nonfinite"]) == (
+        "earlier",
+        {"top1": None},
+        ["metrics.top1"],
+    )
+    conclude(tmp_path, KEY, "failed", "an ending is written once")
+    assert ending(attempt.path) == end
+
+
+def test_retired_attempts_are_kept_and_do_not_count(tmp_path: Path) -> None:
+    with Attempt.begin(tmp_path, KEY) as attempt:
+        attempt.save_checkpoint(1, lambda f: f.write(b"x"))
+    retire(tmp_path, KEY)
+    assert attempts(tmp_path, KEY) == []
+    assert resumable(tmp_path, KEY) == []
+    assert (attempt.path.with_name(f"retired-{attempt.name}") / "checkpoint-1.pt").exists()
 
 
 SAVER = """
