@@ -1,0 +1,1 @@
+"""Tricks for ablate, as a package of a third party."""

@@ -1,0 +1,210 @@
+"""`ablate.testing`: every bundled trick keeps the contract, every way of breaking it is named."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ConfigDict, Field, PrivateAttr
+from torch import Tensor, nn
+
+from ablate import Trick, hookimpl
+from ablate.testing import ContractError, check_trick, train_tiny
+from ablate.tricks.discovery import load_catalogue
+
+CATALOGUE = load_catalogue(bundled_only=True)
+# resnet8 has no 7×7 stem and no bottlenecks.
+RECIPES: dict[str, dict[str, Any]] = {
+    "resnet_b": {"model": "resnet50_v1", "batch_size": 4, "epochs": 2},
+    "resnet_c": {"model": "resnet18"},
+    "resnet_d": {"model": "resnet18"},
+}
+CHANGES = {"linear_scaling": "recipe"}
+
+
+@pytest.mark.parametrize("name", [n for n in CATALOGUE.names if n != "resnet_b"])
+def test_bundled_tricks_keep_the_contract(name: str) -> None:
+    changed = check_trick(CATALOGUE.load(name).cls, recipe=RECIPES.get(name))
+    assert CHANGES.get(name, "weights") in changed
+
+
+@pytest.mark.long
+def test_resnet_b_keeps_the_contract() -> None:
+    assert "weights" in check_trick(CATALOGUE.load("resnet_b").cls, recipe=RECIPES["resnet_b"])
+
+
+def broken(trick: type[Trick], **options: Any) -> str:
+    with pytest.raises(ContractError) as raised:
+        check_trick(trick, **options)
+    return str(raised.value)
+
+
+class Scaled(Trick):
+    """The base of the broken ones: multiplies the targets."""
+
+    by: float = Field(0.5, gt=0, description="factor")
+
+    @hookimpl(wrapper=True)
+    def encode_targets(self) -> Generator[None, Tensor, Tensor]:
+        return self.by * (yield)
+
+
+def test_a_sound_trick_passes_and_says_what_it_changed() -> None:
+    assert check_trick(Scaled, by=0.25) == {"weights", "metrics", "scores"}
+
+
+def test_nothing_changed() -> None:
+    assert broken(Scaled, by=1) == "scaled: changes nothing with {'by': 1}"
+
+
+def test_parameters_without_description() -> None:
+    class Mute(Scaled):
+        more: int = 1
+
+    assert "mute.more has no description" in broken(Mute)
+
+
+def test_parameters_that_can_be_assigned_to() -> None:
+    class Thawed(Scaled):
+        model_config = ConfigDict(frozen=False)
+
+    assert "thawed.by can be assigned to" in broken(Thawed)
+
+
+def test_unknown_parameters_taken() -> None:
+    class Lenient(Scaled):
+        model_config = ConfigDict(extra="ignore")
+
+    assert broken(Lenient) == "lenient takes parameters that it does not have"
+
+
+def test_global_generators_moved() -> None:
+    class Moves(Scaled):
+        @hookimpl
+        def on_step_end(self) -> None:
+            torch.rand(1)
+            random.random()
+            np.random.rand(1)
+
+    message = broken(Moves)
+    assert "python generator, numpy generator, torch generator changed" in message
+
+
+def test_global_generators_read() -> None:
+    class Reads(Scaled):
+        @hookimpl(wrapper=True)
+        def encode_targets(self) -> Generator[None, Tensor, Tensor]:
+            targets = yield
+            state = torch.get_rng_state()
+            noise = torch.rand(())
+            torch.set_rng_state(state)
+            return targets * noise
+
+    assert "reads" in broken(Reads)
+
+
+def test_state_that_is_not_saved() -> None:
+    class Forgets(Scaled):
+        _steps: int = PrivateAttr(0)
+
+        @hookimpl
+        def on_step_end(self) -> None:
+            self._steps += 1
+
+        @hookimpl(wrapper=True)
+        def encode_targets(self) -> Generator[None, Tensor, Tensor]:
+            return (yield) * (1 + self._steps)
+
+    assert "resumed after epoch 1 differs" in broken(Forgets)
+
+
+def test_state_that_is_saved_passes() -> None:
+    class Remembers(Scaled):
+        _steps: int = PrivateAttr(0)
+
+        @hookimpl
+        def on_step_end(self) -> None:
+            self._steps += 1
+
+        @hookimpl(wrapper=True)
+        def encode_targets(self) -> Generator[None, Tensor, Tensor]:
+            return (yield) * (1 + self._steps)
+
+        def state_dict(self) -> dict[str, Any]:
+            return {"steps": self._steps}
+
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            self._steps = state["steps"]
+
+    check_trick(Remembers)
+
+
+def test_state_that_is_code() -> None:
+    class Pickles(Scaled):
+        def state_dict(self) -> dict[str, Any]:
+            return {"function": os.getcwd}
+
+    assert "state_dict() may hold tensors" in broken(Pickles)
+
+
+def test_errors_swallowed() -> None:
+    class Swallows(Scaled):
+        @hookimpl(wrapper=True)
+        def compute_loss(self, logits: Tensor) -> Generator[None, Tensor, Tensor]:
+            try:
+                return (yield) * 2
+            except BaseException:  # noqa: BLE001 - what tricks must not do
+                return logits.mean()
+
+    assert "compute_loss swallows errors" in broken(Swallows)
+
+
+def test_what_is_not_put_back_after_an_error() -> None:
+    class Leaves(Scaled):
+        @hookimpl(wrapper=True)
+        def encode_targets(self) -> Generator[None, Tensor, Tensor]:
+            os.environ["ABLATE_TEST_LEFT"] = "1"
+            targets = yield
+            del os.environ["ABLATE_TEST_LEFT"]
+            return 2 * targets
+
+    try:
+        assert "leaves environment changed" in broken(Leaves)
+    finally:
+        os.environ.pop("ABLATE_TEST_LEFT", None)
+
+
+def test_what_a_later_training_notices(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = nn.Linear.forward
+    monkeypatch.setattr(nn.Linear, "forward", original)  # put back after the test
+
+    class Patches(Scaled):
+        @hookimpl
+        def on_trial_start(self) -> None:
+            nn.Linear.forward = lambda layer, x: original(layer, 2 * x)  # type: ignore[method-assign]
+
+    assert "a training without it gives another result" in broken(Patches)
+
+
+def test_parameters_changed_while_training() -> None:
+    class Grows(Scaled):
+        values: list[int] = Field(default_factory=list, description="grows")
+
+        @hookimpl
+        def on_step_end(self) -> None:
+            self.values.append(1)
+
+    assert "its parameters changed while it trained" in broken(Grows)
+
+
+def test_a_tiny_training_is_the_same_each_time() -> None:
+    first, second = train_tiny(), train_tiny()
+    assert first.metrics == second.metrics
+    assert len(first.records) == len(first.checkpoints) == 2
+    assert first.tested is not None
+    assert first.tested.scores.shape == (40, 10)
