@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ablate.cli import init as init  # isort: skip
 from ablate.cli import check as check  # isort: skip
+from ablate.cli import run as run  # isort: skip
 from ablate.cli import tricks as tricks  # isort: skip
 from ablate.cli import models as models  # isort: skip
 from ablate.cli import datasets as datasets  # isort: skip

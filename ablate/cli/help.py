@@ -29,7 +29,7 @@ Upkeep     doctor    check this machine and the store, say what to do
            --install-completion, --show-completion    the Tab key in your shell
 Everywhere: -h  -q  -v  --json  --no-plugins  --color auto|always|never  --store DIR  --data DIR  --version
 New here?   ablate run studies/quickstart.toml      (nothing to download, under five minutes)
-"""
+"""  # noqa: E501
 
 TEXTS: dict[str, str] = {"": MAIN}
 

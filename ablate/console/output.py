@@ -157,8 +157,9 @@ def styled(line: Line, terminal: Terminal) -> Text:
     pieces: Sequence[tuple[str, str]] = [(line, "")] if isinstance(line, str) else line
     text = Text(end="")
     for part, style in pieces:
-        part = visible(part)
-        shown = part if terminal.unicode else ascii_only(part)
+        shown = visible(part)
+        if not terminal.unicode:
+            shown = ascii_only(shown)
         text.append(shown, _STYLES.get(style, ""))
     text.end = "\n"
     return text

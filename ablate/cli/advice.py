@@ -1,0 +1,71 @@
+"""What to do next, with what it costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ablate import devices as machine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ablate.cli.selection import Selection
+    from ablate.report.model import ReportTable
+    from ablate.resolved import ResolvedStudy
+    from ablate.session import Session
+
+_STEPS = (3, 5, 10, 20)
+_UNSETTLED = ("unresolved",)
+
+
+def more_seeds(
+    session: Session, selection: Selection, tables: Sequence[ReportTable]
+) -> list[tuple[str, str, str]]:
+    """More seeds, where rows are not settled or there is one seed only."""
+    resolved = session.resolved
+    declared = len(resolved.seeds)
+    one = declared == 1
+    open_rows = any(row.mark in _UNSETTLED for table in tables for row in table.judged)
+    wanted = next((n for n in _STEPS if n > declared), None)
+    if wanted is None or not (one or open_rows):
+        return []
+    why = "give it intervals" if one else "settle open rows"
+    return [
+        (
+            why,
+            selection.command("run", "--seeds", str(wanted), seeds=False),
+            _cost(session, wanted - declared),
+        )
+    ]
+
+
+def _cost(session: Session, seeds: int) -> str:
+    """Time of so many more seeds of every row."""
+    from ablate.console.text import duration
+    from ablate.planning.timing import Timings
+
+    trials = session.resolved.trials
+    first = {row.keys[0] for table in session.resolved.tables for row in table.rows}
+    # the trials just trained are the best source
+    timings = Timings(session.store, machine.device_names(session.devices))
+    seconds = timings.total(
+        ((trials[key], trials[key].recipe.epochs) for key in sorted(first) for _ in range(seeds)),
+        machine.slots(session.devices),
+    )
+    return f"about +{duration(seconds)}" if seconds else f"{len(first) * seeds} new trials"
+
+
+def order_matters(resolved: ResolvedStudy) -> list[tuple[str, str, str]]:
+    """Leave-one-out beside a cumulative table: does a trick's effect depend on its place?"""
+    kinds = {table.kind for table in resolved.tables}
+    if "cumulative" not in kinds or "leave_one_out" in kinds:
+        return []
+    new = 0
+    for table in resolved.tables:
+        steps = sum(row.role == "step" for row in table.rows)
+        if steps < 3:
+            return []
+        new += (steps - 1) * len(table.seeds)  # without the last trick is the row above
+    return [
+        ("does the order matter?", 'add [[ablation]] kind = "leave_one_out"', f"{new} new trials")
+    ]

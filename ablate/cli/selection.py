@@ -1,0 +1,69 @@
+"""Which study, and what of it: the options that `plan`, `run` and `report` share."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ablate.study.values import Study
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A study file and what the options change about it."""
+
+    file: str
+    seeds: int | None = None
+    datasets: tuple[str, ...] = ()
+    limit: int | None = None
+    settings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        file: str,
+        seeds: int | None,
+        datasets: Sequence[str] | None,
+        limit: int | None,
+        settings: Sequence[str] | None,
+    ) -> Selection:
+        """From a command's arguments."""
+        return cls(file, seeds, tuple(datasets or ()), limit, tuple(settings or ()))
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is the study as its file has it."""
+        return not self.arguments()[1:]
+
+    def arguments(self, *, seeds: bool = True) -> list[str]:
+        """The file and the options, as typed."""
+        words = [self.file]
+        if seeds and self.seeds is not None:
+            words += ["--seeds", str(self.seeds)]
+        for name in self.datasets:
+            words += ["--dataset", name]
+        if self.limit is not None:
+            words += ["--limit", str(self.limit)]
+        for setting in self.settings:
+            words += ["--set", setting]
+        return words
+
+    def command(self, name: str, *more: str, seeds: bool = True) -> str:
+        """"ablate run studies/group1.toml --seeds 1"."""
+        return shlex.join(["ablate", name, *self.arguments(seeds=seeds), *more])
+
+    def load(self, *, bundled_only: bool) -> Study:
+        """The study. Raises StudyError."""
+        from ablate.study import load_study
+
+        return load_study(
+            self.file,
+            overrides=self.settings,
+            seeds=self.seeds,
+            datasets=self.datasets,
+            limit=self.limit,
+            bundled_only=bundled_only,
+        )

@@ -1,0 +1,119 @@
+"""What a number of seeds can resolve, before anything is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ablate.resolved import ResolvedStudy, Table
+    from ablate.store import Store
+
+# Error rates at the end of a training, where nothing is stored yet: what one expects to meet.
+_TYPICAL_ERROR = {"imagenette": 0.10, "imagewoof": 0.20}
+_OTHERWISE = 0.10
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """A table's smallest detectable difference by number of seeds, in points.
+
+    label: data set, and column or ablation where they tell tables apart. comparisons: the family's
+    size. error: share of wrong images assumed; measured: from stored trials of the baseline.
+    noise: expected standard deviation of one trial, in points. by_seeds: None where it cannot be.
+    """
+
+    label: str
+    comparisons: int
+    error: float
+    measured: bool
+    images: int
+    noise: float
+    by_seeds: Mapping[int, float | None]
+
+
+def resolutions(resolved: ResolvedStudy, store: Store | None) -> tuple[Resolution, ...]:
+    """One for each table whose metric is an accuracy and whose test images are counted."""
+    if resolved.metric not in ("top1", "top5"):
+        return ()
+    several = len({table.ablation for table in resolved.tables}) > 1
+    found = []
+    for table in resolved.tables:
+        parts = [table.dataset, table.column, table.ablation if several else ""]
+        one = _resolution(resolved, table, " · ".join(p for p in parts if p), store)
+        if one is not None:
+            found.append(one)
+    return tuple(found)
+
+
+def seeds_to_show(declared: int) -> tuple[int, ...]:
+    """The declared number and three more."""
+    steps = [n for n in (3, 5, 10, 20, 50, 100, 200) if n > declared][:3]
+    return (declared, *steps) if declared > 1 else (2, *steps)
+
+
+def _resolution(
+    resolved: ResolvedStudy, table: Table, label: str, store: Store | None
+) -> Resolution | None:
+    from ablate.stats import expected_noise
+
+    rows, comparisons = family(table)
+    images = _test_images(resolved, table)
+    if images is None or not comparisons:
+        return None
+    measured = _measured_error(resolved, table, store)
+    error = measured if measured is not None else _TYPICAL_ERROR.get(table.dataset, _OTHERWISE)
+    noise = expected_noise(max(error, 0.5 / images), images)
+    return Resolution(
+        label=label,
+        comparisons=comparisons,
+        error=error,
+        measured=measured is not None,
+        images=images,
+        noise=100 * noise,
+        by_seeds={
+            n: _detectable(noise, rows, comparisons, n) for n in seeds_to_show(len(table.seeds))
+        },
+    )
+
+
+def _detectable(noise: float, rows: int, comparisons: int, seeds: int) -> float | None:
+    from ablate.stats import smallest_detectable
+
+    se = noise * math.sqrt(2 / seeds)
+    seen = smallest_detectable(se, (rows - 1) * (seeds - 1), comparisons)
+    return None if seen is None else 100 * seen
+
+
+def family(table: Table) -> tuple[int, int]:
+    """(rows that differ, comparisons that are corrected together), as the report counts them."""
+    keys = [row.keys for row in table.rows]
+    first = [keys.index(k) for k in keys]  # the row that stands for a row's trials
+    asked = [(i, row.above) for i, row in enumerate(table.rows) if row.above is not None]
+    steps = [i for i, row in enumerate(table.rows) if row.role == "step"]
+    if table.total and table.reference == "above" and steps:
+        baseline = next((i for i, row in enumerate(table.rows) if row.role == "baseline"), 0)
+        asked.append((steps[-1], baseline))
+    pairs = {frozenset((first[a], first[b])) for a, b in asked}
+    return len(set(first)), sum(len(pair) == 2 for pair in pairs)
+
+
+def _test_images(resolved: ResolvedStudy, table: Table) -> int | None:
+    from ablate.data.known import CATALOGUE
+
+    limit = resolved.trials[table.rows[0].keys[0]].dataset.limit
+    info = CATALOGUE.get(table.dataset)
+    if info is None or info.counts is None:
+        return limit
+    return info.counts[1] if limit is None else min(limit, info.counts[1])
+
+
+def _measured_error(resolved: ResolvedStudy, table: Table, store: Store | None) -> float | None:
+    if store is None:
+        return None
+    results = [store.result(key) for key in table.rows[0].keys]
+    values = [r.final[resolved.metric] for r in results if r and resolved.metric in r.final]
+    finite = [value for value in values if math.isfinite(value)]
+    return 1 - sum(finite) / len(finite) if finite else None

@@ -1,0 +1,133 @@
+"""How long trials take here, from those stored already."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ablate.store import Store, TrialResult
+    from ablate.trial import Trial
+
+
+@dataclass(frozen=True)
+class _Seen:
+    tricks: tuple[str, ...]
+    dataset: str
+    images: float  # trained on in an epoch
+    seconds: float  # an epoch, start and evaluation included
+
+
+class Timings:
+    """Times of finished trials on this machine.
+
+    `used` counts the trials that the estimates so far rest on.
+    """
+
+    def __init__(self, store: Store | None, device_names: Sequence[str]) -> None:
+        """device_names: as trials recorded theirs; a trial on another device says nothing."""
+        self._store = store
+        self._devices = frozenset(device_names)
+        self._host = platform.node()
+        self._seen: dict[tuple[str, int | None, str], list[_Seen]] | None = None
+        self._used: set[tuple[str, int | None, str]] = set()
+
+    @property
+    def used(self) -> int:
+        """How many stored trials were looked at for estimates."""
+        seen = self._seen or {}
+        return sum(len(seen[group]) for group in self._used if group in seen)
+
+    def epoch_seconds(self, trial: Trial) -> float | None:
+        """An epoch of `trial` on this machine; None where no such trial was trained here.
+
+        From trials of the same model, image size and number format, those with the same tricks and
+        data set first; of others the time per image counts.
+        """
+        if self._seen is None:
+            self._seen = self._read()
+        group = _group(trial)
+        seen = self._seen.get(group, [])
+        if not seen:
+            return None
+        self._used.add(group)
+        tricks, dataset = trial.tricks_key(), _dataset(trial)
+        alike = [s for s in seen if s.tricks == tricks and s.dataset == dataset]
+        if alike:
+            return median(s.seconds for s in alike)
+        here = [s for s in seen if s.tricks == tricks] or [s for s in seen if s.dataset == dataset]
+        images = _images(trial)
+        return median(s.seconds / s.images for s in here or seen) * images
+
+    def total(
+        self, trials: Iterable[tuple[Trial, int]], slots: int
+    ) -> float | None:
+        """Seconds for (trial, epochs left) pairs, `slots` at a time; None if one is unknown."""
+        work = []
+        for trial, epochs in trials:
+            seconds = self.epoch_seconds(trial)
+            if seconds is None:
+                return None
+            work.append(seconds * epochs)
+        if not work:
+            return 0.0
+        return max(sum(work) / max(1, min(slots, len(work))), *work)
+
+    def _read(self) -> dict[tuple[str, int | None, str], list[_Seen]]:
+        found: dict[tuple[str, int | None, str], list[_Seen]] = {}
+        for key in self._store.keys() if self._store else ():
+            assert self._store is not None
+            trial = self._store.trial(key)
+            result = self._store.result(key) if trial else None
+            if trial is None or result is None or not self._here(result):
+                continue
+            seconds = _seconds(result)
+            if seconds is not None:
+                found.setdefault(_group(trial), []).append(
+                    _Seen(trial.tricks_key(), _dataset(trial), _images(trial), seconds)
+                )
+        return found
+
+    def _here(self, result: TrialResult) -> bool:
+        known = result.environment
+        return known.get("host") == self._host and known.get("device_name") in self._devices
+
+
+def _group(trial: Trial) -> tuple[str, int | None, str]:
+    return trial.recipe.model, trial.recipe.image_size, trial.numerics.model_dump_json()
+
+
+def _dataset(trial: Trial) -> str:
+    return f"{trial.dataset.fingerprint}/{trial.dataset.limit}"
+
+
+def _images(trial: Trial) -> float:
+    """Images of an epoch; 1 where their number is not known beforehand."""
+    if trial.dataset.limit is not None:
+        return trial.dataset.limit
+    return train_images(trial.dataset.name) or 1
+
+
+def train_images(dataset: str) -> int | None:
+    """Published number of training images; None for data sets of one's own."""
+    from ablate.data.known import CATALOGUE
+
+    info = CATALOGUE.get(dataset)
+    return info.counts[0] if info and info.counts else None
+
+
+def _seconds(result: TrialResult) -> float | None:
+    """Wall time per epoch, start included; of training alone where the trial was resumed."""
+    if result.resumed_from is None and result.epochs:
+        try:
+            begin = datetime.fromisoformat(result.started)
+            end = datetime.fromisoformat(result.finished)
+        except ValueError:
+            return None
+        return max((end - begin).total_seconds(), 1e-3) / len(result.epochs)
+    known = [seconds for seconds in result.epoch_seconds if seconds == seconds]
+    return median(known) if known else None

@@ -1,0 +1,221 @@
+"""A study made ready to run on this machine: for the command line and for Python alike."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ablate import devices as machine
+from ablate.design import resolve
+from ablate.errors import AblateError, StudyError
+from ablate.executor import Device
+from ablate.planning.timing import Timings
+from ablate.planning.work import Work, survey, trained_with
+from ablate.resolved import ResolvedStudy
+from ablate.store import Store
+from ablate.study import find_study
+from ablate.study.values import Study
+
+if TYPE_CHECKING:
+    from ablate.report.model import ReportTable
+    from ablate.runner import Observer, Outcome
+    from ablate.tricks.discovery import Catalogue
+
+# (data set, images decoded, images in all, images per second)
+CacheProgress = Callable[[str, int, int, float], None]
+
+
+@dataclass(frozen=True)
+class Session:
+    """A resolved study, its store, the devices, and what is to do.
+
+    Make one with `open_session`; then `prepare`, `train`.
+    """
+
+    study: Study
+    resolved: ResolvedStudy
+    store: Store
+    devices: tuple[Device, ...]
+    work: Work
+    timings: Timings
+    data_root: Path | None
+    bundled_only: bool
+
+    def seconds(self) -> float | None:
+        """How long the work takes, from trials stored on this machine; None if unknown."""
+        work, resolved = self.work, self.resolved
+        begun = dict(work.continuing)
+        return self.timings.total(
+            (
+                (resolved.trials[k], resolved.trials[k].recipe.epochs - (begun.get(k, 1) - 1))
+                for k in work.to_train
+            ),
+            machine.slots(self.devices),
+        )
+
+    def headline(self) -> str:
+        """"group1: 30 trials, 6 shared, 24 to train · about 41 min on 1 × NVIDIA RTX 4090"."""
+        from ablate.console.text import duration
+
+        seconds = self.seconds()
+        where = machine.describe(self.devices)
+        time = f"about {duration(seconds)} on {where}" if seconds is not None else f"on {where}"
+        return f"{self.resolved.name}: {self.work.counts()} · {time}"
+
+    def caches(self) -> Iterator[tuple[str, str, int]]:
+        """(data set, edition, image size to ask for) of what the work needs decoded."""
+        from ablate.data import catalogue
+
+        seen = set()
+        for key in self.work.to_train:
+            ref = self.resolved.trials[key].dataset
+            if (ref.name, ref.variant) in seen or catalogue.in_memory(ref.name):
+                continue
+            seen.add((ref.name, ref.variant))
+            edition = catalogue.dataset_info(ref.name).editions.get(ref.variant)
+            yield ref.name, ref.variant, (edition.pixels if edition else None) or 4096
+
+    def prepare(self, progress: CacheProgress | None = None) -> list[tuple[str, int]]:
+        """Decode what is not decoded yet; returns (data set, images) of each."""
+        from ablate.data.cache import ensure_cache
+
+        found = []
+        for name, _, size in self.caches():
+
+            def told(done: int, total: int, speed: float, name: str = name) -> None:
+                if progress is not None:
+                    progress(name, done, total, speed)
+
+            cached = ensure_cache(name, self.data_root, size, told)
+            found.append((name, sum(cached.identity.counts)))
+        return found
+
+    def check_effects(self) -> list[str]:
+        """Refuse tricks that do nothing; returns what is worth knowing. Imports torch."""
+        from ablate.probe import check_effects
+
+        return check_effects(self.resolved, bundled_only=self.bundled_only)
+
+    def warnings(self) -> list[str]:
+        """What a person should know before training."""
+        found = list(self.resolved.warnings)
+        if machine.device_type(self.devices) == "cpu":
+            found += slow_formats(self.resolved, self.study.catalogue)
+        return found
+
+    def train(self, observer: Observer) -> Outcome:
+        """Save what was asked for, then train what is missing."""
+        from ablate.runner import Runner
+
+        self.store.save_study(self.resolved)
+        runner = Runner(
+            self.resolved,
+            self.store,
+            self.devices,
+            observer,
+            data_root=self.data_root,
+            bundled_only=self.bundled_only,
+            again=self.work.again,
+        )
+        return runner.run()
+
+
+def open_session(
+    study: Study,
+    *,
+    store: Path,
+    device: str = "auto",
+    data_root: Path | None = None,
+    command: str,
+    bundled_only: bool = False,
+    retrain: Sequence[str] = (),
+) -> Session:
+    """Resolve a study for this machine and see what its store has of it.
+
+    Raises AblateError for whatever keeps it from being trained.
+    """
+    devices = machine.choose_devices(device)
+    resolved = resolve(
+        study,
+        data_root=data_root,
+        device_type=machine.device_type(devices),
+        command=command,
+    )
+    opened = Store.open(store, create=True)
+    _check_owner(opened, resolved)
+    again: frozenset[str] = frozenset()
+    for trick in retrain:
+        again |= trained_with(resolved, trick)
+    work = survey(resolved, opened, again)
+    timings = Timings(opened, machine.device_names(devices) if work.to_train else ())
+    return Session(
+        study, resolved, opened, tuple(devices), work, timings, data_root, bundled_only
+    )
+
+
+def tables_of(resolved: ResolvedStudy, store: Store) -> list[ReportTable]:
+    """The report's tables, from what is stored now."""
+    from ablate.report import build_tables
+
+    states = store.states(resolved.order)
+    results = {k: r for k in resolved.order if (r := store.result(k)) is not None}
+    return build_tables(resolved, results, states)
+
+
+def _check_owner(store: Store, resolved: ResolvedStudy) -> None:
+    """A study's name belongs to the file it was first stored from."""
+    owner = store.study_name_owner(resolved.name)
+    if owner is None or owner == resolved.file:
+        return
+    here, there = _path(resolved.file), _path(owner)
+    if there is None or here == there:  # moved away, or the same file by another name
+        return
+    earlier = store.latest_study(resolved.name)
+    if earlier is not None and set(earlier.toml.values()) == set(resolved.toml.values()):
+        return
+    raise AblateError(
+        f"the name {resolved.name} is taken: {store.path} has a study of that name from {owner}",
+        where=resolved.file,
+        hint='[study] name = "another"      or another store: --store DIR',
+    )
+
+
+def _path(name: str) -> Path | None:
+    with contextlib.suppress(StudyError, OSError):
+        return find_study(name).resolve()
+    return None
+
+
+def slow_formats(resolved: ResolvedStudy, catalogue: Catalogue) -> list[str]:
+    """A warning for tricks that compute in FP16, which processors do slowly."""
+    formats: dict[str, str] = {}
+    for trial in resolved.trials.values():
+        for spec in trial.tricks:
+            if spec.name not in formats:
+                formats[spec.name] = _number_format(catalogue, spec.name, spec.params)
+    slow = [name for name, dtype in formats.items() if dtype == "float16"]
+    if not slow:
+        return []
+    faster = [name for name in catalogue.names if _number_format(catalogue, name) == "bfloat16"]
+    choice = f"; {faster[0]} is the faster choice here" if faster else ""
+    return [f"{name} on this CPU is slow and its times are not shown{choice}" for name in slow]
+
+
+def _number_format(
+    catalogue: Catalogue, name: str, params: dict[str, object] | None = None
+) -> str:
+    """The number format that a trick chooses, "" if it chooses none."""
+    try:
+        cls = catalogue.load(name).cls
+    except AblateError:
+        return ""
+    options = getattr(getattr(cls, "precision", None), "ablate_impl", None)
+    if options is None or options.get("wrapper"):
+        return ""
+    try:
+        return str(cls(**(params or {})).precision().dtype)  # type: ignore[attr-defined]
+    except Exception:  # noqa: BLE001 - a third party's code; its trial will tell
+        return ""
