@@ -182,7 +182,7 @@ def _unpack(info: DatasetInfo, url: str, part: Path, folder: Path) -> None:
         shutil.rmtree(stale, ignore_errors=True)
     making = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.", suffix=".tmp"))
     try:
-        with tarfile.open(part) as archive:
+        with tarfile.open(part, "r:gz") as archive:
             for member in archive:
                 parts = PurePosixPath(member.name).parts
                 if not (member.isfile() or member.isdir()) or parts[:1] != (folder.name,):

@@ -55,7 +55,7 @@ class RecordSource(Source):
             return {file: (self.location / file).read_bytes() for file in self._wanted}
         contents: dict[str, bytes] = {}
         try:
-            with tarfile.open(self.location) as archive:
+            with tarfile.open(self.location, "r:gz") as archive:
                 for member in archive:
                     file = PurePosixPath(member.name).name
                     stream = archive.extractfile(member) if file in self._wanted else None

@@ -56,6 +56,14 @@ def test_equals_torchvisions_image_folder(image_folder: Path) -> None:
     assert info.counts == (18, 9)
 
 
+def test_a_path_may_be_relative(image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fingerprint(image_folder)
+    monkeypatch.chdir(image_folder)
+    assert fingerprint(Path(".")) == whole
+    monkeypatch.chdir(image_folder.parent)
+    assert fingerprint(Path(image_folder.name)) == whole
+
+
 def test_test_folder_serves_where_there_is_no_val(image_folder: Path) -> None:
     (image_folder / "val").rename(image_folder / "test")
     assert_as_torchvision(cached(image_folder).eval, image_folder / "test")
