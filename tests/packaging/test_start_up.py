@@ -1,0 +1,89 @@
+"""What planning, storing and reporting import: no torch, no scipy, and not much else.
+
+Import contracts see imports in functions too, so that what may be imported later is held here.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+
+SLOW = ("torch", "torchvision", "scipy", "timm", "sklearn", "statsmodels")
+LIGHT = [
+    *("ablate", "ablate.errors", "ablate.recipe", "ablate.trial", "ablate.resolved"),
+    *("ablate.streams", "ablate.types", "ablate.hookspecs", "ablate.tricks", "ablate.schema"),
+    *("ablate.study", "ablate.design", "ablate.data.catalogue", "ablate.models.catalogue"),
+    *("ablate.files", "ablate.spool", "ablate.claims", "ablate.index", "ablate.store"),
+    *("ablate.stats", "ablate.report", "ablate.runner", "ablate.executor"),
+    *("ablate.console", "ablate.cli", "ablate.worker", "ablate_tricks"),
+]
+
+IMPORT_ALL = """
+import importlib, json, pkgutil, sys
+module = importlib.import_module(sys.argv[1])
+if hasattr(module, "__path__") and sys.argv[1] != "ablate":
+    for found in pkgutil.walk_packages(module.__path__, module.__name__ + "."):
+        importlib.import_module(found.name)
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+@cache
+def imported(module: str) -> frozenset[str]:
+    """Top-level names in `sys.modules` after importing `module` and all below it, afresh."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL, module], capture_output=True, text=True, check=True
+    )
+    return frozenset(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_importing_it_imports_nothing_slow(module: str) -> None:
+    assert not imported(module) & set(SLOW)
+
+
+def test_the_engine_imports_no_trick() -> None:
+    assert "ablate_tricks" not in imported("ablate.training")
+    assert "torch" in imported("ablate.training"), "else this test sees nothing"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unwanted"),
+    [
+        (["--help"], (*SLOW, "numpy", "pydantic", "duckdb", "PIL")),
+        (["--version"], (*SLOW, "numpy", "pydantic", "duckdb", "PIL")),
+        (["run", "--help"], SLOW),
+    ],
+)
+def test_help_does_not_import_what_a_command_needs(
+    arguments: list[str], unwanted: tuple[str, ...]
+) -> None:
+    code = (
+        "import sys; from ablate.cli import main; main(sys.argv[1:]); "
+        "print('MODULES', *{name.partition('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    modules = set(done.stdout.split("MODULES ")[1].split())
+    assert not modules & set(unwanted)
+
+
+def test_help_takes_under_a_quarter_of_a_second() -> None:
+    """Of the processor's time, the best of five: other work on the machine is not ours."""
+    code = (
+        "import resource, subprocess, sys\n"
+        "program = 'import sys; from ablate.cli import main; sys.exit(main([\"--help\"]))'\n"
+        "subprocess.run([sys.executable, '-c', program], check=True, stdout=subprocess.DEVNULL)\n"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
+        "print(used.ru_utime + used.ru_stime)"
+    )
+    times = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+        for _ in range(5)
+    ]
+    assert min(times) < 0.25, times
