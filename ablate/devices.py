@@ -16,7 +16,7 @@ def choose_devices(name: str = "auto") -> list[Device]:
 
     torch is imported only where there is a sign of a GPU: it takes seconds.
     """
-    if name == "cpu" or (name == "auto" and not _sign_of_gpu()):
+    if name == "cpu" or (name == "auto" and not sign_of_gpu()):
         return [Device("cpu", slots=_cores(), threads=1)]
     kind, _, number = name.partition(":")
     if (kind not in ("auto", "cuda")) or (number and not number.isdecimal()):
@@ -71,7 +71,8 @@ def _cores() -> int:
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
-def _sign_of_gpu() -> bool:
+def sign_of_gpu() -> bool:
+    """Whether there may be a GPU of NVIDIA's, as far as can be said without torch."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return False
     return Path("/proc/driver/nvidia").exists() or shutil.which("nvidia-smi") is not None

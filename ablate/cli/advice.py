@@ -33,7 +33,7 @@ def more_seeds(
     return [
         (
             why,
-            selection.command("run", "--seeds", str(wanted), seeds=False),
+            selection.suggestion("run", "--seeds", str(wanted), seeds=False),
             _cost(session, wanted - declared),
         )
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from ablate import __version__
+from ablate.places import store_path
 
 if TYPE_CHECKING:
     from ablate.console.output import Output
 
-DEFAULT_STORE = "ablate-results"
 _COLORS = ("auto", "always", "never")
 
 
@@ -42,6 +41,13 @@ class Options:
         """The store's directory: the option, else ABLATE_STORE, else `ablate-results`."""
         return self.store or store_path()
 
+    def places(self) -> tuple[str, ...]:
+        """The options that a suggested command must repeat to mean the same."""
+        words = ["--no-plugins"] if self.no_plugins else []
+        words += ["--store", str(self.store)] if self.store is not None else []
+        words += ["--data", str(self.data)] if self.data is not None else []
+        return tuple(words)
+
     def output(self) -> Output:
         """The streams, as these options want them."""
         from ablate.console.output import Output
@@ -64,11 +70,6 @@ class Options:
             store=self.store or outer.store,
             data=self.data or outer.data,
         )
-
-
-def store_path() -> Path:
-    """The store where no option names one."""
-    return Path(os.environ.get("ABLATE_STORE") or DEFAULT_STORE).expanduser()
 
 
 def _version(wanted: bool) -> None:

@@ -33,7 +33,7 @@ Where      --device NAME        auto, cpu, cuda, cuda:1 [default: auto, all GPUs
            --store DIR          [env: ABLATE_STORE] [default: ablate-results]
            --data DIR           [env: ABLATE_DATA] [default: ~/.cache/ablate]
 Output     -q  -qq              only the table and errors; only errors
-           -v                   each trial's start and end too
+           -v  -vv              each trial's start and end too; what acts at each hook
            --json               one event per line on stdout instead of the table
 Ctrl-C is safe: the same command continues. Exit: 0 done, 1 a trial failed, 2 refused beforehand.
 """
@@ -55,7 +55,7 @@ def run(
     from ablate.session import open_session, tables_of
 
     output = options.output()
-    selection = Selection.of(study, seeds, dataset, limit, settings)
+    selection = Selection.of(study, seeds, dataset, limit, settings, options)
     session = open_session(
         selection.load(bundled_only=options.no_plugins),
         store=options.store_path,
@@ -138,6 +138,8 @@ def _train(session: Session, output: Output) -> tuple[Tracker, Outcome]:
                 progress.finish(f"{name}  {images:,} images in the cache")
     for note in session.check_effects():
         output.warn(note)
+    if output.verbose > 1:
+        _hooks_bound(session, output)
     tracker = Tracker.begin(
         session.resolved, session.work.states, session.store, session.work.again, session.seconds()
     )
@@ -148,6 +150,19 @@ def _train(session: Session, output: Output) -> tuple[Tracker, Outcome]:
         view = LiveView(output, tracker) if live else LogView(output, tracker)
     with view:
         return tracker, session.train(view)
+
+
+def _hooks_bound(session: Session, output: Output) -> None:
+    """With -vv: which tricks act where, row by row."""
+    from ablate.training_process import construct
+    from ablate.tricks.chains import Hooks
+
+    for table in session.resolved.tables:
+        for row in table.rows:
+            trial = session.resolved.trials[row.keys[0]]
+            acting = Hooks(construct(trial.tricks, bundled_only=session.bundled_only)).acting
+            told = [f"{hook}: {' → '.join(names)}" for hook, names in acting.items() if names]
+            output.note(f"{table.dataset} {row.label} ({row.keys[0][:8]}) {' · '.join(told)}")
 
 
 def _print(tables: list[ReportTable], output: Output) -> None:
@@ -170,7 +185,8 @@ def _summary(session: Session, output: Output, tracker: Tracker, began: float) -
 
     failed = tracker.failed
     done = sum(p.status == "done" for p in tracker.trials.values())
-    words = f"{done:,} of {len(tracker.trials):,} trials done in {duration(tracker_time(began))}"
+    took = duration(time.monotonic() - began)
+    words = f"{done:,} of {len(tracker.trials):,} trials done in {took}"
     counts: dict[str, int] = {}
     for key in failed:
         name = {"diverged": "diverged", "no_effect": "had no effect"}.get(
@@ -181,11 +197,6 @@ def _summary(session: Session, output: Output, tracker: Tracker, began: float) -
     _failures(
         session, output, {k: (tracker.trials[k].status, tracker.trials[k].message) for k in failed}
     )
-
-
-def tracker_time(began: float) -> float:
-    """Seconds since `began`."""
-    return time.monotonic() - began
 
 
 def _failures(session: Session, output: Output, failed: dict[str, tuple[str, str]]) -> None:
@@ -209,7 +220,7 @@ def _interrupted(
         for key in stopped
         if states[key].kept
     ]
-    again, so_far = selection.command("run"), selection.command("report")
+    again, so_far = selection.suggestion("run"), selection.suggestion("report")
     output.note(
         f"Interrupted: {', '.join(parts)}.",
         [("Next", "bold"), (f"  {again} continues · {so_far} so far", "")],
@@ -225,11 +236,15 @@ def _next_steps(
     retried = [k for k in tracker.failed if tracker.trials[k].status in ("failed", "oom")]
     if retried:
         which = "the failed one" if len(retried) == 1 else f"the {len(retried)} failed ones"
-        steps.append((f"train {which}", selection.command("run"), ""))
+        steps.append((f"train {which}", selection.suggestion("run"), ""))
     steps += more_seeds(session, selection, tables)
     steps += order_matters(session.resolved)
     steps.append(
-        ("write it up", selection.command("report", "--format", "markdown", "-o", "report.md"), "")
+        (
+            "write it up",
+            selection.suggestion("report", "--format", "markdown", "-o", "report.md"),
+            "",
+        )
     )
     return steps
 

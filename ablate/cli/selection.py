@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ablate.cli.options import Options
     from ablate.study.values import Study
 
 
@@ -20,6 +21,7 @@ class Selection:
     datasets: tuple[str, ...] = ()
     limit: int | None = None
     settings: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()  # --store and the like, for commands that are suggested
 
     @classmethod
     def of(
@@ -29,9 +31,11 @@ class Selection:
         datasets: Sequence[str] | None,
         limit: int | None,
         settings: Sequence[str] | None,
+        options: Options | None = None,
     ) -> Selection:
         """From a command's arguments."""
-        return cls(file, seeds, tuple(datasets or ()), limit, tuple(settings or ()))
+        places = options.places() if options is not None else ()
+        return cls(file, seeds, tuple(datasets or ()), limit, tuple(settings or ()), places)
 
     @property
     def whole(self) -> bool:
@@ -51,9 +55,13 @@ class Selection:
             words += ["--set", setting]
         return words
 
-    def command(self, name: str, *more: str, seeds: bool = True) -> str:
+    def command(self, name: str) -> str:
         """"ablate run studies/group1.toml --seeds 1"."""
-        return shlex.join(["ablate", name, *self.arguments(seeds=seeds), *more])
+        return shlex.join(["ablate", name, *self.arguments()])
+
+    def suggestion(self, name: str, *more: str, seeds: bool = True) -> str:
+        """A command that works as printed, on the same store and data."""
+        return shlex.join(["ablate", name, *self.arguments(seeds=seeds), *more, *self.places])
 
     def load(self, *, bundled_only: bool) -> Study:
         """The study. Raises StudyError."""

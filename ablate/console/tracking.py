@@ -152,9 +152,11 @@ class Tracker:
         return sum(_share(p) * p.epochs for p in self.trials.values()) / max(1, whole)
 
     def seconds_left(self) -> float | None:
-        """From this run's pace, once there is one, else from the estimate."""
+        """From this run's pace, once there is one, else from the estimate; None when done."""
         elapsed = time.monotonic() - self.began
         left = sum((1 - _share(p)) * p.epochs for p in self.trials.values())
+        if left <= 0:
+            return None
         done = self._todo - left
         if done >= 1 and done >= 0.02 * self._todo:
             return elapsed / done * left

@@ -28,10 +28,11 @@ class Timings:
     `used` counts the trials that the estimates so far rest on.
     """
 
-    def __init__(self, store: Store | None, device_names: Sequence[str]) -> None:
-        """device_names: as trials recorded theirs; a trial on another device says nothing."""
+    def __init__(self, store: Store | None, device_names: Sequence[str] | None) -> None:
+        """device_names: as trials recorded theirs; a trial on another device says nothing. None:
+        any device of this machine."""
         self._store = store
-        self._devices = frozenset(device_names)
+        self._devices = None if device_names is None else frozenset(device_names)
         self._host = platform.node()
         self._seen: dict[tuple[str, int | None, str], list[_Seen]] | None = None
         self._used: set[tuple[str, int | None, str]] = set()
@@ -94,7 +95,9 @@ class Timings:
 
     def _here(self, result: TrialResult) -> bool:
         known = result.environment
-        return known.get("host") == self._host and known.get("device_name") in self._devices
+        if known.get("host") != self._host:
+            return False
+        return self._devices is None or known.get("device_name") in self._devices
 
 
 def _group(trial: Trial) -> tuple[str, int | None, str]:

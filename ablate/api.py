@@ -1,0 +1,240 @@
+"""ablate from Python: scripts and notebooks.
+
+    from ablate import Study
+
+    results = Study.load("studies/quickstart.toml").run()
+    results.tables[0].rows[1].verdict
+    print(results.to_markdown())
+
+Training happens in processes of its own, so a script needs no `if __name__ == "__main__":` and a
+notebook's state cannot change a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablate.errors import AblateError
+from ablate.places import store_path
+from ablate.study import load_study
+from ablate.study import values as study_values
+
+if TYPE_CHECKING:
+    from ablate.planning.plan import Plan
+    from ablate.report.model import ReportTable
+    from ablate.resolved import ResolvedStudy
+    from ablate.runner import Outcome
+    from ablate.session import Session
+
+
+class Study:
+    """A study file, loaded and checked. Make one with `Study.load`."""
+
+    def __init__(
+        self,
+        definition: study_values.Study,
+        *,
+        data: Path | None = None,
+        bundled_only: bool = False,
+    ) -> None:
+        self.definition = definition
+        self._data = data
+        self._bundled_only = bundled_only
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        overrides: Sequence[str] = (),
+        seeds: int | None = None,
+        datasets: Sequence[str] = (),
+        limit: int | None = None,
+        data: str | Path | None = None,
+        bundled_only: bool = False,
+    ) -> Study:
+        """The study in a file, or one that ships with ablate by its name.
+
+        overrides: "recipe.epochs=5", as `--set` has them. seeds: 0 … seeds − 1. datasets: these
+        only. limit: images per split. data: the folder with the data sets. bundled_only: no tricks
+        but ablate's own.
+
+        Raises `ablate.errors.StudyError` with every problem of the file at once.
+        """
+        definition = load_study(
+            path,
+            overrides=overrides,
+            seeds=seeds,
+            datasets=datasets,
+            limit=limit,
+            bundled_only=bundled_only,
+        )
+        root = Path(data).expanduser() if data is not None else None
+        return cls(definition, data=root, bundled_only=bundled_only)
+
+    @property
+    def name(self) -> str:
+        """What it is stored under."""
+        return self.definition.name
+
+    def plan(self, *, device: str = "auto", store: str | Path | None = None) -> Plan:
+        """Rows, trials, time, and what the seeds can resolve; print it. Trains nothing."""
+        from ablate.planning.plan import make_plan
+
+        return make_plan(
+            self.definition,
+            store=_store_path(store),
+            device=device,
+            data_root=self._data,
+            command=self._command("plan"),
+            bundled_only=self._bundled_only,
+        )
+
+    def run(
+        self, *, device: str = "auto", store: str | Path | None = None, quiet: bool = False
+    ) -> Results:
+        """Train what the store does not have yet, and return the tables.
+
+        quiet: print nothing while training. A trial that fails is a status in the results, not an
+        exception. Raises AblateError for what is refused before training, and KeyboardInterrupt if
+        interrupted; the same call then continues.
+        """
+        from ablate.session import open_session
+
+        session = open_session(
+            self.definition,
+            store=_store_path(store),
+            device=device,
+            data_root=self._data,
+            command=self._command("run"),
+            bundled_only=self._bundled_only,
+        )
+        if session.work.to_train:
+            outcome = _train(session, quiet=quiet)
+            if outcome.signal is not None:
+                raise KeyboardInterrupt
+        return Results(session.resolved, session.store.path)
+
+    def results(self, *, store: str | Path | None = None) -> Results:
+        """The tables of what is trained so far. Raises AblateError if nothing is."""
+        from ablate.lookup import from_file
+        from ablate.store import Store
+
+        opened = Store.open(_store_path(store), create=False)
+        found = from_file(
+            self.definition, opened, data_root=self._data, command=self._command("report")
+        )
+        return Results(found.resolved, opened.path)
+
+    def _command(self, name: str) -> str:
+        import shlex
+
+        definition = self.definition
+        words = ["ablate", name, definition.file, "--seeds", str(len(definition.seeds))]
+        for dataset in definition.datasets:
+            words += ["--dataset", dataset]
+        if definition.limit is not None:
+            words += ["--limit", str(definition.limit)]
+        for setting in definition.overrides:
+            words += ["--set", setting]
+        return shlex.join(words)
+
+    def __repr__(self) -> str:
+        return f"Study({self.definition.file!r})"
+
+
+@dataclass(frozen=True)
+class Results:
+    """The tables of a study, as they were when this was made: a copy, nothing stays open."""
+
+    tables: tuple[ReportTable, ...]
+    name: str
+
+    def __init__(self, resolved: ResolvedStudy, store: Path) -> None:
+        from ablate.session import tables_of
+        from ablate.store import Store
+
+        tables = tables_of(resolved, Store.open(store, create=False))
+        object.__setattr__(self, "tables", tuple(tables))
+        object.__setattr__(self, "name", resolved.name)
+
+    def to_markdown(self) -> str:
+        """As `ablate report --format markdown`."""
+        return self._rendered("markdown")
+
+    def to_csv(self) -> str:
+        """As `ablate report --format csv`."""
+        return self._rendered("csv")
+
+    def to_json(self) -> str:
+        """As `ablate report --format json`."""
+        return self._rendered("json")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dict per row of every table, for a data frame: names, means, deltas, verdicts.
+
+        Accuracies are in percent and differences in points; what is not known is None.
+        """
+        from ablate.report.data import as_dict
+
+        found = []
+        for table in map(as_dict, self.tables):
+            for row in table["rows"]:
+                delta, base = row["delta"] or {}, row["delta_baseline"] or {}
+                found.append(
+                    {name: table[name] for name in ("study", "ablation", "dataset", "column")}
+                    | {name: row[name] for name in ("row", "role", "n", "mean", "sd", "verdict")}
+                    | {name: delta.get(name) for name in ("delta", "low", "high", "p_holm")}
+                    | {"delta_baseline": base.get("delta")}
+                    | {"epoch_seconds": row["epoch_seconds"]}
+                    | {"values": [trial["value"] for trial in row["trials"]]}
+                )
+        return found
+
+    def _rendered(self, kind: str) -> str:
+        from ablate.report import render
+
+        return render(kind, self.tables)
+
+    def __str__(self) -> str:
+        from ablate.report import render_terminal
+
+        return render_terminal(self.tables, width=100, color=False, ascii=False)
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows."""
+        return self.to_markdown()
+
+
+def _store_path(store: str | Path | None) -> Path:
+    return Path(store).expanduser() if store is not None else store_path()
+
+
+def _train(session: Session, *, quiet: bool) -> Outcome:
+    from ablate.console.log import LogView, stamped
+    from ablate.console.output import Output
+    from ablate.console.tracking import Tracker
+
+    output = Output(quiet=1 if quiet else 0)
+    for warning in session.warnings():
+        output.warn(warning)
+    output.note(stamped(session.headline().replace(" · ", ", ")))
+    session.prepare()
+    for note in session.check_effects():
+        output.warn(note)
+    work = session.work
+    tracker = Tracker.begin(
+        session.resolved, work.states, session.store, work.again, session.seconds()
+    )
+    with LogView(output, tracker) as view:
+        outcome = session.train(view)
+    for key in tracker.failed:
+        progress = tracker.trials[key]
+        output.warn(f"{session.resolved.labels[key]}: {progress.status} {progress.message}")
+    return outcome
+
+
+__all__ = ["AblateError", "Results", "Study"]

@@ -1,0 +1,130 @@
+"""`ablate status`: what is done, running, failed."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablate.cli.app import command
+from ablate.cli.options import Options
+
+if TYPE_CHECKING:
+    from ablate.planning.timing import Timings
+    from ablate.resolved import ResolvedStudy
+    from ablate.store import Store, TrialState
+
+HELP = """\
+Show, for every stored study, what is done, running and failed, and the time left.
+
+Usage: ablate status [options]
+Example    ablate status
+
+           --store DIR          [env: ABLATE_STORE] [default: ablate-results]
+"""
+
+_FAILED = ("failed", "oom", "diverged", "no_effect")
+
+
+@command("status", HELP)
+def status(options: Options) -> None:
+    """Show it."""
+    from ablate.console.text import duration, megabytes, pad, width
+    from ablate.errors import AblateError
+    from ablate.planning.timing import Timings
+    from ablate.store import Store
+
+    output = options.output()
+    store = Store.open(options.store_path, create=False)
+    timings = Timings(store, None)
+    found = [one for name in store.studies() if (one := _look(store, name, timings)) is not None]
+    if output.json:
+        output.document({"store": str(store.path), "studies": found})
+        return
+    if not found:
+        raise AblateError(f"nothing is stored in {store.path}", hint="ablate run STUDY trains one")
+    rows = [["study", "done", "running", "failed", "left", "now or last"]]
+    for one in found:
+        left = duration(one["seconds_left"]) if one["seconds_left"] else ""
+        if one["left"] and not left:
+            left = f"{one['left']:,} trials"
+        done = f"{one['done']:,}/{one['trials']:,}"
+        rows.append([one["study"], done, f"{one['running']}", f"{one['failed']}", left, one["now"]])
+    head, *lines = output.table(rows, "<<>>>")
+    size = f"{store.path}, {megabytes(_size(store.path))}"
+    space = max([width(head), *(width(line) for line in lines)])
+    output.result([(f"{pad(head, max(space - width(size), width(head) + 2))}{size}", "dim")])
+    output.result(*lines)
+
+
+def _look(store: Store, name: str, timings: Timings) -> dict[str, Any] | None:
+    resolved = store.latest_study(name)
+    if resolved is None:
+        return None
+    states = store.states(resolved.order)
+    statuses: list[str] = [state.status for state in states.values()]
+    left = [key for key in resolved.order if states[key].status not in ("done", *_FAILED)]
+    return {
+        "study": name,
+        "trials": len(resolved.order),
+        "done": statuses.count("done"),
+        "running": statuses.count("running"),
+        "failed": sum(statuses.count(word) for word in _FAILED),
+        "left": len(left),
+        "seconds_left": _seconds(resolved, states, left, timings),
+        "now": _now(store, resolved, states),
+        "statuses": {key: state.status for key, state in states.items()},
+        "labels": dict(resolved.labels),
+        "command": resolved.command,
+    }
+
+
+def _seconds(
+    resolved: ResolvedStudy, states: dict[str, TrialState], left: list[str], timings: Timings
+) -> float | None:
+    if not left:
+        return None
+    running = sum(state.status == "running" for state in states.values())
+    trials = resolved.trials
+    remaining = ((trials[k], max(1, trials[k].recipe.epochs - states[k].epoch)) for k in left)
+    if trials[left[0]].numerics.device_type == "cpu":
+        from ablate.devices import choose_devices, slots
+
+        return timings.total(remaining, slots(choose_devices("cpu")))
+    return timings.total(remaining, max(1, running))
+
+
+def _now(store: Store, resolved: ResolvedStudy, states: dict[str, TrialState]) -> str:
+    """The trial that runs, else one that failed, else when the last one ended."""
+    from ablate.console.tracking import in_words
+
+    running = [key for key in resolved.order if states[key].status == "running"]
+    if running:
+        key = running[0]
+        epochs = resolved.trials[key].recipe.epochs
+        epoch = min(states[key].epoch + 1, epochs)
+        more = f" (and {len(running) - 1} more)" if len(running) > 1 else ""
+        return f"{resolved.labels[key]} · epoch {epoch}/{epochs}{more}"
+    failed = [key for key in resolved.order if states[key].status in _FAILED]
+    if failed:
+        key = failed[-1]
+        told = in_words(states[key].status, states[key].message)
+        return f"✗ {key[:6]} {resolved.labels[key]}: {told}"
+    results = [r for key in resolved.order if (r := store.result(key)) is not None]
+    if not results:
+        return "not begun"
+    latest = max(result.finished for result in results)
+    local = datetime.fromisoformat(latest).astimezone()
+    return f"✓ last trial done {local:%Y-%m-%d %H:%M}"
+
+
+def _size(path: Path) -> int:
+    total = 0
+    for folder, _, files in os.walk(path):
+        for file in files:
+            try:
+                total += os.stat(os.path.join(folder, file)).st_size
+            except OSError:  # gone meanwhile: a checkpoint replaced, a claim released
+                continue
+    return total

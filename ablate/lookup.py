@@ -1,0 +1,98 @@
+"""What to report on: a study file as it is now, or an invocation that is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ablate.design import resolve
+from ablate.devices import sign_of_gpu
+from ablate.errors import AblateError, did_you_mean
+from ablate.resolved import ResolvedStudy
+from ablate.store import Store
+from ablate.study.values import Study
+
+
+@dataclass(frozen=True)
+class Found:
+    """A study with at least one trial done. left_out: data sets (and columns) without any."""
+
+    resolved: ResolvedStudy
+    left_out: tuple[str, ...] = ()
+
+
+def from_file(study: Study, store: Store, *, data_root: Path | None, command: str) -> Found:
+    """The study as its file and options have it, with the numerics it was trained with.
+
+    Raises AblateError if none of its trials is done.
+    """
+    kinds = ("cuda", "cpu") if sign_of_gpu() else ("cpu", "cuda")
+    best: tuple[int, ResolvedStudy] | None = None
+    for kind in kinds:
+        resolved = resolve(
+            study,
+            data_root=data_root,
+            device_type=kind,
+            command=command,
+            allow_missing_data=True,
+        )
+        done = _done(resolved, store)
+        if best is None or done > best[0]:
+            best = done, resolved
+    assert best is not None
+    done, resolved = best
+    if done:
+        return _trimmed(resolved, store)
+    earlier = store.latest_study(resolved.name)
+    if earlier is not None and _missing_data(resolved) and _same_request(earlier, resolved):
+        return _trimmed(earlier, store)  # its data is elsewhere, its results are here
+    raise AblateError(
+        f"none of {resolved.name}'s {len(resolved.order):,} trials is done",
+        hint=f"it was last run as: {earlier.command}      ablate report {resolved.name} shows that"
+        if earlier is not None and _done(earlier, store)
+        else command.replace("ablate report", "ablate run", 1),
+    )
+
+
+def from_store(name: str, store: Store) -> Found:
+    """The latest invocation of a stored study. Raises AblateError if there is none."""
+    resolved = store.latest_study(name)
+    if resolved is None:
+        known = store.studies()
+        raise AblateError(
+            f"no study '{name}' in {store.path}{did_you_mean(name, known)}",
+            hint=None if known else "ablate run STUDY trains one",
+        )
+    return _trimmed(resolved, store)
+
+
+def _trimmed(resolved: ResolvedStudy, store: Store) -> Found:
+    """Without the tables of which nothing is done, unless that is all of them."""
+    states = store.states(resolved.order)
+    kept, left_out = [], []
+    for table in resolved.tables:
+        if any(states[key].status != "new" for row in table.rows for key in row.keys):
+            kept.append(table)
+        else:
+            left_out.append(" ".join(part for part in (table.dataset, table.column) if part))
+    if not kept:
+        return Found(resolved)
+    return Found(resolved.model_copy(update={"tables": tuple(kept)}), tuple(left_out))
+
+
+def _done(resolved: ResolvedStudy, store: Store) -> int:
+    return sum(state.status == "done" for state in store.states(resolved.order).values())
+
+
+def _missing_data(resolved: ResolvedStudy) -> bool:
+    return any(trial.dataset.decoder == "missing" for trial in resolved.trials.values())
+
+
+def _same_request(a: ResolvedStudy, b: ResolvedStudy) -> bool:
+    def asked(study: ResolvedStudy) -> tuple[object, ...]:
+        rows = [(t.dataset, t.column, t.seeds, [r.label for r in t.rows]) for t in study.tables]
+        limits = {trial.dataset.limit for trial in study.trials.values()}
+        return sorted(study.toml.values()), study.overrides, rows, limits
+
+    return asked(a) == asked(b)
+

@@ -1,0 +1,175 @@
+"""`Plan`: everything that is known of a study before it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ablate import devices as machine
+from ablate.design import resolve, row_changes
+from ablate.errors import AblateError
+from ablate.executor import Device
+from ablate.planning.detectable import Resolution, resolutions
+from ablate.planning.near import NearMiss, near_misses
+from ablate.planning.timing import Timings
+from ablate.planning.work import Work, survey
+from ablate.resolved import ResolvedStudy, Row, Table
+from ablate.store import Store
+from ablate.study.values import Study
+from ablate.trial import Trial
+
+if TYPE_CHECKING:
+    from ablate.tricks.base import Trick
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `ablate plan` prints.
+
+    seconds: of what is to be trained, None if unknown, from `timed_from` stored trials.
+    seed_seconds: of one more seed of every row. changes: (table, row) → what the row changes, with
+    counts. notes: idle members of bundles and the like. code: whose code beside ablate's own runs.
+    """
+
+    study: Study
+    resolved: ResolvedStudy
+    store: Path
+    devices: tuple[Device, ...]
+    work: Work
+    seconds: float | None
+    seed_seconds: float | None
+    timed_from: int
+    resolutions: tuple[Resolution, ...]
+    near: tuple[NearMiss, ...]
+    changes: Mapping[tuple[int, int], str]
+    notes: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        from ablate.planning.text import plan_lines
+
+        return "\n".join(plan_lines(self))
+
+
+def make_plan(
+    study: Study,
+    *,
+    store: Path,
+    device: str = "auto",
+    data_root: Path | None = None,
+    command: str,
+    bundled_only: bool = False,
+) -> Plan:
+    """Plan a study; trains nothing, writes nothing. Data that is missing is a warning.
+
+    Imports torch, to see on the meta device what each trick changes. Raises AblateError for a trick
+    that changes nothing.
+    """
+    from ablate.probe import check_effects
+    from ablate.session import slow_formats
+
+    devices = machine.choose_devices(device)
+    resolved = resolve(
+        study,
+        data_root=data_root,
+        device_type=machine.device_type(devices),
+        command=command,
+        allow_missing_data=True,
+    )
+    opened = Store.open(store, create=False) if store.exists() else None
+    work = survey(resolved, opened)
+    notes = check_effects(resolved, bundled_only=bundled_only)
+    if machine.device_type(devices) == "cpu":
+        notes += slow_formats(resolved, study.catalogue)
+    timings = Timings(opened, machine.device_names(devices))
+    slots = machine.slots(devices)
+    return Plan(
+        study=study,
+        resolved=resolved,
+        store=store,
+        devices=tuple(devices),
+        work=work,
+        seconds=timings.total(_left(work), slots),
+        seed_seconds=timings.total(_one_seed(resolved), slots),
+        timed_from=timings.used,
+        resolutions=resolutions(resolved, opened),
+        near=near_misses(work, opened),
+        changes=_changes(study, resolved, bundled_only),
+        notes=tuple(notes),
+        code=_others_code(study, resolved),
+    )
+
+
+def _left(work: Work) -> list[tuple[Trial, int]]:
+    """(trial, epochs left)."""
+    begun, trials = dict(work.continuing), work.resolved.trials
+    return [(trials[k], trials[k].recipe.epochs - (begun.get(k, 1) - 1)) for k in work.to_train]
+
+
+def _one_seed(resolved: ResolvedStudy) -> list[tuple[Trial, int]]:
+    first = {row.keys[0]: None for table in resolved.tables for row in table.rows}
+    return [(resolved.trials[key], resolved.trials[key].recipe.epochs) for key in first]
+
+
+def _changes(
+    study: Study, resolved: ResolvedStudy, bundled_only: bool
+) -> dict[tuple[int, int], str]:
+    from ablate.probe import probe
+
+    seen: dict[tuple[object, ...], dict[str, int]] = {}
+    found = {}
+    for t, table in enumerate(resolved.tables):
+        for r, row in enumerate(table.rows):
+            trial = resolved.trials[row.keys[0]]
+            same = (trial.recipe.model, trial.dataset.num_classes, trial.tricks_key())
+            if row.above is not None and same not in seen:
+                effects = probe(trial, bundled_only=bundled_only)
+                labels = {spec.name: spec.label for spec in trial.tricks}
+                seen[same] = {
+                    labels[name]: effect.changed
+                    for name, effect in effects.items()
+                    if effect.changed is not None
+                }
+            found[t, r] = row_changes(resolved, table, row, study.catalogue, seen.get(same, {}))
+    return found
+
+
+def _others_code(study: Study, resolved: ResolvedStudy) -> tuple[str, ...]:
+    """"ablate-example 0.1 (label_noise)": whose code runs beside the bundled tricks."""
+    from ablate.tricks.discovery import BUNDLED
+
+    found: dict[str, dict[str, None]] = {}
+    for trial in resolved.trials.values():
+        for spec in trial.tricks:
+            source = study.catalogue.source(spec.name)
+            if source.split(" ")[0] != BUNDLED:
+                found.setdefault(source, {})[spec.name] = None
+    return tuple(f"{source} ({', '.join(names)})" for source, names in found.items())
+
+
+def row_tricks(plan: Plan, row: str) -> tuple[Row, Table, list[Trick]]:
+    """The row that "4" or "mixup" names, and its tricks. Raises AblateError for none."""
+    from ablate.errors import did_you_mean
+    from ablate.training_process import construct
+
+    for table in plan.resolved.tables:
+        for number, candidate in enumerate(table.rows):
+            if row in (str(number), candidate.label, candidate.label.removeprefix("+ ")):
+                trial = plan.resolved.trials[candidate.keys[0]]
+                return candidate, table, construct(trial.tricks)
+    labels = [r.label.removeprefix("+ ") for t in plan.resolved.tables for r in t.rows]
+    raise AblateError(
+        f"--hooks {row}: {plan.resolved.name} has no such row"
+        f"{did_you_mean(row, list(dict.fromkeys(labels)))}"
+    )
+
+
+def groups(tables: Sequence[Table]) -> list[list[int]]:
+    """Indices of tables that have the same rows, on several data sets: printed side by side."""
+    found: dict[tuple[object, ...], list[int]] = {}
+    for number, table in enumerate(tables):
+        rows = tuple((row.label, row.changes) for row in table.rows)
+        found.setdefault((table.ablation, table.column, rows), []).append(number)
+    return list(found.values())

@@ -1,0 +1,164 @@
+"""A plan as lines: rows, trials, time, what the seeds can resolve."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ablate import devices as machine
+from ablate.console.drawing import DOTS
+from ablate.console.text import aligned, duration, width
+from ablate.planning.detectable import Resolution, seeds_to_show
+from ablate.planning.plan import Plan, groups
+from ablate.planning.work import Mark
+
+if TYPE_CHECKING:
+    from ablate.resolved import ResolvedStudy
+
+_MOST_SEEDS = 20
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """All of it, the answer first."""
+    resolved = plan.resolved
+    numerics = next(iter(resolved.trials.values())).numerics.profile
+    lines = [
+        f"{resolved.name} · {resolved.headline} · {_seeds(resolved)} · {numerics}",
+        f"store {plan.store}",
+    ]
+    several = len({(table.ablation, table.column) for table in resolved.tables}) > 1
+    for group in groups(resolved.tables):
+        first = resolved.tables[group[0]]
+        title = " · ".join(part for part in (first.ablation, first.column) if part)
+        lines += ["", *([title] if several else []), *_rows(plan, group)]
+    lines += ["", *_counts(plan), _time(plan)]
+    lines += [f"! {note}" for note in (*resolved.warnings, *plan.notes)]
+    lines += [f"runs code of {code}" for code in plan.code]
+    lines += [_near(*group) for group in _near_groups(plan)]
+    return [*lines, *_resolutions(plan)]
+
+
+def _seeds(resolved: ResolvedStudy) -> str:
+    seeds = resolved.seeds
+    return f"seeds {seeds[0]}–{seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
+
+
+def _rows(plan: Plan, group: list[int]) -> list[str]:
+    tables = [plan.resolved.tables[i] for i in group]
+    columns = [table.dataset for table in tables]
+    rows = [["", "row", "changes from the row above", *columns]]
+    for r, row in enumerate(tables[0].rows):
+        same = f"= row {row.same_as}" if row.same_as is not None else ""
+        changes = plan.changes.get((group[0], r), row.changes) or same
+        cells = [_marks([plan.work.mark(key) for key in table.rows[r].keys]) for table in tables]
+        rows.append([str(r), row.label, changes, *cells])
+    head, *lines = aligned(rows)
+    rule = "─" * max(width(line) for line in (head, *lines))
+    return [head, rule, *lines]
+
+
+def _marks(marks: list[Mark]) -> str:
+    if len(marks) > _MOST_SEEDS:
+        done = sum(mark in ("done", "shared") for mark in marks)
+        return f"{done}/{len(marks)}"
+    return "".join(DOTS.get(mark, "✗") for mark in marks)
+
+
+def _counts(plan: Plan) -> list[str]:
+    work, resolved = plan.work, plan.resolved
+    failed = sum(work.mark(key) == "failed" for key in resolved.order)
+    running = sum(work.mark(key) == "running" for key in resolved.order)
+    parts = [f"● {len(work.done) - len(work.shared)} done"]
+    if work.shared:
+        parts.append(f"◆ {len(work.shared)} shared ({_origin(plan)})")
+    if running:
+        parts.append(f"◐ {running} running")
+    if failed:
+        parts.append(f"✗ {failed} failed")
+    if work.continuing:
+        parts.append(f"{len(work.continuing)} begun")
+    parts.append(f"○ {len(work.new)} new")
+    total = len(resolved.order)
+    return [f"{total:,} trial{'s' * (total != 1)}: {', '.join(parts)}"]
+
+
+def _origin(plan: Plan) -> str:
+    """"baseline, trained by group2"."""
+    shared = plan.work.shared
+    labels = [
+        row.label
+        for table in plan.resolved.tables
+        for row in table.rows
+        if any(key in shared for key in row.keys)
+    ]
+    rows = list(dict.fromkeys(labels))
+    named = ", ".join(rows[:3]) + (f" and {len(rows) - 3} rows more" if len(rows) > 3 else "")
+    return f"{named}, trained by {', '.join(dict.fromkeys(shared.values()))}"
+
+
+def _time(plan: Plan) -> str:
+    where = machine.describe(plan.devices)
+    if not plan.work.to_train:
+        return "Nothing to train"
+    if plan.seconds is None:
+        return f"Time unknown here: no trial of this model and size was trained on {where} yet"
+    trials = f"{plan.timed_from} trial{'s' * (plan.timed_from != 1)}"
+    return f"About {duration(plan.seconds)} on {where}, from {trials} of this model and size on it"
+
+
+def _near_groups(plan: Plan) -> list[tuple[int, str, str | None, str | None]]:
+    return [(n.count, n.setting, n.stored, n.wanted) for n in plan.near[:3]]
+
+
+def _near(count: int, setting: str, stored: str | None, wanted: str | None) -> str:
+    trials = f"{count} stored trial{'s differ' if count != 1 else ' differs'}"
+    values = f" ({stored} there, {wanted} here)" if stored is not None else ""
+    return f"{trials} only in {setting}{values}"
+
+
+def _resolutions(plan: Plan) -> list[str]:
+    found = plan.resolutions
+    if not found:
+        return []
+    sizes = {one.comparisons for one in found}
+    over = (
+        f"{found[0].comparisons} comparison{'s' * (found[0].comparisons != 1)}"
+        if len(sizes) == 1
+        else "the comparisons of each table"
+    )
+    counts = seeds_to_show(len(plan.resolved.seeds))
+    rows = [["", *(f"{n} seeds" for n in counts), "expected noise of one trial"]]
+    for i, one in enumerate(found):
+        values = [_points(one.by_seeds[n]) for n in counts]
+        rows.append([one.label, *values, _noise(one, first=i == 0)])
+    if plan.seconds is not None and plan.seed_seconds is not None:
+        declared = len(plan.resolved.seeds)
+        times = [
+            duration(t) if (t := plan.seconds + (n - declared) * plan.seed_seconds) > 0 else "–"
+            for n in counts
+        ]
+        rows.append(["time", *times, "new trials only"])
+    what = "Smallest difference the seeds can resolve"
+    how = f"(4 times in 5, corrected for {over}), in points"
+    lines = ["", f"{what} {how}", *aligned(rows, gap=3)]
+    if len(plan.resolved.seeds) == 1:
+        lines.append("One seed gives no interval and no verdict, only the band of re-run noise.")
+    worst = max((v for one in found if (v := one.by_seeds[counts[0]]) is not None), default=0.0)
+    if worst > 1 and plan.resolved.metric == "top1" and len(plan.resolved.seeds) > 1:
+        lines.append(
+            f"Most tricks change top-1 by less than 1 point: with {counts[0]} seeds expect "
+            "unresolved rows."
+        )
+    return lines
+
+
+def _points(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.1f}" if value >= 0.05 else f"{value:.2f}"
+
+
+def _noise(one: Resolution, *, first: bool) -> str:
+    origin = "from √(error/2N) " if first else ""
+    error = f"{100 * one.error:.0f}" if not one.measured else f"{100 * one.error:.1f}"
+    known = ", as measured" if one.measured else ""
+    return f"±{one.noise:.2f}, {origin}at {error}% error{known}"
