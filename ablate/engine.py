@@ -51,7 +51,7 @@ def train(
     """
     recipe, seed, classes = trial.recipe, trial.seed, trial.dataset.num_classes
     layout = torch.channels_last if trial.numerics.channels_last else torch.contiguous_format
-    hooks = Hooks(tricks)
+    hooks = Hooks(tricks, may_idle=frozenset(t.name for t in trial.tricks if t.bundle))
     with isolated_rng():  # a trick that builds a layer may not move the global generator
         model = hooks.init_model(hooks.build_model(recipe, classes), seed)
     model = model.to(device=device, memory_format=layout).train()

@@ -79,20 +79,19 @@ def check_effects(resolved: ResolvedStudy, *, bundled_only: bool = False) -> lis
 
 
 def _effect(trick: Trick, tricks: Sequence[Trick], recipe: Recipe, classes: int) -> Effect:
-    hooks = Hooks(tricks)
-    own = {h for h, names in hooks.acting.items() if trick.name in {_bare(n) for n in names}}
-    acting = [hook for hook in _MODEL_HOOKS if hook in own]
+    acting = Hooks(tricks).acting
+    own = {hook for hook, names in acting.items() if trick.name in {_bare(n) for n in names}}
+    on_model = [hook for hook in _MODEL_HOOKS if hook in own]
     elsewhere = bool(own - set(_MODEL_HOOKS))
-    if not acting:
+    if not on_model:
         return Effect()
+    # What the others cannot do is their own matter here.
     others = tuple(t for t in tricks if t is not trick)
+    may_idle = frozenset(t.name for t in others)
+    before, after = Hooks(others, may_idle=may_idle), Hooks(tricks, may_idle=may_idle)
+    count = {"build_model": _built, "init_model": _initialised, "param_groups": _grouped}
     try:
-        changed = sum(
-            {"build_model": _built, "init_model": _initialised, "param_groups": _grouped}[hook](
-                trick, others, recipe, classes
-            )
-            for hook in acting
-        )
+        changed = sum(count[hook](trick, before, after, recipe, classes) for hook in on_model)
     except NoEffect as error:
         return Effect(0, None if elsewhere else error.reason)
     return Effect(changed, "it changes nothing" if changed == 0 and not elsewhere else None)
@@ -102,28 +101,18 @@ def _bare(name: str) -> str:
     return name.removesuffix(" *")
 
 
-def _model(tricks: Sequence[Trick], recipe: Recipe, classes: int) -> nn.Module:
+def _model(hooks: Hooks, recipe: Recipe, classes: int) -> nn.Module:
     import torch
 
     with torch.device("meta"):
-        model: nn.Module = Hooks(tricks).build_model(recipe, classes)
+        model: nn.Module = hooks.build_model(recipe, classes)
     return model
 
 
-def _built(trick: Trick, others: tuple[Trick, ...], recipe: Recipe, classes: int) -> int:
+def _built(trick: Trick, before: Hooks, after: Hooks, recipe: Recipe, classes: int) -> int:
     return _differences(
-        _modules(_model((*others, trick), recipe, classes)),
-        _modules(_model(_able(others, recipe, classes), recipe, classes)),
+        _modules(_model(after, recipe, classes)), _modules(_model(before, recipe, classes))
     )
-
-
-def _able(tricks: tuple[Trick, ...], recipe: Recipe, classes: int) -> tuple[Trick, ...]:
-    """`tricks` without those that cannot act without the one left out."""
-    try:
-        _model(tricks, recipe, classes)
-    except NoEffect as error:
-        return _able(tuple(t for t in tricks if t.name != error.trick), recipe, classes)
-    return tricks
 
 
 def _modules(model: nn.Module) -> dict[str, str]:
@@ -134,21 +123,21 @@ def _modules(model: nn.Module) -> dict[str, str]:
     }
 
 
-def _initialised(trick: Trick, others: tuple[Trick, ...], recipe: Recipe, classes: int) -> int:
-    model = _model(_able((*others, trick), recipe, classes), recipe, classes)
+def _initialised(trick: Trick, before: Hooks, after: Hooks, recipe: Recipe, classes: int) -> int:
+    model = _model(after, recipe, classes)
     tensors = [*model.parameters(), *model.buffers()]
-    before = [t._version for t in tensors]
+    versions = [t._version for t in tensors]
     # Nothing is initialised before the trick: what is written to, the trick wrote to.
     Hooks([trick], default=_AsItIs()).init_model(model, 0)
-    return sum(t._version != v for t, v in zip(tensors, before, strict=True))
+    return sum(t._version != v for t, v in zip(tensors, versions, strict=True))
 
 
-def _grouped(trick: Trick, others: tuple[Trick, ...], recipe: Recipe, classes: int) -> int:
-    model = _model(_able((*others, trick), recipe, classes), recipe, classes)
+def _grouped(trick: Trick, before: Hooks, after: Hooks, recipe: Recipe, classes: int) -> int:
+    model = _model(after, recipe, classes)
     names = {id(p): name for name, p in model.named_parameters()}
     return _differences(
-        _settings(Hooks((*others, trick)).param_groups(model, recipe), names),
-        _settings(Hooks(others).param_groups(model, recipe), names),
+        _settings(after.param_groups(model, recipe), names),
+        _settings(before.param_groups(model, recipe), names),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ablate.errors import AblateError, Diverged, Interrupted, TrickError
+from ablate.errors import AblateError, Diverged, Interrupted, NoEffect, TrickError
 from ablate.hookspecs import HOOKS
 from ablate.recipe import Recipe
 from ablate.tricks.base import Trick
@@ -28,9 +28,17 @@ class Hooks:
     """`hooks.encode_targets(labels, num_classes)` and so on, arguments in the spec's order.
 
     `acting[hook]` names the tricks that implement it, innermost first, a replacement marked `*`.
+    `may_idle` names tricks whose NoEffect is passed over: members of a bundle, of which it is
+    enough that one acts.
     """
 
-    def __init__(self, tricks: Sequence[Trick], default: object | None = None) -> None:
+    def __init__(
+        self,
+        tricks: Sequence[Trick],
+        default: object | None = None,
+        *,
+        may_idle: frozenset[str] = frozenset(),
+    ) -> None:
         if default is None:
             from ablate.baseline import Baseline
 
@@ -55,7 +63,7 @@ class Hooks:
                 chain = calls[0] if calls else base
                 assert chain is not None, f"no default for {hook}"
                 for impl in wrappers:
-                    chain = _wrapped(hook, impl, chain)
+                    chain = _wrapped(hook, impl, chain, impl.plugin.name in may_idle)
             else:
                 chain = _each(([base] if base is not None else []) + calls)
             setattr(self, hook, _keywords(chain, info.arguments))
@@ -115,7 +123,7 @@ def _guarded(hook: str, impl: Any) -> Call:
     return call
 
 
-def _wrapped(hook: str, impl: Any, inner: Call) -> Call:
+def _wrapped(hook: str, impl: Any, inner: Call, may_idle: bool) -> Call:
     """A wrapper around `inner`; its code after `yield` runs also when something inside raised."""
     function, name, check = _picked(hook, impl), impl.plugin.name, checker(hook)
 
@@ -128,6 +136,10 @@ def _wrapped(hook: str, impl: Any, inner: Call) -> Call:
         generator = function(*args)
         try:
             next(generator)
+        except NoEffect:
+            if may_idle:
+                return inner(*args)
+            raise
         except StopIteration:
             raise TrickError(name, hook, "a wrapper must `yield` once; it never did") from None
         except _PASSING:
@@ -148,6 +160,10 @@ def _wrapped(hook: str, impl: Any, inner: Call) -> Call:
             raise TrickError(name, hook, "a wrapper must `yield` once; it did twice") from error
         try:
             generator.send(value)
+        except NoEffect:
+            if may_idle:
+                return value
+            raise
         except StopIteration as stop:
             return finished(stop, args)
         except _PASSING:

@@ -125,12 +125,14 @@ def _load(name: str, entry: EntryPoint) -> LoadedTrick:
             hint=f"fix or remove it: pip uninstall {source.split(' ')[0]}"
             " · other tricks are not affected",
         ) from error
-    return _checked(name, cls, source, Path(sys.modules[cls.__module__].__file__ or ""))
+    return _checked(name, cls, source, None)
 
 
-def _checked(name: str, cls: object, source: str, file: Path) -> LoadedTrick:
+def _checked(name: str, cls: object, source: str, file: Path | None) -> LoadedTrick:
     if not isinstance(cls, type) or not issubclass(cls, Trick):
         raise AblateError(f"trick '{name}' ({source}) is not a subclass of ablate.Trick")
+    if file is None:
+        file = Path(sys.modules[cls.__module__].__file__ or "")
     cls.name = name
     cls.origin = source.split(" ")[0]
     return LoadedTrick(name, cls, source, file)

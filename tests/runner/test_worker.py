@@ -1,0 +1,159 @@
+"""The worker process itself: warm mode, leaving after a dirty trial, ending with its parent."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from studies import equal, outcome, spec, trial
+
+from ablate.sentinel import Sentinel
+from ablate.store import Store
+from ablate.trial import Trial
+
+SABOTEURS = Path(__file__).parent / "saboteurs.py"
+
+
+class Worker:
+    """A worker spoken to by hand."""
+
+    def __init__(self, *mode: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "ablate.worker", *mode],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self.event() == "ready"
+
+    def event(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        self.last: dict[str, Any] = json.loads(line) if line else {"event": "gone"}
+        return str(self.last["event"])
+
+    def train(self, made: Trial, store: Path) -> list[str]:
+        """Train; the events until the trial's process or the worker has ended with it."""
+        request = {
+            "op": "train",
+            "id": 1,
+            "trial": made.model_dump(mode="json"),
+            "store": str(store),
+            "data_root": None,
+            "device": "cpu",
+            "no_plugins": False,
+            "shared_device": False,
+        }
+        assert self.process.stdin is not None
+        self.process.stdin.write((json.dumps(request) + "\n").encode())
+        self.process.stdin.flush()
+        events = [self.event()]
+        while events[-1] not in ("exited", "gone"):
+            events.append(self.event())
+        return [e for e in events if e != "alive"]
+
+    def close(self) -> int:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.stdout.close()
+        return self.process.wait(timeout=30)
+
+
+def test_a_warm_worker_keeps_clean_trials_apart_and_leaves_after_a_dirty_one(
+    tmp_path: Path,
+) -> None:
+    store = Store.open(tmp_path, create=True)
+    one, two = trial(epochs=1), trial([spec("mixup")], epochs=1)
+    forked = Worker("--fork")
+    warm = Worker("--warm", "cpu")
+    other = Store.open(tmp_path / "other", create=True)
+    for made in (one, two):
+        assert forked.train(made, store.path) == ["epoch", "ended", "exited"]
+        assert warm.train(made, other.path) == ["epoch", "ended", "exited"]
+        assert equal(outcome(store, made.key), outcome(other, made.key))
+    dirty = trial([spec("dirty_dtype", SABOTEURS)], epochs=1)
+    assert warm.train(dirty, other.path) == ["epoch", "ended", "exited"]
+    assert warm.event() == "leaving"
+    assert "default dtype" in warm.last["reason"]
+    assert warm.close() == 0
+    assert forked.close() == 0
+
+
+def test_a_warm_worker_leaves_after_a_failure_and_after_its_count(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, create=True)
+    worker = Worker("--warm", "cpu")
+    worker.train(trial([spec("raises", SABOTEURS)]), store.path)
+    assert worker.event() == "leaving"
+    assert worker.last["reason"] == "failed"
+    assert worker.close() == 0
+    worker = Worker("--warm", "cpu", "--most", "1")
+    worker.train(trial(epochs=1), store.path)
+    assert worker.event() == "leaving"
+    assert worker.last["reason"] == "1 trials"
+    assert worker.close() == 0
+
+
+def test_closing_stdin_in_the_middle_of_a_trial_ends_the_worker(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, create=True)
+    for mode in (["--fork"], ["--warm", "cpu"]):
+        worker = Worker(*mode)
+        slow = trial([spec("slow", SABOTEURS)], epochs=100)
+        request = {
+            "op": "train",
+            "id": 1,
+            "trial": slow.model_dump(mode="json"),
+            "store": str(store.path),
+            "data_root": None,
+            "device": "cpu",
+            "no_plugins": False,
+            "shared_device": False,
+        }
+        assert worker.process.stdin is not None
+        worker.process.stdin.write((json.dumps(request) + "\n").encode())
+        worker.process.stdin.flush()
+        while worker.event() != "epoch":
+            pass
+        worker.close()
+        assert store.state(slow.key).status == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "back"),
+    [
+        (
+            "default dtype",
+            lambda: torch.set_default_dtype(torch.float64),
+            lambda: torch.set_default_dtype(torch.float32),
+        ),
+        (
+            "matmul precision",
+            lambda: torch.set_float32_matmul_precision("medium"),
+            lambda: torch.set_float32_matmul_precision("highest"),
+        ),
+        (
+            "anomaly mode",
+            lambda: torch.autograd.set_detect_anomaly(True),
+            lambda: torch.autograd.set_detect_anomaly(False),
+        ),
+        (
+            "environment",
+            lambda: __import__("os").environ.update(ABLATE_X="1"),
+            lambda: __import__("os").environ.pop("ABLATE_X"),
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Anomaly Detection")
+def test_the_sentinel_sees_it(name: str, change: Any, back: Any) -> None:
+    sentinel = Sentinel("cpu")
+    assert sentinel.differences() == []
+    change()
+    try:
+        assert sentinel.differences() == [name]
+    finally:
+        back()
+    assert sentinel.differences() == []

@@ -1,0 +1,170 @@
+"""Finding tricks: installed and loose ones, broken ones named, behaviour that follows the source."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from ablate.errors import AblateError
+from ablate.tricks.discovery import Catalogue, load_catalogue
+
+GOOD = '''
+"""A trick."""
+from ablate import Trick, hookimpl
+
+class MyTrick(Trick):
+    """Does little."""
+    share: float = 0.5
+
+    @hookimpl
+    def extra_metrics(self):
+        return {"share": self.share}
+'''
+
+
+def loose(folder: Path, text: str, name: str = "my_trick.py") -> Catalogue:
+    (folder / name).write_text(textwrap.dedent(text))
+    return load_catalogue([f"./{name}"], base=folder)
+
+
+def behaviour(folder: Path, text: str) -> str:
+    return loose(folder, text).load("my_trick").behaviour
+
+
+def package(folder: Path, name: str, code: str, entry: str = "{name}:MyTrick") -> None:
+    """A distribution as pip leaves it behind: a module and its metadata."""
+    module = name.replace("-", "_")
+    (folder / f"{module}.py").write_text(textwrap.dedent(code))
+    info = folder / f"{module}-0.3.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.3\n")
+    point = entry.format(name=module)
+    (info / "entry_points.txt").write_text(f"[ablate.tricks]\nmy_trick = {point}\n")
+
+
+def test_a_loose_file_is_a_trick(tmp_path: Path) -> None:
+    loaded = loose(tmp_path, GOOD).load("my_trick")
+    assert (loaded.name, loaded.source, loaded.bundled) == (
+        "my_trick",
+        str(tmp_path / "my_trick.py"),
+        False,
+    )
+    assert loaded.cls(share=0.1).model_dump() == {"share": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import foo_that_is_not_there", "does not import: no module named 'foo_that_is_not_there'"),
+        ("raise SystemExit(3)", "does not import: SystemExit: 3"),
+        ("def broken(:", "does not import: SyntaxError"),
+        ("x = 1", "defines no subclass of ablate.Trick"),
+        (GOOD.replace("MyTrick", "Mixup"), "a trick named 'mixup' exists already"),
+    ],
+)
+def test_a_loose_file_that_cannot_be_used_is_named(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(AblateError, match=r"my_trick\.py") as caught:
+        loose(tmp_path, text)
+    assert message in caught.value.message
+
+
+def test_a_missing_file_and_a_missing_distribution_are_named(tmp_path: Path) -> None:
+    with pytest.raises(AblateError, match=r"plugin \./no\.py: no such file"):
+        load_catalogue(["./no.py"], base=tmp_path)
+    with pytest.raises(AblateError, match="plugin 'ablate-mixers' is not installed") as caught:
+        load_catalogue(["ablate-mixers"])
+    assert caught.value.hint == "pip install ablate-mixers"
+
+
+def test_unknown_names_get_a_suggestion() -> None:
+    with pytest.raises(AblateError, match="unknown trick 'mixpu'; did you mean 'mixup'"):
+        load_catalogue().load("mixpu")
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import foo_that_is_not_there", "no module named 'foo_that_is_not_there'"),
+        ("MyTrick = 7", "is not a subclass of ablate.Trick"),
+        ("import sys; sys.exit(1)", "does not import"),
+    ],
+)
+def test_a_broken_distribution_is_named_and_takes_nothing_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, message: str
+) -> None:
+    package(tmp_path, "ablate-bad", code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    catalogue = load_catalogue()
+    assert "my_trick" in catalogue.names
+    assert catalogue.source("my_trick") == "ablate-bad 0.3"
+    with pytest.raises(AblateError, match=r"trick 'my_trick' \(ablate-bad 0\.3\)") as caught:
+        catalogue.load("my_trick")
+    assert message in caught.value.message
+    others = [item for item in catalogue.load_all() if not isinstance(item, AblateError)]
+    assert {"mixup", "warmup"} <= {trick.name for trick in others}
+    assert "my_trick" not in load_catalogue(bundled_only=True).names
+    sys.modules.pop("ablate_bad", None)
+
+
+def test_names_are_read_without_importing(tmp_path: Path) -> None:
+    package(tmp_path, "ablate-loud", "raise RuntimeError('imported')")
+    code = (
+        "import sys; from ablate.tricks.discovery import load_catalogue;"
+        "names = load_catalogue().names;"
+        "assert 'my_trick' in names and 'mixup' in names;"
+        "assert 'ablate_loud' not in sys.modules and 'ablate_tricks.mixup' not in sys.modules;"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(tmp_path), "PATH": ""}
+    )
+
+
+def test_a_comment_keeps_the_behaviour_and_a_changed_line_does_not(tmp_path: Path) -> None:
+    original = behaviour(tmp_path, GOOD)
+    assert original.startswith("sha256:")
+    commented = GOOD.replace('return {"share"', '# a comment\n\n        return {"share"')
+    documented = commented.replace("Does little.", "Does a little.").replace(
+        '"""A trick."""', '"""Another\nsentence."""'
+    )
+    assert behaviour(tmp_path, commented) == original
+    assert behaviour(tmp_path, documented) == original
+    assert behaviour(tmp_path, GOOD.replace("self.share}", "self.share * 2}")) != original
+    assert behaviour(tmp_path, GOOD.replace("0.5", "0.25")) != original
+    text = GOOD.replace('{"share": self', '{f"a{1}": self')
+    assert behaviour(tmp_path, text) != behaviour(tmp_path, text.replace("a{1}", "b{1}"))
+
+
+def test_a_declared_version_is_the_behaviour(tmp_path: Path) -> None:
+    text = GOOD.replace("share:", "version = 4\n    share:").replace(
+        "from ablate", "from typing import ClassVar\nfrom ablate"
+    )
+    assert behaviour(tmp_path, text.replace("version =", "version: ClassVar[int] =")) == "v4"
+
+
+def test_what_a_package_imports_of_its_own_is_behaviour_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "pkg_of_tricks"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "helper.py").write_text("FACTOR = 1\n")
+    (folder / "my_trick.py").write_text(
+        GOOD.replace("from ablate", "from pkg_of_tricks.helper import FACTOR\nfrom ablate")
+    )
+    (tmp_path / "bystander.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from ablate.tricks.behaviour import behaviour as of
+
+    cls = __import__("pkg_of_tricks.my_trick").my_trick.MyTrick
+    before = of(cls, folder / "my_trick.py")
+    (folder / "helper.py").write_text("FACTOR = 1  # unchanged\n")
+    assert of(cls, folder / "my_trick.py") == before
+    (folder / "helper.py").write_text("FACTOR = 2\n")
+    assert of(cls, folder / "my_trick.py") != before
