@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from ablate.tricks.discovery import Catalogue
 
 Schema = dict[str, Any]
+_BOUNDS = {
+    "gt": "exclusiveMinimum",
+    "ge": "minimum",
+    "lt": "exclusiveMaximum",
+    "le": "maximum",
+}
 
 
 def study_schema(catalogue: Catalogue) -> Schema:
@@ -94,7 +100,12 @@ def _fields(model: type[BaseModel], definitions: dict[str, Schema], prefix: str)
     for name, definition in schema.pop("$defs", {}).items():
         definitions[prefix + name] = definition
     properties: Schema = schema.get("properties", {})
-    for field in properties.values():
+    for name, field in properties.items():
+        # pydantic leaves out the bounds of a union, such as a number's
+        for bound in model.model_fields[name].metadata:
+            for ours, theirs in _BOUNDS.items():
+                if hasattr(bound, ours):
+                    field.setdefault(theirs, getattr(bound, ours))
         if "default" in field and field["default"] is None:  # TOML has no null
             del field["default"]
             if "anyOf" in field:

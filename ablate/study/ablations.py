@@ -198,10 +198,9 @@ def _columns(check: Checker, path: Path, value: Any) -> tuple[Settings, ...]:
     else:
         check.wrong(path, "a table or a list of tables", value)
         return ({},)
-    if not columns:
+    if not columns and not check.within(path):
         check.problem(path, "is empty; name at least one setting")
-        return ({},)
-    return tuple(columns)
+    return tuple(columns) or ({},)
 
 
 def _grid(

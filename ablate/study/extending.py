@@ -34,32 +34,33 @@ def _read(
         raise StudyError(
             [document.problem(("extends",), 'expected a file name, as in extends = "group1.toml"')]
         )
-    target = path.parent / extends
     name = printable(extends, 200)
-    if not _allowed(path, target):
+    missing = document.problem(("extends",), f"'{name}' is not a study file that can be read")
+    target = path.parent / extends
+    try:
+        here, there, exists = path.resolve(), target.resolve(), target.is_file()
+    except (OSError, RuntimeError) as error:  # a name too long, links that go in a circle
+        raise StudyError([missing]) from error
+    if not _allowed(here, there):
         message = f"'{name}' is outside the studies and the working directory"
         raise StudyError([document.problem(("extends",), message)])
-    chain = (*chain, (path.resolve(), shown))
-    if target.resolve() in [seen for seen, _ in chain]:
+    chain = (*chain, (here, shown))
+    if there in [seen for seen, _ in chain]:
         files = " → ".join([file for _, file in chain] + [name])
         raise StudyError([document.problem(("extends",), f"extends itself: {files}")])
-    missing = document.problem(("extends",), f"'{name}' is not a study file that can be read")
-    below = _read(
-        target, os.path.normpath(os.path.join(os.path.dirname(shown), extends)),
-        missing if not target.is_file() else None, chain,
-    )  # fmt: skip
+    inner = os.path.normpath(os.path.join(os.path.dirname(shown), extends))
+    below = _read(target, inner, None if exists else missing, chain)
     table = {key: value for key, value in below.table.items() if key != "extends"}
     if isinstance(table.get("study"), dict):  # a name is one file's own
         table["study"] = {key: value for key, value in table["study"].items() if key != "name"}
     return merged(Document(table, below.origin, below.sources), document)
 
 
-def _allowed(path: Path, target: Path) -> bool:
-    """Below the file's own folder, the nearest `studies`, or the working directory."""
-    resolved = target.resolve()
-    roots = [path.parent.resolve(), Path.cwd()]
-    roots += [parent for parent in path.resolve().parents if parent.name == "studies"][:1]
-    return any(resolved.is_relative_to(root) for root in roots)
+def _allowed(file: Path, target: Path) -> bool:
+    """Whether the target is below the file's folder, its `studies`, or the working directory."""
+    roots = [file.parent, Path.cwd()]
+    roots += [parent for parent in file.parents if parent.name == "studies"][:1]
+    return any(target.is_relative_to(root) for root in roots)
 
 
 def with_options(

@@ -166,6 +166,9 @@ class _Scanner:
             else:
                 quoted = opening in ("'", '"')
                 raw = self._skip(_STRING if quoted else _BARE_VALUE)
+                if not raw:  # no valid TOML: a value has a text
+                    self.at = len(self.text)
+                    return
                 self.found.values[path] = (start, start + len(raw.rstrip() if not quoted else raw))
             while containers:
                 self._skip(_BLANK_OR_COMMA)

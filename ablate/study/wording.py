@@ -64,7 +64,7 @@ def findings(
         if kind == "extra_forbidden":
             names = known if len(path) == 1 else ()
             found.append(Finding(path, f"unknown {noun}{_alternatives(path, names, noun)}", True))
-        elif kind == "missing":
+        elif kind == "missing" and not isinstance(group[0]["loc"][-1], int):
             found.append(Finding(path, "is missing", True))
         else:
             found.append(Finding(path, _sentence(group, path)))
@@ -160,7 +160,8 @@ def _repair(wanted: str, value: Any) -> str | None:
         return str(int(value)) if abs(value) < 1e15 else None
     if wanted == "a text" and isinstance(value, int | float):
         return f'"{_number(value)}"'
-    if wanted.startswith("a list") and isinstance(value, str | int | float):
+    kinds = str | int | float if wanted == "a list of values" else str
+    if wanted.startswith("a list") and isinstance(value, kinds):
         return f"[{json.dumps(value, ensure_ascii=False)}]" if len(str(value)) < 30 else None
     return None
 

@@ -1,4 +1,4 @@
-"""Every reference study expands to the rows and trials that DESIGN's rules give, counted by hand."""
+"""Every reference study expands to the rows and trials of the design page, counted by hand."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from stand_ins import reference
+
 from ablate.design import resolve
 from ablate.errors import StudyError
 from ablate.resolved import ResolvedStudy, Table
 from ablate.study import Study
-from stand_ins import reference
 
 GROUP1 = ["baseline", "+ warmup", "+ fp16", "+ mixup", "+ zero_gamma"]
 GROUP2 = ["+ cosine", "+ label_smoothing", "+ no_bias_decay", "+ resnet_bcd"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 import ablate.data.known
 import ablate.models.catalogue
-import pytest
 from ablate.data.known import DatasetInfo, Edition
 from ablate.models.catalogue import ModelInfo, is_model
 from ablate.study import Study, load_study

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ablate import Trick, hookimpl
 from pydantic import Field
+
+from ablate import Trick, hookimpl
 
 
 class Distill(Trick):
