@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 # typer may carry its own click, so click's classes are found through typer's.
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 
+# What typer's own checks say of values, in our words.
+_PLAINER = {
+    "Input should be a valid integer, unable to parse string as an integer":
+        "expected a whole number",
+    "Input should be a valid integer": "expected a whole number",
+}  # fmt: skip
+
 BUG = 70
 REFUSED = 2
 
@@ -75,6 +82,8 @@ def usage_error(error: Any) -> AblateError:
         message = f"no command '{typed}'{did_you_mean(typed, known)}"
     else:
         message = message[:1].lower() + message[1:]
+        for said, meant in _PLAINER.items():
+            message = message.replace(said, meant)
     return AblateError(message, hint=f"{command} --help")
 
 

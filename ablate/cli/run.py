@@ -221,10 +221,9 @@ def _interrupted(
         if states[key].kept
     ]
     again, so_far = selection.suggestion("run"), selection.suggestion("report")
-    output.note(
-        f"Interrupted: {', '.join(parts)}.",
-        [("Next", "bold"), (f"  {again} continues · {so_far} so far", "")],
-    )
+    output.note(f"Interrupted: {', '.join(parts)}.")
+    if output.err.interactive:
+        output.note([("Next", "bold"), (f"  {again} continues · {so_far} so far", "")])
 
 
 def _next_steps(

@@ -111,6 +111,12 @@ def _now(store: Store, resolved: ResolvedStudy, states: dict[str, TrialState]) -
         key = failed[-1]
         told = in_words(states[key].status, states[key].message)
         return f"✗ {key[:6]} {resolved.labels[key]}: {told}"
+    begun = [key for key in resolved.order if states[key].status == "interrupted"]
+    if begun:
+        key = begun[0]
+        kept, epochs = states[key].kept, resolved.trials[key].recipe.epochs
+        more = f" (and {len(begun) - 1} more)" if len(begun) > 1 else ""
+        return f"interrupted: {resolved.labels[key]} · epoch {kept}/{epochs} kept{more}"
     results = [r for key in resolved.order if (r := store.result(key)) is not None]
     if not results:
         return "not begun"

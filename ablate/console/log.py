@@ -65,8 +65,8 @@ class LogView:
         """One line if it failed; with -v always."""
         progress = self._tracker.end(key, status, message)
         if status in WRONG:
-            told = f": {message}" if message else ""
-            self._line(f"{self._trial(key)} FAILED {status}{told}")
+            word = "FAILED" if status == "failed" else f"FAILED {status}"
+            self._line(f"{self._trial(key)} {word}{f': {message}' if message else ''}")
         elif self._output.verbose:
             started = progress.started
             took = f" after {time.monotonic() - started:.0f} s" if started is not None else ""

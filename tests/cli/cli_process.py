@@ -1,0 +1,47 @@
+"""Running the real command line in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ABLATE = [sys.executable, "-c", "import sys; from ablate.cli import main; sys.exit(main())"]
+STUDY = """\
+[study]
+datasets = ["digits"]
+seeds    = 2
+stack    = ["warmup", "mixup"]
+
+[recipe]
+model      = "resnet8"
+epochs     = 1
+batch_size = 16
+image_size = 8
+
+[tricks]
+warmup = { epochs = 0.5 }
+"""
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's, without what changes how ablate prints."""
+    ours = ("ABLATE_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "CI", "TERM")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours) or k == "ABLATE_CACHE"}
+    return kept | {"TERM": "xterm-256color", "PYTHONUTF8": "1"} | more
+
+
+def run_cli(
+    *arguments: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """The real command line in a process of its own."""
+    return subprocess.run(
+        [*ABLATE, *map(str, arguments)],
+        cwd=cwd,
+        env=environment(**(env or {})),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+    )

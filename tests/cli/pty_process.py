@@ -1,0 +1,44 @@
+"""Running the real command line on a terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+from pathlib import Path
+
+from cli_process import ABLATE, environment
+
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def on_terminal(
+    *arguments: str, cwd: Path, columns: int = 100, lines: int = 40, color: bool = False
+) -> tuple[str, int]:
+    """(everything written to a terminal of this size, exit code); control sequences removed
+    unless `color`."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    process = subprocess.Popen(
+        [*ABLATE, *arguments],
+        cwd=cwd,
+        env=environment(),
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        close_fds=True,
+    )
+    os.close(follower)
+    chunks = []
+    try:
+        while chunk := os.read(leader, 65536):
+            chunks.append(chunk)
+    except OSError:  # Linux: the last writer has closed it
+        pass
+    os.close(leader)
+    text = b"".join(chunks).decode("utf-8").replace("\r\n", "\n")
+    return text if color else _CONTROL.sub("", text), process.wait(timeout=60)
