@@ -8,24 +8,19 @@ from ablate.errors import Problem, StudyError
 from ablate.study.document import printable
 
 
-def shipped_folders() -> tuple[Path, ...]:
+def shipped_folder() -> Path:
     """Where the shipped studies are: in the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent.parent
-    folders = (package / "studies", package.parent / "studies")
-    return tuple(folder for folder in folders if folder.is_dir())
+    installed = package / "studies"
+    # beside an installed package is everyone's folder: only a checkout's is ours
+    return installed if installed.is_dir() else package.parent / "studies"
 
 
 def shipped_studies() -> tuple[str, ...]:
     """Names that `find_study` knows wherever it is called: "group1", "paper/table4"."""
-    return tuple(
-        sorted(
-            {
-                file.relative_to(folder).with_suffix("").as_posix()
-                for folder in shipped_folders()
-                for file in folder.rglob("*.toml")
-            }
-        )
-    )
+    folder = shipped_folder()
+    files = folder.rglob("*.toml")
+    return tuple(sorted(file.relative_to(folder).with_suffix("").as_posix() for file in files))
 
 
 def find_study(name: str | Path) -> Path:
@@ -41,7 +36,7 @@ def find_study(name: str | Path) -> Path:
     if inner.parts[:1] == ("studies",):
         inner = PurePosixPath(*inner.parts[1:])
     if inner.parts and not inner.is_absolute() and ".." not in inner.parts:
-        candidates += [folder / f"{inner}.toml" for folder in shipped_folders()]
+        candidates.append(shipped_folder() / f"{inner}.toml")
     for candidate in candidates:
         try:
             if candidate.is_file():
