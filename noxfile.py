@@ -125,7 +125,7 @@ def contract(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """Tests: pytest on two processes; `-- --long` for the full counts, `-- PATH -k NAME` for some."""
+    """Tests: pytest on two processes; `-- --long` for full counts, `-- PATH -k NAME` for some."""
     paths = [] if any(Path(arg).exists() for arg in session.posargs) else ["tests"]
     _run(
         session,
@@ -142,7 +142,7 @@ def _run(
 
 
 def _shared(session: nox.Session) -> Path:
-    """The folder of programs of the shared environment, made if this pyproject.toml has none yet."""
+    """The shared environment's folder of programs, made if this pyproject.toml has none yet."""
     described = (ROOT / "pyproject.toml").read_bytes() + platform.python_version().encode()
     folder = ROOT / ".nox" / f"shared-{hashlib.sha256(described).hexdigest()[:12]}"
     complete = folder / "complete"
