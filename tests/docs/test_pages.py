@@ -18,6 +18,9 @@ from ablate.recipe import Recipe
 from ablate.resolved import Kind
 from ablate.study.ablations import _KEYS as ABLATION_KEYS
 from ablate.study.loading import ProtocolSection, StudySection, load_study
+from ablate.testing import train_tiny
+from ablate.tricks.discovery import load_catalogue
+from ablate_tricks.label_smoothing import LabelSmoothing
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md"),
@@ -154,6 +157,13 @@ def test_the_first_trick_and_its_tests_work(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
+
+
+def test_the_readmes_trick_is_label_smoothing(tmp_path: Path) -> None:
+    [code] = [block for block in python_in(ROOT / "README.md") if "Trick" in block]
+    (tmp_path / "my_trick.py").write_text(code, encoding="utf-8")
+    trick = load_catalogue(["my_trick.py"], base=tmp_path).load("smooth").cls
+    assert train_tiny([trick()]).metrics == train_tiny([LabelSmoothing()]).metrics
 
 
 def test_what_the_facts_name_exists() -> None:
