@@ -89,12 +89,12 @@ def contract(session: nox.Session) -> None:
         *("--wheel-dir", str(wheels), ".", "plugins/example"),
         external=True,
     )
-    session.run(str(python), "-m", "venv", str(fresh), external=True)
+    session.run(str(python), "-m", "venv", "--without-pip", str(fresh), external=True)
     python_there = str(fresh / BIN / "python")
+    pip_there = (str(python), "-m", "pip", "--python", python_there)
     built = [str(path) for path in wheels.glob("*.whl")]
     session.run(
-        *(python_there, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", *built),
-        external=True,
+        *(*pip_there, "install", "--quiet", "--no-index", "--no-deps", *built), external=True
     )
     # The dependencies are those of the shared environment, its editable ablate is not: of two
     # distributions of one name the first on the path counts, and .pth files there are not read.
@@ -104,7 +104,7 @@ def contract(session: nox.Session) -> None:
         for executable in (str(python), python_there)
     )
     Path(own, "borrowed.pth").write_text(f"{borrowed}\n", encoding="utf-8")
-    session.run(python_there, "-m", "pip", "check", external=True)
+    session.run(*pip_there, "check", external=True)
 
     session.chdir(session.create_tmp())
     found = "import ablate, ablate_example; print(ablate.__file__, ablate_example.__file__)"
