@@ -7,7 +7,6 @@ The order is canonical, the same for every order in a study: within a hook by sl
 from __future__ import annotations
 
 import heapq
-import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -22,8 +21,10 @@ class _Manager(pluggy.PluginManager):
     """pluggy, told to look at the class only: reading a pydantic instance's attributes warns."""
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
-        function = inspect.getattr_static(type(plugin), name, None)
-        return getattr(function, "ablate_impl", None)
+        for cls in type(plugin).__mro__:
+            if name in cls.__dict__:
+                return getattr(cls.__dict__[name], "ablate_impl", None)
+        return None
 
 
 def register(tricks: Sequence[Trick]) -> pluggy.PluginManager:

@@ -56,4 +56,5 @@ class Warmup(Trick):
 
     def describe(self, changed: int | None = None) -> str:
         """As `plan` prints it."""
-        return f"schedule: first {self.epochs:g} epochs linear from near 0"
+        length = "first epoch" if self.epochs == 1 else f"first {self.epochs:g} epochs"
+        return f"schedule: {length} linear from near 0"
