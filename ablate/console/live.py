@@ -108,9 +108,7 @@ class LiveView:
 
     def elsewhere(self, keys: Sequence[str], who: str) -> None:
         """Somebody else trains them."""
-        self._tracker.elsewhere |= dict.fromkeys(keys, who)
-        number = f"{len(keys)} trial{'s are' if len(keys) != 1 else ' is'} trained there"
-        self._above(f"the store is shared with ablate run ({who}): {number}")
+        self._above(self._tracker.shared_with(keys, who))
 
     def stopping(self, signal_name: str) -> None:
         """Say what happens now."""

@@ -74,10 +74,7 @@ class LogView:
 
     def elsewhere(self, keys: Sequence[str], who: str) -> None:
         """Somebody else trains them."""
-        self._tracker.elsewhere |= dict.fromkeys(keys, who)
-        number = len(keys)
-        what = f"{number} trial{'s are' if number != 1 else ' is'} trained there"
-        self._line(f"the store is shared with ablate run ({who}): {what}")
+        self._line(self._tracker.shared_with(keys, who))
 
     def stopping(self, signal_name: str) -> None:
         """Say what happens now."""

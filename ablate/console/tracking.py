@@ -46,9 +46,11 @@ class Progress:
 
 @dataclass
 class Tracker:
-    """The state of a run. `estimate`: seconds that it was expected to take, None if unknown."""
+    """The state of a run. `estimate`: seconds that it was expected to take, None if unknown;
+    `store`: the store's path, as printed."""
 
     resolved: ResolvedStudy
+    store: str
     trials: dict[str, Progress] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
     estimate: float | None = None
@@ -67,7 +69,7 @@ class Tracker:
         estimate: float | None,
     ) -> Tracker:
         """From the states before the first trial."""
-        self = cls(resolved, estimate=estimate)
+        self = cls(resolved, str(store.path), estimate=estimate)
         for key in resolved.order:
             trial, state = resolved.trials[key], states[key]
             final = state.status in ("done", "diverged", "no_effect") and key not in again
@@ -133,6 +135,12 @@ class Tracker:
         self.elsewhere.pop(key, None)
         self.last_ended = key
         return progress
+
+    def shared_with(self, keys: Sequence[str], who: str) -> str:
+        """Other processes train `keys`; returns that in words."""
+        self.elsewhere |= dict.fromkeys(keys, who)
+        number = f"{len(keys)} trial{'s are' if len(keys) != 1 else ' is'} trained there"
+        return f"{self.store} is shared with ablate run ({who}): {number}"
 
     # -------------------------------------------------------------------------------- sums
 

@@ -5,9 +5,23 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 ABLATE = [sys.executable, "-c", "import sys; from ablate.cli import main; sys.exit(main())"]
+
+
+class Done(NamedTuple):
+    """How a command ended in this process."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Cli = Callable[..., Done]
+
 STUDY = """\
 [study]
 datasets = ["digits"]

@@ -1,22 +1,28 @@
 from __future__ import annotations
 
+import os
 import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_process import STUDY, run_cli
+from cli_process import STUDY, Cli, Done, environment, run_cli
 
-Cli = Callable[..., subprocess.CompletedProcess[str]]
+from ablate.cli import main
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    """`cli("run", "study.toml")` in an empty folder."""
+def cli(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Cli:
+    """`cli("run", "study.toml")` in an empty folder, in this process."""
+    monkeypatch.chdir(tmp_path)
+    for name in set(os.environ) - set(environment()):
+        monkeypatch.delenv(name)
 
-    def run(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
-        return run_cli(*arguments, **{"cwd": tmp_path, **options})  # type: ignore[arg-type]
+    def run(*arguments: str | Path) -> Done:
+        capfd.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return Done(code, *capfd.readouterr())
 
     return run
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
-from cli_process import STUDY
-from conftest import Cli
+from cli_process import ABLATE, STUDY, Cli, environment, run_cli
 from pty_process import on_terminal
 
 from ablate.cli import main
@@ -127,11 +127,7 @@ def test_interruption_has_no_traceback(
     assert capfd.readouterr().err == ""
 
 
-def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
-    import subprocess
-
-    from cli_process import ABLATE, environment
-
+def test_a_reader_that_leaves_is_no_error() -> None:
     process = subprocess.Popen(
         [*ABLATE, "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
     )
@@ -184,8 +180,8 @@ def test_schema_is_json_schema(cli: Cli, tmp_path: Path) -> None:
     assert document == json.loads(cli("schema").stdout)
 
 
-def test_output_in_latin1_is_escaped_and_no_error(cli: Cli) -> None:
-    done = cli("tricks", env={"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"})
+def test_output_in_ascii_is_escaped_and_no_error() -> None:
+    done = run_cli("tricks", env={"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0
     assert done.stdout.isascii()
 

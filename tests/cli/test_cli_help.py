@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+from cli_process import environment, run_cli
 from typer.main import get_command
 
 from ablate.cli.commands import app
 from ablate.cli.help import TEXTS
 from ablate.cli.options import COMMON_NAMES
-from cli_process import environment, run_cli
 
 GOLDEN = """\
 Which training tricks help, by how much, and how sure one can be.
@@ -101,7 +101,10 @@ def test_help_and_version_import_nothing_heavy() -> None:
     )
     for argument in ("--help", "--version"):
         done = subprocess.run(
-            [sys.executable, "-c", code, argument], capture_output=True, text=True, env=environment()
+            [sys.executable, "-c", code, argument],
+            capture_output=True,
+            text=True,
+            env=environment(),
         )
         assert done.stderr.strip() == ""
 
