@@ -112,7 +112,7 @@ def contract(session: nox.Session) -> None:
     if not all(place.startswith(own) for place in places):
         session.error(f"not the built wheels are used: {places}")
     for configuration, tests in (
-        (ROOT / "pyproject.toml", ROOT / "tests" / "packaging" / "test_installed.py"),
+        (ROOT / "pyproject.toml", ROOT / "tests" / "packaging" / "test_wheel_installed.py"),
         (ROOT / "plugins" / "example" / "pyproject.toml", ROOT / "plugins" / "example" / "tests"),
     ):
         session.run(
