@@ -115,7 +115,15 @@ class Output:
             ("Next" if i == 0 else "", *(self.shown(part, self.err) for part in step))
             for i, step in enumerate(steps[:4])
         ]
-        self.note("", *(line for line in aligned(rows)))
+        lines = aligned(rows)
+        if max(map(len, lines)) > self.err.width:  # the costs follow their commands
+            heads = aligned([row[:2] for row in rows])
+            wide = max(map(len, heads))
+            lines = [
+                "    ".join([f"{head.ljust(wide)}  {row[2]}", *filter(None, row[3:])])
+                for head, row in zip(heads, rows, strict=True)
+            ]
+        self.note("", *lines)
 
     # ------------------------------------------------------------------------------ helpers
 

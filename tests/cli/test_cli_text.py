@@ -138,3 +138,22 @@ def test_facts_of_a_trick() -> None:
     assert trick_facts.hooks(Example) == ["precision *", "encode_targets"]
     assert trick_facts.in_a_study(Example) == "example = { share = 0.5 }"
     assert trick_facts.toml([True, "a\"b", 1]) == '[true, "a\\"b", 1]'
+
+
+def test_next_steps_of_long_commands_keep_their_costs_beside_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    err = Stream(terminal=True)
+    output = Output(stdout=io.StringIO(), stderr=err, color="never")
+    long = "ablate run " + "x" * 90
+    output.next_steps([("settle it", long, "about +1 s"), ("write", "ablate report", "")])
+    assert err.getvalue().splitlines() == [
+        "",
+        f"Next  settle it  {long}    about +1 s",
+        "      write      ablate report",
+    ]
+    quiet = Stream(terminal=False)
+    Output(stdout=io.StringIO(), stderr=quiet).next_steps([("write", "ablate report", "")])
+    assert quiet.getvalue() == ""
