@@ -37,7 +37,7 @@ def choose_devices(name: str = "auto") -> list[Device]:
 
 
 def device_type(devices: Sequence[Device]) -> str:
-    """"cpu" or "cuda"."""
+    """ "cpu" or "cuda"."""
     return devices[0].name.partition(":")[0]
 
 
@@ -58,7 +58,7 @@ def device_names(devices: Sequence[Device]) -> list[str]:
 
 
 def describe(devices: Sequence[Device]) -> str:
-    """"2 CPU cores", "1 × NVIDIA RTX 4090"."""
+    """ "2 CPU cores", "1 × NVIDIA RTX 4090"."""
     if device_type(devices) == "cpu":
         cores = slots(devices)
         return f"{cores} CPU core{'s' * (cores != 1)}"

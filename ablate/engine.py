@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ablate.data.loader import TrialData
 from ablate.errors import Diverged
@@ -18,9 +18,9 @@ from ablate.training import checkpoint
 from ablate.training.evaluate import Meter, Tested, evaluate
 from ablate.training.noise import buffers_kept, reseed, uses_noise
 from ablate.training.precision import NumberFormat
+from ablate.trial import Trial
 from ablate.tricks.base import Trick
 from ablate.tricks.chains import Hooks
-from ablate.trial import Trial
 from ablate.types import Augmentation, Batch, Factors, Mixer, Run
 
 OpenData = Callable[[Sequence[Augmentation]], TrialData]
@@ -183,10 +183,13 @@ def split(batch: Batch, parts: int) -> list[Batch]:
     pieces = []
     for where in np.array_split(np.arange(len(batch.labels)), min(parts, len(batch.labels))):
         piece = slice(int(where[0]), int(where[-1]) + 1)
-        tensors: list[Tensor] = [t[piece] for t in (batch.images, batch.labels, batch.targets)]
         pieces.append(
-            Batch(
-                batch.ids[piece], *tensors, batch.seed, batch.epoch, batch.step, batch.mixed_by
+            replace(
+                batch,
+                ids=batch.ids[piece],
+                images=batch.images[piece],
+                labels=batch.labels[piece],
+                targets=batch.targets[piece],
             )
         )
     return pieces

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -25,7 +26,9 @@ class Device:
 class Executor:
     """One worker process: starts when first needed, again when it left."""
 
-    def __init__(self, device: Device, events: SimpleQueue[tuple[Executor, dict[str, Any]]]) -> None:
+    def __init__(
+        self, device: Device, events: SimpleQueue[tuple[Executor, dict[str, Any]]]
+    ) -> None:
         self.device = device
         self.running: set[int] = set()  # request ids
         self._events = events
@@ -57,21 +60,17 @@ class Executor:
         """End the worker and its children at once."""
         if self._process is None or self._process.poll() is not None:
             return
-        try:
-            # start_new_session made the worker a group of its own, children included.
+        # start_new_session made the worker a group of its own, children included.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
 
     def close(self) -> None:
         """Let it end: no more requests."""
         if self._process is None:
             return
         if self._process.stdin:
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
-            except BrokenPipeError:
-                pass
         try:
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:

@@ -95,4 +95,3 @@ def _same_request(a: ResolvedStudy, b: ResolvedStudy) -> bool:
         return sorted(study.toml.values()), study.overrides, rows, limits
 
     return asked(a) == asked(b)
-

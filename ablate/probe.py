@@ -13,9 +13,9 @@ from ablate.baseline import Baseline
 from ablate.errors import AblateError, NoEffect
 from ablate.recipe import Recipe
 from ablate.resolved import ResolvedStudy
+from ablate.trial import Trial
 from ablate.tricks.base import Trick
 from ablate.tricks.chains import Hooks
-from ablate.trial import Trial
 
 if TYPE_CHECKING:
     from torch import nn
@@ -158,4 +158,3 @@ class _AsItIs(Baseline):
 
     def init_model(self, model: nn.Module, seed: int) -> nn.Module:
         return model
-

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from ablate.recipe import Frozen
 from ablate.trial import Trial
 
@@ -36,7 +38,7 @@ class Row(Frozen):
     keys: tuple[str, ...]
     changes: str = ""
     same_as: int | None = None
-    settings: dict[str, tuple[Any, Any]] = {}
+    settings: dict[str, tuple[Any, Any]] = Field(default_factory=dict)
 
 
 class Table(Frozen):

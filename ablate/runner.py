@@ -147,7 +147,8 @@ class Runner:
 
     def _dispatch(self, waiting: list[str]) -> list[str]:
         """Hand trials to free slots; returns those still waiting."""
-        left, elsewhere = [], []
+        left: list[str] = []
+        elsewhere: list[str] = []
         for place, key in enumerate(waiting):
             executor = next((e for e in self._executors if e.free > 0), None)
             if executor is None:

@@ -34,12 +34,16 @@ class Sentinel:
             "autocast": torch.is_autocast_enabled(self._device.type),
             "anomaly mode": torch.is_anomaly_enabled(),
             "python generator": hash(random.getstate()),
-            "numpy generator": hash(np.random.get_state()[1].tobytes()),  # type: ignore[union-attr]
+            "numpy generator": hash(str(np.random.get_state())),
             "working directory": os.getcwd(),
             "environment": dict(os.environ),
             "threads": {t.name for t in threading.enumerate() if not t.daemon},
             "signal handlers": [str(signal.getsignal(s)) for s in (2, 15)],
-            "functions": (torch.nn.functional.cross_entropy, torch.nn.Module.__call__, torch.conv2d),
+            "functions": (
+                torch.nn.functional.cross_entropy,
+                torch.nn.Module.__call__,
+                torch.conv2d,
+            ),
             # Caches of the allocator and of cuDNN grow in honest trials too; a leak is larger.
             "device memory": torch.cuda.memory_allocated(self._device) >> 28 if cuda else 0,
         }

@@ -57,7 +57,7 @@ class Session:
         )
 
     def headline(self) -> str:
-        """"group1: 30 trials, 6 shared, 24 to train · about 41 min on 1 × NVIDIA RTX 4090"."""
+        """ "group1: 30 trials, 6 shared, 24 to train · about 41 min on 1 × NVIDIA RTX 4090"."""
         from ablate.console.text import duration
 
         seconds = self.seconds()
@@ -151,9 +151,7 @@ def open_session(
         again |= trained_with(resolved, trick)
     work = survey(resolved, opened, again)
     timings = Timings(opened, machine.device_names(devices) if work.to_train else ())
-    return Session(
-        study, resolved, opened, tuple(devices), work, timings, data_root, bundled_only
-    )
+    return Session(study, resolved, opened, tuple(devices), work, timings, data_root, bundled_only)
 
 
 def tables_of(resolved: ResolvedStudy, store: Store) -> list[ReportTable]:
@@ -204,9 +202,7 @@ def slow_formats(resolved: ResolvedStudy, catalogue: Catalogue) -> list[str]:
     return [f"{name} on this CPU is slow and its times are not shown{choice}" for name in slow]
 
 
-def _number_format(
-    catalogue: Catalogue, name: str, params: dict[str, object] | None = None
-) -> str:
+def _number_format(catalogue: Catalogue, name: str, params: dict[str, object] | None = None) -> str:
     """The number format that a trick chooses, "" if it chooses none."""
     try:
         cls = catalogue.load(name).cls

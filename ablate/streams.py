@@ -75,7 +75,7 @@ class Draws:
     def gamma(self, shape: float) -> float:
         """The next Gamma(shape, 1): Marsaglia and Tsang, 2000, https://doi.org/10.1145/358407.358414."""
         if shape < 1:  # their boost: Gamma(a) = Gamma(a + 1) · U^(1/a)
-            return self.gamma(shape + 1) * float(self.uniform()) ** (1 / shape)
+            return float(self.gamma(shape + 1) * float(self.uniform()) ** (1 / shape))
         d = shape - 1 / 3
         while True:
             x = float(self.normal())

@@ -56,7 +56,7 @@ def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str
             status, message = "diverged", str(error)
         except NoEffect as error:
             status, message = "no_effect", error.message
-        except BaseException as error:  # whatever ends a trial is its status, named and logged
+        except BaseException as error:  # noqa: BLE001 - whatever ends a trial is its status
             status, message = _failure(error)
             log.error("%s", "".join(traceback.format_exception(error)))
         log.info("%s after %.0f s%s", status, time.time() - began, message and f": {message}")

@@ -153,4 +153,6 @@ class Run:
 class TrainBatches(Protocol):
     """A few training batches without mixing, for recalibrating batch norm."""
 
-    def __call__(self, count: int) -> Sequence[Tensor]: ...
+    def __call__(self, count: int) -> Sequence[Tensor]:
+        """Images of `count` batches, each [B, C, S, S]."""
+        ...

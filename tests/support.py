@@ -56,9 +56,7 @@ def trial(seed: int = 0, limit: int = 40, **settings: Any) -> Trial:
 class Memory:
     """A recorder that keeps everything, and can interrupt after a number of steps."""
 
-    def __init__(
-        self, saved: dict[str, Any] | None = None, stop_after: int | None = None
-    ) -> None:
+    def __init__(self, saved: dict[str, Any] | None = None, stop_after: int | None = None) -> None:
         self.saved = saved
         self.stop_after = stop_after
         self.records: list[dict[str, Any]] = []

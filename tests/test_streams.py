@@ -31,7 +31,8 @@ def test_numbers_depend_on_nothing_but_key_id_and_draw() -> None:
 
 
 @pytest.mark.parametrize(
-    ("a", "b"), [((0, "a"), (0, "b")), ((0, 1), (1, 0)), ((0, "1"), (0, 1)), (("ab", "c"), ("a", "bc"))]
+    ("a", "b"),
+    [((0, "a"), (0, "b")), ((0, 1), (1, 0)), ((0, "1"), (0, 1)), (("ab", "c"), ("a", "bc"))],
 )
 def test_keys_differ(a: tuple[str | int, ...], b: tuple[str | int, ...]) -> None:
     assert key(*a) != key(*b)

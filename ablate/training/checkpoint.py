@@ -9,8 +9,8 @@ from typing import IO, Any
 import torch
 
 from ablate.errors import AblateError
-from ablate.tricks.base import Trick
 from ablate.training.precision import NumberFormat
+from ablate.tricks.base import Trick
 from ablate.types import Run
 
 

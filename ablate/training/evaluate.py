@@ -32,8 +32,7 @@ class Meter:
             return {}
         values = torch.stack(list(self._sums.values())).tolist()
         return {
-            name: value / self._counts[name]
-            for name, value in zip(self._sums, values, strict=True)
+            name: value / self._counts[name] for name, value in zip(self._sums, values, strict=True)
         }
 
 

@@ -20,7 +20,9 @@ hookspec = pluggy.HookspecMarker("ablate")
 hookimpl = pluggy.HookimplMarker("ablate")
 
 # Words that mean something else in a study's [tricks] table or on the class itself.
-RESERVED = frozenset({"use", "bundle", "set", "version", "name", "origin", "slot", "provides", "requires"})
+RESERVED = frozenset(
+    {"use", "bundle", "set", "version", "name", "origin", "slot", "provides", "requires"}
+)
 RESERVED |= {"conflicts", "exclusive", "before", "after", "describe", "warnings", "state_dict"}
 RESERVED |= {"load_state_dict"}
 
@@ -98,5 +100,5 @@ class Trick(BaseModel):
 
 
 def snake_case(name: str) -> str:
-    """"LabelSmoothing" → "label_smoothing"."""
+    """ "LabelSmoothing" → "label_smoothing"."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

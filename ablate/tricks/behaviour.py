@@ -1,7 +1,8 @@
 """A trick's behaviour as part of a trial's key: its declared version, else a hash of its source.
 
 The hash is over the tokens of the trick's module and of every module of its own distribution that
-it imports, without comments, docstrings and layout: a comment retrains nothing, a changed line does.
+it imports, without comments, docstrings and layout: a comment retrains nothing, a changed line
+does.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _FSTRING_END = getattr(tokenize, "FSTRING_END", -1)
 
 
 def behaviour(cls: type[Trick], file: Path) -> str:
-    """"v3" for a declared version, else "sha256:…" of the source."""
+    """ "v3" for a declared version, else "sha256:…" of the source."""
     if cls.version is not None:
         return f"v{cls.version}"
     digest = hashlib.sha256()

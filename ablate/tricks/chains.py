@@ -15,7 +15,7 @@ from ablate.hookspecs import HOOKS
 from ablate.recipe import Recipe
 from ablate.tricks.base import Trick
 from ablate.tricks.checks import checker
-from ablate.tricks.order import implementations, register
+from ablate.tricks.order import Implementation, implementations, register
 
 Call = Callable[..., Any]
 Check = Callable[[Any, tuple[Any, ...]], str | None]
@@ -50,20 +50,20 @@ class Hooks:
         for hook, info in HOOKS.items():
             plain, wrappers = implementations(manager, hook)
             self.acting[hook] = (
-                *(f"{impl.plugin.name} *" for impl in plain if info.kind == "replaceable"),
-                *(impl.plugin.name for impl in plain if info.kind != "replaceable"),
-                *(impl.plugin.name for impl in wrappers),
+                *(f"{impl.trick.name} *" for impl in plain if info.kind == "replaceable"),
+                *(impl.trick.name for impl in plain if info.kind != "replaceable"),
+                *(impl.trick.name for impl in wrappers),
             )
             calls = [_guarded(hook, impl) for impl in plain]
             base = getattr(default, hook, None)
             if info.kind == "replaceable":
                 if len(calls) > 1:
-                    names = " and ".join(impl.plugin.name for impl in plain)
+                    names = " and ".join(impl.trick.name for impl in plain)
                     raise AblateError(f"{names} replace {hook}")
                 chain = calls[0] if calls else base
                 assert chain is not None, f"no default for {hook}"
                 for impl in wrappers:
-                    chain = _wrapped(hook, impl, chain, impl.plugin.name in may_idle)
+                    chain = _wrapped(hook, impl, chain, impl.trick.name in may_idle)
             else:
                 chain = _each(([base] if base is not None else []) + calls)
             setattr(self, hook, _keywords(chain, info.arguments))
@@ -96,18 +96,18 @@ def _each(calls: list[Call]) -> Call:
     return call
 
 
-def _picked(hook: str, impl: Any) -> Call:
+def _picked(hook: str, impl: Implementation) -> Call:
     """The implementation, called with the arguments that it names."""
-    function: Call = impl.function
-    wanted = tuple(HOOKS[hook].arguments.index(name) for name in impl.argnames)
+    function = impl.function
+    wanted = tuple(HOOKS[hook].arguments.index(name) for name in impl.arguments)
     if wanted == tuple(range(len(HOOKS[hook].arguments))):
         return function
     return lambda *args: function(*[args[i] for i in wanted])
 
 
-def _guarded(hook: str, impl: Any) -> Call:
+def _guarded(hook: str, impl: Implementation) -> Call:
     """A plain implementation whose errors and results name its trick."""
-    function, name, check = _picked(hook, impl), impl.plugin.name, checker(hook)
+    function, name, check = _picked(hook, impl), impl.trick.name, checker(hook)
 
     def call(*args: Any) -> Any:
         try:
@@ -123,9 +123,9 @@ def _guarded(hook: str, impl: Any) -> Call:
     return call
 
 
-def _wrapped(hook: str, impl: Any, inner: Call, may_idle: bool) -> Call:
+def _wrapped(hook: str, impl: Implementation, inner: Call, may_idle: bool) -> Call:
     """A wrapper around `inner`; its code after `yield` runs also when something inside raised."""
-    function, name, check = _picked(hook, impl), impl.plugin.name, checker(hook)
+    function, name, check = _picked(hook, impl), impl.trick.name, checker(hook)
 
     def finished(stop: StopIteration, args: tuple[Any, ...]) -> Any:
         if (wrong := check(stop.value, args)) is not None:

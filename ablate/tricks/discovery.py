@@ -34,7 +34,7 @@ class LoadedTrick:
 
     @cached_property
     def behaviour(self) -> str:
-        """"v1" or "sha256:…", part of the key."""
+        """ "v1" or "sha256:…", part of the key."""
         from ablate.tricks.behaviour import behaviour
 
         return behaviour(self.cls, self.file)

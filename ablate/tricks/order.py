@@ -7,7 +7,8 @@ The order is canonical, the same for every order in a study: within a hook by sl
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pluggy
@@ -57,14 +58,23 @@ def register(tricks: Sequence[Trick]) -> pluggy.PluginManager:
     return manager
 
 
+@dataclass(frozen=True)
+class Implementation:
+    """One trick's implementation of a hook; `arguments` are those it names."""
+
+    trick: Trick
+    function: Callable[..., Any]
+    arguments: tuple[str, ...]
+
+
 def implementations(
     manager: pluggy.PluginManager, hook: str
-) -> tuple[list[pluggy.HookImpl], list[pluggy.HookImpl]]:
+) -> tuple[list[Implementation], list[Implementation]]:
     """(plain implementations, wrappers) of a hook, each in canonical order, innermost first."""
-    found = getattr(manager.hook, hook).get_hookimpls()
-    plain = [impl for impl in found if not impl.wrapper]
-    wrappers = [impl for impl in found if impl.wrapper]
-    return _sorted(hook, plain), _sorted(hook, wrappers)
+    kinds: tuple[list[Implementation], list[Implementation]] = ([], [])
+    for impl in getattr(manager.hook, hook).get_hookimpls():
+        kinds[impl.wrapper].append(Implementation(impl.plugin, impl.function, tuple(impl.argnames)))
+    return _sorted(hook, kinds[False]), _sorted(hook, kinds[True])
 
 
 def stack_problems(tricks: Sequence[Trick]) -> list[str]:
@@ -81,7 +91,7 @@ def stack_problems(tricks: Sequence[Trick]) -> list[str]:
     for hook, info in HOOKS.items():
         plain, _ = implementations(manager, hook)
         if info.kind == "replaceable" and len(plain) > 1:
-            replacing = [impl.plugin for impl in plain]
+            replacing = [impl.trick for impl in plain]
             problems.append(f"{_named(replacing)} replace {hook}")
     problems += _tag_problems(tricks)
     return problems
@@ -102,7 +112,7 @@ def _tag_problems(tricks: Sequence[Trick]) -> Iterator[str]:
 
 
 def _named(tricks: Sequence[Trick]) -> str:
-    """"adamw and rmsprop (both ablate-study)"."""
+    """ "adamw and rmsprop (both ablate-study)"."""
     ordered = sorted(tricks, key=lambda trick: trick.name)
     origins = {trick.origin for trick in ordered}
     if len(origins) == 1:
@@ -122,26 +132,25 @@ def slot_index(trick: Trick, hook: str) -> int:
         return len(slots) - 1
     if declared not in slots:
         raise AblateError(
-            f"trick '{trick.name}': {hook} has no slot '{declared}'"
-            f"{did_you_mean(declared, slots)}"
+            f"trick '{trick.name}': {hook} has no slot '{declared}'{did_you_mean(declared, slots)}"
         )
     return slots.index(declared)
 
 
-def _sorted(hook: str, impls: Sequence[pluggy.HookImpl]) -> list[pluggy.HookImpl]:
-    by_slot: dict[int, list[pluggy.HookImpl]] = {}
+def _sorted(hook: str, impls: Sequence[Implementation]) -> list[Implementation]:
+    by_slot: dict[int, list[Implementation]] = {}
     for impl in impls:
-        by_slot.setdefault(slot_index(impl.plugin, hook), []).append(impl)
+        by_slot.setdefault(slot_index(impl.trick, hook), []).append(impl)
     return [impl for slot in sorted(by_slot) for impl in _by_tags(hook, by_slot[slot])]
 
 
-def _by_tags(hook: str, impls: Sequence[pluggy.HookImpl]) -> list[pluggy.HookImpl]:
+def _by_tags(hook: str, impls: Sequence[Implementation]) -> list[Implementation]:
     """Topological order by `before`/`after`, ties by name (Kahn's algorithm with a heap)."""
-    names = {impl.plugin.name: impl for impl in impls}
+    names = {impl.trick.name: impl for impl in impls}
     edges = {
         (first.name, then.name)
-        for first in (impl.plugin for impl in impls)
-        for then in (impl.plugin for impl in impls)
+        for first in (impl.trick for impl in impls)
+        for then in (impl.trick for impl in impls)
         if first is not then and (first.before & then.provides or then.after & first.provides)
     }
     waiting = {name: sum(1 for _, then in edges if then == name) for name in names}
@@ -157,7 +166,7 @@ def _by_tags(hook: str, impls: Sequence[pluggy.HookImpl]) -> list[pluggy.HookImp
                 if waiting[then] == 0:
                     heapq.heappush(ready, then)
     if len(ordered) < len(names):
-        left = names.keys() - {impl.plugin.name for impl in ordered}
+        left = names.keys() - {impl.trick.name for impl in ordered}
         cycle = ", ".join(f"{a} before {b}" for a, b in sorted(edges) if a in left and b in left)
         raise AblateError(f"{hook}: no order is possible: {cycle}")
     return ordered

@@ -1,1 +1,1 @@
-"""The tricks that come with ablate, one file each, found through the same entry points as anyone's."""
+"""The tricks that come with ablate, one file each, found through entry points like anyone's."""

@@ -11,7 +11,6 @@ from typing import ClassVar
 from ablate import Precision, Trick, hookimpl
 
 
-
 class Fp16(Trick):
     """Forward and backward in FP16 where torch's autocast deems it safe; weights stay FP32.
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from pydantic import PrivateAttr
-from support import CPU, Memory, recipe, run, same, trial, weights
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as tv
 
@@ -26,6 +25,7 @@ from ablate_tricks.label_smoothing import LabelSmoothing
 from ablate_tricks.mixup import Mixup
 from ablate_tricks.warmup import Warmup
 from ablate_tricks.zero_gamma import ZeroGamma
+from support import CPU, Memory, recipe, run, same, trial, weights
 
 
 def by_hand(settings: dict[str, Any]) -> tuple[nn.Module, list[float], float]:
@@ -115,12 +115,12 @@ def test_a_trick_that_does_nothing_changes_no_bit() -> None:
 def test_global_generators_are_neither_used_nor_touched() -> None:
     plain, _ = run([Mixup()])
     torch.manual_seed(123)
-    np.random.seed(7)  # noqa: NPY002 - the global one is the point
-    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    np.random.seed(7)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
     again, _ = run([Mixup()])
     assert same(weights(plain), weights(again))
     assert torch.equal(before[0], torch.get_rng_state())
-    assert np.array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002
+    assert np.array_equal(before[1], np.random.get_state()[1])
 
 
 def test_seeds_differ() -> None:

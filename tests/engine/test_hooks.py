@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from pydantic import PrivateAttr
-from support import Memory, recipe, run, same, weights
 from torch import Tensor, nn
 
 from ablate import Augmentation, Factors, Mixer, Outputs, Precision, Trick, hookimpl
 from ablate.recipe import Recipe
 from ablate.tricks.chains import Hooks, resolve_recipe
 from ablate.types import Batch, Run, Schedule
+from support import Memory, recipe, run, same, weights
 
 STEPS = 2  # of an epoch: 40 images, batch 16
 
@@ -147,7 +147,9 @@ def test_augmentations_stand_in_their_slot_with_their_own_draws() -> None:
     assert len(np.unique(u)) == 32
     mean, std = (torch.tensor(v)[:, None, None] for v in (recipe().mean, recipe().std))
     for changed, plain in zip(inverted, images, strict=True):
-        torch.testing.assert_close(changed * std + mean, 255 - (plain * std + mean), atol=1e-3, rtol=0)
+        torch.testing.assert_close(
+            changed * std + mean, 255 - (plain * std + mean), atol=1e-3, rtol=0
+        )
 
 
 @pytest.mark.hook("batch_mixers")
@@ -297,10 +299,7 @@ def test_transform_gradients_against_clip_grad_norm() -> None:
     settings = {"momentum": 0.0, "weight_decay": 0.0, "epochs": 1, "batch_size": 40, "lr": 0.5}
     trained, _ = run([Linear(), Clip()], **settings)
     moved = torch.cat(
-        [
-            (value - start.state_dict()[name]).flatten()
-            for name, value in weights(trained).items()
-        ]
+        [(value - start.state_dict()[name]).flatten() for name, value in weights(trained).items()]
     )
     assert norms[0] > 0.1
     assert float(moved.norm()) == pytest.approx(0.5 * 0.1, rel=1e-3)

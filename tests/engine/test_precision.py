@@ -33,9 +33,9 @@ def test_scaling_equals_gradscaler_over_20_steps_with_overflows() -> None:
     scaler = torch.amp.GradScaler("cpu")
     sgd = [torch.optim.SGD(m.parameters(), lr=0.1, momentum=0.9) for m in (ours, theirs)]
     scales = []
-    for step, (x, y) in enumerate(batches(20)):
+    for step, (images, y) in enumerate(batches(20)):
         # steps 3 and 11 overflow
-        x = x * 1e38 if step in (3, 11) else x
+        x = images * 1e38 if step in (3, 11) else images
         sgd[0].zero_grad()
         format_.backward(nn.functional.cross_entropy(ours(x), y))
         format_.unscale(list(ours.parameters()))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
+
+from ablate.errors import AblateError
+from ablate.models.describe import describe_model
 from ablate_tricks.no_bias_decay import NoBiasDecay
 from ablate_tricks.resnet_b import ResnetB
 from ablate_tricks.resnet_c import ResnetC
 from ablate_tricks.resnet_d import ResnetD
 from ablate_tricks.zero_gamma import ZeroGamma
-
-from ablate.errors import AblateError
-from ablate.models.describe import describe_model
 
 TRICKS = (NoBiasDecay(), ResnetB(), ResnetC(), ResnetD(), ZeroGamma())
 

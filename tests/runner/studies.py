@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import support
-from support import recipe
 
+import support
 from ablate.resolved import ResolvedStudy
 from ablate.store import Store
-from ablate.tricks.discovery import load_catalogue
 from ablate.trial import Trial, TrickSpec
+from ablate.tricks.discovery import load_catalogue
+from support import recipe
 
 
 def spec(name: str, file: Path | None = None, **params: Any) -> TrickSpec:

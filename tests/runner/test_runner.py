@@ -10,12 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
-from studies import Silent, equal, outcome, spec, study, trial
 
 from ablate.executor import Device
 from ablate.resolved import ResolvedStudy
 from ablate.runner import Outcome, Runner
 from ablate.store import Store
+from studies import Silent, equal, outcome, spec, study, trial
 
 SABOTEURS = Path(__file__).parent / "saboteurs.py"
 

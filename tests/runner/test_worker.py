@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from studies import equal, outcome, spec, trial
 
 from ablate.sentinel import Sentinel
 from ablate.store import Store
 from ablate.trial import Trial
+from studies import equal, outcome, spec, trial
 
 SABOTEURS = Path(__file__).parent / "saboteurs.py"
 

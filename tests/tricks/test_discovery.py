@@ -1,4 +1,4 @@
-"""Finding tricks: installed and loose ones, broken ones named, behaviour that follows the source."""
+"""Finding tricks: installed and loose ones, broken ones named, behaviour from the source."""
 
 from __future__ import annotations
 
@@ -59,16 +59,17 @@ def test_a_loose_file_is_a_trick(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("import foo_that_is_not_there", "does not import: no module named 'foo_that_is_not_there'"),
+        (
+            "import foo_that_is_not_there",
+            "does not import: no module named 'foo_that_is_not_there'",
+        ),
         ("raise SystemExit(3)", "does not import: SystemExit: 3"),
         ("def broken(:", "does not import: SyntaxError"),
         ("x = 1", "defines no subclass of ablate.Trick"),
         (GOOD.replace("MyTrick", "Mixup"), "a trick named 'mixup' exists already"),
     ],
 )
-def test_a_loose_file_that_cannot_be_used_is_named(
-    tmp_path: Path, text: str, message: str
-) -> None:
+def test_a_loose_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(AblateError, match=r"my_trick\.py") as caught:
         loose(tmp_path, text)
     assert message in caught.value.message

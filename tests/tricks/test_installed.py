@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import torch
-from support import run, same, weights
 
 from ablate import Trick
+from ablate.trial import ENGINE_BEHAVIOUR
 from ablate.tricks.chains import resolve_recipe
 from ablate.tricks.discovery import load_catalogue
 from ablate.tricks.order import stack_problems
-from ablate.trial import ENGINE_BEHAVIOUR
+from support import run, same, weights
 
 CATALOGUE = load_catalogue(bundled_only=True)
 # A model on which every trick has something to act on: a v1 bottleneck ResNet, 32 pixels.
@@ -134,9 +134,7 @@ GOLDEN: dict[str, tuple[int, float]] = {
 
 
 @pytest.mark.parametrize("name", ["", *CATALOGUE.names])
-def test_golden_losses(
-    name: str, alone: dict[str, tuple[float, dict[str, torch.Tensor]]]
-) -> None:
+def test_golden_losses(name: str, alone: dict[str, tuple[float, dict[str, torch.Tensor]]]) -> None:
     version = CATALOGUE.load(name).cls.version if name else ENGINE_BEHAVIOUR
     # Kernels of processors differ in the last bits; a changed rule moves the loss by more.
     assert (version, alone[name][0]) == (GOLDEN[name][0], pytest.approx(GOLDEN[name][1], rel=2e-4))
@@ -148,7 +146,7 @@ def test_bundled_tricks_import_no_torch() -> None:
         tree = ast.parse(CATALOGUE.load(name).file.read_text())
         for node in tree.body:  # imports under `if TYPE_CHECKING:` and in functions are deeper
             if isinstance(node, ast.Import | ast.ImportFrom):
-                names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module]
+                names = (
+                    [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module]
+                )
                 assert not any(str(n).startswith("torch") for n in names), name
-
-

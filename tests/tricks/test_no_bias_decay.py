@@ -7,10 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from ablate_tricks.no_bias_decay import NoBiasDecay
-from ablate_tricks.resnet_b import ResnetB
-from ablate_tricks.resnet_c import ResnetC
-from ablate_tricks.resnet_d import ResnetD
 from timm.optim import param_groups_weight_decay
 from torch import nn
 
@@ -19,6 +15,10 @@ from ablate.models import build_model, initialise
 from ablate.recipe import Recipe
 from ablate.tricks.base import Trick, hookimpl
 from ablate.tricks.chains import Hooks
+from ablate_tricks.no_bias_decay import NoBiasDecay
+from ablate_tricks.resnet_b import ResnetB
+from ablate_tricks.resnet_c import ResnetC
+from ablate_tricks.resnet_d import ResnetD
 
 Groups = list[dict[str, Any]]
 

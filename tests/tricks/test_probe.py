@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from studies import spec, study
-from support import recipe
 from torch import nn
 
 from ablate import Trick, hookimpl
@@ -17,6 +15,8 @@ from ablate.errors import AblateError
 from ablate.probe import Effect, check_effects, probe
 from ablate.resolved import Row, Table
 from ablate.trial import DatasetRef, Numerics, Trial
+from studies import spec, study
+from support import recipe
 
 
 def trial(model: str, *tricks: Any) -> Trial:

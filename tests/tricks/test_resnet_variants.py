@@ -8,9 +8,6 @@ import pytest
 import timm
 import torch
 import torchvision
-from ablate_tricks.resnet_b import ResnetB
-from ablate_tricks.resnet_c import ResnetC
-from ablate_tricks.resnet_d import ResnetD
 from timm.models import resnet as timm_resnet
 from torch import nn
 
@@ -20,6 +17,9 @@ from ablate.models.describe import multiply_adds
 from ablate.recipe import Recipe
 from ablate.tricks.base import Trick
 from ablate.tricks.chains import Hooks
+from ablate_tricks.resnet_b import ResnetB
+from ablate_tricks.resnet_c import ResnetC
+from ablate_tricks.resnet_d import ResnetD
 
 B, C, D = ResnetB(), ResnetC(), ResnetD()
 

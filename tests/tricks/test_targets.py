@@ -40,9 +40,7 @@ def test_the_papers_form_gives_the_others_an_equal_share() -> None:
     assert targets[0, LABELS[0]].item() == pytest.approx(0.9)
     assert targets[0, (LABELS[0] + 1) % K].item() == pytest.approx(0.1 / 9)
     expected = torch.nn.CrossEntropyLoss(label_smoothing=0.1 * K / (K - 1))(LOGITS, LABELS)
-    torch.testing.assert_close(
-        smoothed_loss(LabelSmoothing(epsilon=0.1, form="others")), expected
-    )
+    torch.testing.assert_close(smoothed_loss(LabelSmoothing(epsilon=0.1, form="others")), expected)
 
 
 def mixer(alpha: float) -> Mixer:

@@ -6,16 +6,16 @@ import pytest
 import timm
 import torch
 import torchvision
-from ablate_tricks.resnet_b import ResnetB
-from ablate_tricks.resnet_c import ResnetC
-from ablate_tricks.resnet_d import ResnetD
-from ablate_tricks.zero_gamma import ZeroGamma
 from torch import nn
 
 from ablate.errors import NoEffect
 from ablate.recipe import Recipe
 from ablate.tricks.base import Trick
 from ablate.tricks.chains import Hooks
+from ablate_tricks.resnet_b import ResnetB
+from ablate_tricks.resnet_c import ResnetC
+from ablate_tricks.resnet_d import ResnetD
+from ablate_tricks.zero_gamma import ZeroGamma
 
 
 def initial(name: str, *tricks: Trick) -> nn.Module:

@@ -1,0 +1,9 @@
+"""`python -m ablate`: the same as the command `ablate`."""
+
+from __future__ import annotations
+
+import sys
+
+from ablate.cli import main
+
+sys.exit(main())
