@@ -14,13 +14,14 @@ import torch
 from ablate.data.loader import TrialData
 from ablate.errors import Diverged
 from ablate.models.build import isolated_rng
+from ablate.streams import Draws
 from ablate.training import checkpoint
 from ablate.training.evaluate import Meter, Tested, evaluate
 from ablate.training.noise import buffers_kept, reseed, uses_noise
 from ablate.training.precision import NumberFormat
 from ablate.trial import Trial
 from ablate.tricks.base import Trick
-from ablate.tricks.chains import Hooks
+from ablate.tricks.chains import Hooks, blaming
 from ablate.types import Augmentation, Batch, Factors, Mixer, Run
 
 OpenData = Callable[[Sequence[Augmentation]], TrialData]
@@ -60,6 +61,7 @@ def train(
     format_ = NumberFormat(precision, device)
     data = open_data([a for each in hooks.augmentations(recipe) for a in each])
     mixers, noisy = hooks.batch_mixers(recipe), uses_noise(model)
+    shaping = " with ".join(name.removesuffix(" *") for name in hooks.acting["build_schedule"])
     base = [dict(group) for group in optimizer.param_groups]
     params = [p for group in optimizer.param_groups for p in group["params"]]
     total = data.steps_per_epoch * recipe.epochs
@@ -81,7 +83,8 @@ def train(
             targets = hooks.encode_targets(raw.labels, classes)
             batch = Batch(raw.ids, raw.images, raw.labels, targets, seed, epoch, run.step)
             mix(batch, mixers)
-            set_factors(optimizer, base, schedule(run.step, 0, total))
+            with blaming(shaping, "build_schedule"):
+                set_factors(optimizer, base, schedule(run.step, 0, total))
             gradients = 0  # computed so far in this step
 
             def compute_gradients(batch: Batch = batch) -> None:
@@ -152,15 +155,20 @@ def mix(batch: Batch, mixers: Sequence[Mixer]) -> None:
     """Let one of the mixers act on the batch, each with the same probability."""
     if not mixers:
         return
-    from ablate.streams import Draws
-
     mixer = mixers[0]
     if len(mixers) > 1:
         ordered = sorted(mixers, key=lambda m: m.name)
         choice = Draws(batch.seed, "mixer", batch.epoch, batch.step).integer(len(ordered))
         mixer = ordered[choice]
     draws = Draws(batch.seed, "trick", mixer.name, "mix", batch.epoch, batch.step)
-    batch.images, batch.targets = mixer.apply(batch.images, batch.targets, draws)
+    shapes = batch.images.shape, batch.targets.shape
+    with blaming(mixer.name, "batch_mixers"):
+        batch.images, batch.targets = mixer.apply(batch.images, batch.targets, draws)
+        if (batch.images.shape, batch.targets.shape) != shapes:
+            raise ValueError(
+                f"the mixer made images {list(batch.images.shape)} and targets "
+                f"{list(batch.targets.shape)} of {list(shapes[0])} and {list(shapes[1])}"
+            )
     batch.mixed_by = mixer.name
 
 

@@ -91,7 +91,21 @@ class Session:
 
             cached = ensure_cache(name, self.data_root, size, told)
             found.append((name, sum(cached.identity.counts)))
+        self._check_recipes()
         return found
+
+    def _check_recipes(self) -> None:
+        """What cannot be trained on these images is refused before anything is."""
+        from ablate.data.cache import open_cache
+        from ablate.data.cached import check_recipe
+
+        seen = set()
+        for key in self.work.to_train:
+            trial = self.resolved.trials[key]
+            asked = (trial.dataset.model_dump_json(), trial.recipe.model_dump_json())
+            if asked not in seen:
+                seen.add(asked)
+                check_recipe(open_cache(trial.dataset, self.data_root), trial.recipe)
 
     def check_effects(self) -> list[str]:
         """Refuse tricks that do nothing; returns what is worth knowing. Imports torch."""

@@ -25,9 +25,7 @@ Exit: 0 all good, 2 problems.
 
 
 @command("check", HELP)
-def check(
-    options: Options, files: Annotated[list[str], typer.Argument(metavar="FILE...")]
-) -> None:
+def check(options: Options, files: Annotated[list[str], typer.Argument(metavar="FILE...")]) -> None:
     """Check the files."""
     from ablate.cli.failing import REFUSED, problem_lines
     from ablate.console.text import count
@@ -69,7 +67,7 @@ def _check(file: str, options: Options) -> ResolvedStudy | tuple[Problem, ...]:
 
 
 def _size(study: ResolvedStudy) -> str:
-    """"2 datasets × 5 rows × 3 seeds = 30 trials"; without the product where it is not one."""
+    """ "2 datasets × 5 rows × 3 seeds = 30 trials"; without the product where it is not one."""
     from ablate.console.text import count
 
     datasets = {table.dataset for table in study.tables}
@@ -83,8 +81,10 @@ def _size(study: ResolvedStudy) -> str:
             f"{count(len(study.seeds), 'seed')}"
         )
         product = len(datasets) * row_count * len(study.seeds)
-        return f"{parts} = {count(trials, 'trial')}" if product == trials else (
-            f"{parts}, {count(trials, 'different trial')}"
+        return (
+            f"{parts} = {count(trials, 'trial')}"
+            if product == trials
+            else (f"{parts}, {count(trials, 'different trial')}")
         )
     all_rows = sum(len(table.rows) for table in study.tables)
     return (

@@ -63,7 +63,7 @@ def datasets(options: Options) -> None:
 
 
 def _here(info: DatasetInfo, options: Options) -> str:
-    """"✓", "✓ 160" or "–"."""
+    """ "✓", "✓ 160" or "–"."""
     from ablate.data.catalogue import find_source, in_memory
     from ablate.errors import AblateError
 

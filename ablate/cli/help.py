@@ -50,7 +50,7 @@ def _shown(path: str) -> str:
 
 
 def _path(context: Any) -> str:
-    """"tricks show", whatever the program is called."""
+    """ "tricks show", whatever the program is called."""
     names: list[str] = []
     while context.parent is not None:
         names.insert(0, context.info_name)

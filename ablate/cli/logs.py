@@ -92,9 +92,7 @@ def find_trial(store: Store, address: str) -> str:
     return keys[0]
 
 
-def _head(
-    output: Output, store: Store, key: str, state: TrialState, attempts: list[Path]
-) -> None:
+def _head(output: Output, store: Store, key: str, state: TrialState, attempts: list[Path]) -> None:
     from ablate.console.text import duration
     from ablate.console.tracking import WORDS
 

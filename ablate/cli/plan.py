@@ -84,8 +84,10 @@ def _next_steps(plan: Plan, selection: Selection) -> list[tuple[str, str]]:
     steps = []
     for name in dict.fromkeys(table.dataset for table in plan.resolved.tables):
         refs = [t.dataset for t in plan.resolved.trials.values() if t.dataset.name == name]
-        if refs and refs[0].decoder == "missing" and any(
-            edition.url for edition in dataset_info(name).editions.values()
+        if (
+            refs
+            and refs[0].decoder == "missing"
+            and any(edition.url for edition in dataset_info(name).editions.values())
         ):
             steps.append(("get the data", f"ablate datasets fetch {name}"))
     if not steps and plan.work.to_train:

@@ -207,9 +207,7 @@ def _failures(session: Session, output: Output, failed: dict[str, tuple[str, str
         output.failure([("✗", "failed"), (f" {told}", "")])
 
 
-def _interrupted(
-    session: Session, output: Output, outcome: Outcome, selection: Selection
-) -> None:
+def _interrupted(session: Session, output: Output, outcome: Outcome, selection: Selection) -> None:
     resolved, store = session.resolved, session.store
     states = store.states(resolved.order)
     done = sum(state.status == "done" for state in states.values())

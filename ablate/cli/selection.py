@@ -56,7 +56,7 @@ class Selection:
         return words
 
     def command(self, name: str) -> str:
-        """"ablate run studies/group1.toml --seeds 1"."""
+        """ "ablate run studies/group1.toml --seeds 1"."""
         return shlex.join(["ablate", name, *self.arguments()])
 
     def suggestion(self, name: str, *more: str, seeds: bool = True) -> str:

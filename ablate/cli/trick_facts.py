@@ -41,7 +41,7 @@ def summary(trick: type[Trick]) -> str:
 
 
 def citation(trick: type[Trick]) -> str:
-    """"Zhang et al., 2017 · arxiv.org/abs/1710.09412", or "" if the docstring names no paper."""
+    """ "Zhang et al., 2017 · arxiv.org/abs/1710.09412", or "" if the docstring names no paper."""
     text = " ".join((sys.modules[trick.__module__].__doc__ or "").split())
     if match := _CITATION.search(text):
         return f"{match[1]}, {match[2]} · {_short(match[3])}"
@@ -67,7 +67,7 @@ def hooks(trick: type[Trick]) -> list[str]:
 
 
 def origin(source: str) -> str:
-    """"bundled", a file, or a distribution and its version."""
+    """ "bundled", a file, or a distribution and its version."""
     from ablate.tricks.discovery import BUNDLED
 
     return "bundled" if source.split(" ")[0] == BUNDLED else source

@@ -262,9 +262,7 @@ def _size(console: Console) -> tuple[int, int]:
     return columns or console.width, height or 25
 
 
-def _epochs(
-    running: Progress | None, cells: int, epochs: int, whole: int
-) -> list[tuple[str, str]]:
+def _epochs(running: Progress | None, cells: int, epochs: int, whole: int) -> list[tuple[str, str]]:
     if running is None:
         return [(" " * whole, "")]
     number = f"{min(int(running.fraction * running.epochs) + 1, running.epochs)}"

@@ -96,13 +96,12 @@ def stamped(text: str) -> str:
 
 
 STOPPING = (
-    "Stopping after this step; the running epoch is repeated next time. "
-    "Ctrl-C again kills at once."
+    "Stopping after this step; the running epoch is repeated next time. Ctrl-C again kills at once."
 )
 
 
 def metric_words(metric: str, metrics: dict[str, Any]) -> list[str]:
-    """"top-1 24.1"; other metrics as they are."""
+    """ "top-1 24.1"; other metrics as they are."""
     value = metrics.get(metric)
     if value is None:
         return []

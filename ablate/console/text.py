@@ -66,15 +66,15 @@ def aligned(rows: Sequence[Sequence[str]], align: str = "", gap: int = 2) -> lis
     sides = align.ljust(columns, "<")
     widths = [max((width(r[i]) for r in rows if i < len(r)), default=0) for i in range(columns)]
     return [
-        (" " * gap).join(
-            pad(cell, widths[i], ">" if sides[i] == ">" else "<") for i, cell in enumerate(row)
-        ).rstrip()
+        (" " * gap)
+        .join(pad(cell, widths[i], ">" if sides[i] == ">" else "<") for i, cell in enumerate(row))
+        .rstrip()
         for row in rows
     ]
 
 
 def duration(seconds: float) -> str:
-    """"29 s", "21 min", "1 h 18", "6 h": about two digits, as estimates deserve."""
+    """ "29 s", "21 min", "1 h 18", "6 h": about two digits, as estimates deserve."""
     if seconds < 59.5:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
@@ -94,12 +94,12 @@ def clock(seconds: float) -> str:
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
-    """"1 trial", "30 trials", "1,200 images"."""
+    """ "1 trial", "30 trials", "1,200 images"."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def megabytes(size: float) -> str:
-    """"41 MB", "1.2 GB": decimal units, as disks and downloads have them."""
+    """ "41 MB", "1.2 GB": decimal units, as disks and downloads have them."""
     if size >= 1e9:
         return f"{size / 1e9:.1f} GB"
     return f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{max(1, round(size / 1e3))} kB"

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from ablate.data.decode import DECODER
 from ablate.data.identity import Identity
 from ablate.data.subset import limited
+from ablate.errors import AblateError
 
 if TYPE_CHECKING:
+    from ablate.recipe import Recipe
     from ablate.trial import DatasetRef
     from ablate.types import Ragged
 
@@ -165,3 +167,20 @@ def open_folder(folder: Path, name: str) -> CachedDataset:
         counts=(meta["counts"][0], meta["counts"][1]),
     )
     return CachedDataset(identity, table, np.asarray(pixels), folder=folder)
+
+
+def check_recipe(cached: CachedDataset, recipe: Recipe) -> None:
+    """AblateError for a resolved recipe without one full batch, or that cuts more than there is."""
+    images, eval_size, eval_resize = len(cached.train), recipe.eval_size, recipe.eval_resize
+    if images < recipe.batch_size:
+        raise AblateError(
+            f"recipe.batch_size {recipe.batch_size} is more than the {images} training "
+            f"images of {cached.name}: an epoch would have no step",
+            hint=f"recipe.batch_size = {max(1, images // 4)}, or a larger --limit",
+        )
+    if eval_size is not None and eval_resize is not None and eval_size > eval_resize:
+        raise AblateError(
+            f"recipe.eval_size {eval_size} is more than recipe.eval_resize {eval_resize}, "
+            "from which it is cut",
+            hint=f"recipe.eval_resize = {round(eval_size * 256 / 224)}",
+        )

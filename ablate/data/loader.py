@@ -12,11 +12,10 @@ from torch import Tensor
 
 from ablate import streams
 from ablate.data.augment import Normalise
-from ablate.data.cached import CachedDataset
+from ablate.data.cached import CachedDataset, check_recipe
 from ablate.data.evaluation import EvalImages
 from ablate.data.pipeline import Pipeline, Task, Workers
 from ablate.data.store import image_store
-from ablate.errors import AblateError
 from ablate.recipe import Recipe
 from ablate.types import Augmentation
 
@@ -74,19 +73,8 @@ class TrialData:
         self.num_classes = cached.num_classes
         self.train_count = len(train)
         self.eval_count = len(evaluation)
+        check_recipe(cached, recipe)
         self.steps_per_epoch = len(train) // recipe.batch_size
-        if self.steps_per_epoch == 0:
-            raise AblateError(
-                f"recipe.batch_size {recipe.batch_size} is more than the {len(train)} training "
-                f"images of {cached.name}: an epoch would have no step",
-                hint=f"recipe.batch_size = {max(1, len(train) // 4)}, or a larger --limit",
-            )
-        if eval_size > eval_resize:
-            raise AblateError(
-                f"recipe.eval_size {eval_size} is more than recipe.eval_resize {eval_resize}, "
-                "from which it is cut",
-                hint=f"recipe.eval_resize = {round(eval_size * 256 / 224)}",
-            )
         self._seed = seed
         self._device = device
         self._batch_size = recipe.batch_size

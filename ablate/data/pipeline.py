@@ -62,7 +62,14 @@ class Pipeline:
         for augmentation in self.augmentations:
             stream = streams.key(self.seed, task.purpose, augmentation.name, task.epoch)
             u = streams.uniforms(stream, task.ids, augmentation.draws)
-            value = augmentation.apply(value, u, task.size)
+            try:
+                value = augmentation.apply(value, u, task.size)
+            except (AblateError, MemoryError, torch.OutOfMemoryError):
+                raise
+            except Exception as error:
+                raise AblateError(
+                    f"augmentation '{augmentation.name}': {type(error).__name__}: {error}"
+                ) from error
             if not isinstance(value, torch.Tensor):
                 raise AblateError(
                     f"augmentation '{augmentation.name}' returned {type(value).__name__}, "

@@ -82,7 +82,7 @@ def _counts(plan: Plan) -> list[str]:
 
 
 def _origin(plan: Plan) -> str:
-    """"baseline, trained by group2"."""
+    """ "baseline, trained by group2"."""
     shared = plan.work.shared
     labels = [
         row.label

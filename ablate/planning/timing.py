@@ -64,9 +64,7 @@ class Timings:
         images = _images(trial)
         return median(s.seconds / s.images for s in here or seen) * images
 
-    def total(
-        self, trials: Iterable[tuple[Trial, int]], slots: int
-    ) -> float | None:
+    def total(self, trials: Iterable[tuple[Trial, int]], slots: int) -> float | None:
         """Seconds for (trial, epochs left) pairs, `slots` at a time; None if one is unknown."""
         work = []
         for trial, epochs in trials:

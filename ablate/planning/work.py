@@ -53,7 +53,7 @@ class Work:
         return "failed" if status in ("failed", "oom", "diverged", "no_effect") else "new"
 
     def counts(self) -> str:
-        """"30 trials, 6 shared, 24 to train"."""
+        """ "30 trials, 6 shared, 24 to train"."""
         total = len(self.resolved.order)
         own = len(self.done) - len(self.shared)
         parts = [f"{total:,} trial{'s' * (total != 1)}"]
@@ -78,9 +78,7 @@ def survey(
     states = store.states(resolved.order)
     done = tuple(k for k in resolved.order if states[k].status in FINAL and k not in again)
     left = [k for k in resolved.order if k not in set(done)]
-    continuing = tuple(
-        (k, states[k].kept + 1) for k in left if states[k].kept and k not in again
-    )
+    continuing = tuple((k, states[k].kept + 1) for k in left if states[k].kept and k not in again)
     begun = {key for key, _ in continuing}
     return Work(
         resolved,

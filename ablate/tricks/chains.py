@@ -7,7 +7,8 @@ cannot say whose result was wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ablate.errors import AblateError, Diverged, Interrupted, NoEffect, TrickError
@@ -174,6 +175,19 @@ def _wrapped(hook: str, impl: Implementation, inner: Call, may_idle: bool) -> Ca
         raise TrickError(name, hook, "a wrapper must `yield` once; it did twice")
 
     return call
+
+
+@contextmanager
+def blaming(trick: str, hook: str) -> Iterator[None]:
+    """Name the trick in whatever is raised inside: for what a hook returned to be called later."""
+    try:
+        yield
+    except _PASSING:
+        raise
+    except Exception as error:
+        if not trick:  # the baseline's own
+            raise
+        raise _blamed(trick, hook, error) from error
 
 
 def _blamed(name: str, hook: str, error: BaseException) -> TrickError:

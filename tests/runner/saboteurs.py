@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ablate import Trick, hookimpl
+from ablate import Augmentation, Mixer, Trick, hookimpl
 
 
 class DirtyDtype(Trick):
@@ -101,3 +101,42 @@ class Slow(Trick):
         import time
 
         time.sleep(0.05)
+
+
+class BadMixer(Trick):
+    """Raises when the mixer is called."""
+
+    @hookimpl
+    def batch_mixers(self) -> Mixer:
+        def apply(images: Any, targets: Any, draws: Any) -> Any:
+            raise ValueError("no partner")
+
+        return Mixer(self.name, apply)
+
+
+class WrongMixer(Trick):
+    """Drops half of the batch."""
+
+    @hookimpl
+    def batch_mixers(self) -> Mixer:
+        return Mixer(self.name, lambda images, targets, draws: (images[::2], targets[::2]))
+
+
+class BadSchedule(Trick):
+    """Raises when the schedule is called."""
+
+    @hookimpl
+    def build_schedule(self) -> Any:
+        return lambda step, start, total: 1 / 0
+
+
+class BadAugmentation(Trick):
+    """Raises when the images are augmented."""
+
+    @hookimpl
+    def augmentations(self) -> list[Augmentation]:
+        return [Augmentation("colour", self.name, 1, _too_dark)]
+
+
+def _too_dark(images: Any, u: Any, size: int) -> Any:
+    raise RuntimeError("too dark")

@@ -185,3 +185,23 @@ def test_a_teacher_comes_first_and_its_failure_is_its_students(tmp_path: Path) -
     assert result.statuses == {teacher.key: "failed", student.key: "failed"}
     assert "did not finish" in result.messages[student.key]
     assert [args[0] for args in observer.of("trial_start")] == [teacher.key]
+
+
+@pytest.mark.parametrize(
+    ("trick", "message"),
+    [
+        ("bad_mixer", "trick 'bad_mixer', batch_mixers: ValueError: no partner"),
+        ("wrong_mixer", "trick 'wrong_mixer', batch_mixers: ValueError: the mixer made images"),
+        ("bad_schedule", "trick 'bad_schedule *', build_schedule: ZeroDivisionError"),
+        ("bad_augmentation", "augmentation 'bad_augmentation': RuntimeError: too dark"),
+    ],
+)
+def test_what_a_hook_returned_is_blamed_when_it_is_called_later(trick: str, message: str) -> None:
+    from ablate.errors import AblateError
+    from ablate.tricks.discovery import load_catalogue
+    from support import run as train
+
+    cls = load_catalogue([str(SABOTEURS)]).load(trick).cls
+    with pytest.raises(AblateError) as caught:
+        train([cls()], epochs=1)
+    assert message.replace(" *'", "'") in caught.value.message
