@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -115,9 +115,11 @@ def test_help_is_instant() -> None:
         pytest.skip("the console script is not installed beside this interpreter")
 
     def once() -> float:
-        began = time.perf_counter()
+        """Seconds of the processor: other work on the machine is not ours."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([script, "--help"], capture_output=True, check=True, env=environment())
-        return time.perf_counter() - began
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     assert min(once() for _ in range(5)) < 0.25
 

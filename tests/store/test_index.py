@@ -260,13 +260,13 @@ def test_ingesters_at_once_take_every_line_in_once(store: Store) -> None:
     others = [start(INGESTER, store.path, 0) for _ in range(3)]
     for other in others:
         other.stdout.readline()  # type: ignore[union-attr]
-    going, lines = threading.Event(), [0, 0]
+    going = threading.Event()
 
-    def take_in(number: int) -> None:
+    def take_in() -> None:
         while not going.is_set():
-            lines[number] += ingest(store.path)
+            ingest(store.path)
 
-    threads = [threading.Thread(target=take_in, args=(number,)) for number in range(2)]
+    threads = [threading.Thread(target=take_in) for _ in range(2)]
     for thread in threads:
         thread.start()
     for epoch in range(1, 201):
@@ -282,7 +282,6 @@ def test_ingesters_at_once_take_every_line_in_once(store: Store) -> None:
     for attempt in written:
         attempt.close()
     assert rows(store, "SELECT count(*), count(DISTINCT (attempt, seq)) FROM epoch") == [(800, 800)]
-    assert sum(lines) > 0
     assert not list(store.path.glob("*corrupt*"))
 
 
