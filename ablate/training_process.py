@@ -98,6 +98,17 @@ def set_numerics(numerics: Numerics) -> None:
     torch.use_deterministic_algorithms(numerics.deterministic)
 
 
+def collect(device: str) -> None:
+    """Free what a trial held on its device: the loop's closures are cycles."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.device(device).type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def environment(device: torch.device, trial: Trial, *, shared: bool) -> dict[str, Any]:
     """What is recorded with a result and not keyed."""
     import torch

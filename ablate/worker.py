@@ -145,6 +145,7 @@ def serve_warm(device: str, most: int, events: Events) -> int:
     """Train one after another in this process."""
     from ablate import training_process
     from ablate.sentinel import Sentinel
+    from ablate.trial import Numerics
 
     requests: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
     stop = threading.Event()
@@ -163,14 +164,19 @@ def serve_warm(device: str, most: int, events: Events) -> int:
 
     threading.Thread(target=read, daemon=True, name="requests").start()
     training_process.preload()
-    sentinel = Sentinel(device)
+    sentinel: Sentinel | None = None
     events.emit("ready", pid=os.getpid(), device=device)
     for count in range(1, most + 1):
         request = requests.get()
         if request is None:
             return 0
+        if sentinel is None:
+            # A run has one numerics profile; its switches are no trial's leavings.
+            training_process.set_numerics(Numerics.model_validate(request["trial"]["numerics"]))
+            sentinel = Sentinel(device)
         busy.set()
         status = training_process.run(request, events.emit, stop.is_set)
+        training_process.collect(device)
         busy.clear()
         left = sentinel.differences()
         events.emit("exited", id=request["id"], code=0)

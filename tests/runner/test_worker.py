@@ -157,3 +157,16 @@ def test_the_sentinel_sees_it(name: str, change: Any, back: Any) -> None:
     finally:
         back()
     assert sentinel.differences() == []
+
+
+def test_a_profiles_own_switches_are_no_trials_leavings(tmp_path: Path) -> None:
+    """TF32 is such a switch: with it, a worker that left after every trial would be no warm one."""
+    from ablate.trial import Numerics
+
+    store = Store.open(tmp_path, create=True)
+    worker = Worker("--warm", "cpu")
+    fast = Numerics(profile="fast", deterministic=False, tf32=True)
+    for seed in (0, 1):
+        made = trial(epochs=1, seed=seed).model_copy(update={"numerics": fast})
+        assert worker.train(made, store.path) == ["epoch", "ended", "exited"]
+    assert worker.close() == 0
