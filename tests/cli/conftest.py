@@ -11,9 +11,7 @@ from ablate.cli import main
 
 
 @pytest.fixture
-def cli(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Cli:
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Cli:
     """`cli("run", "study.toml")` in an empty folder, in this process."""
     monkeypatch.chdir(tmp_path)
     for name in set(os.environ) - set(environment()):

@@ -33,9 +33,7 @@ def four_tricks(tmp_path: Path) -> Path:
 def test_smallest_differences_are_those_of_the_design_page(four_tricks: Path) -> None:
     for seeds in DESIGN_PAGE:
         study = load_study(four_tricks, seeds=seeds)
-        resolved = resolve(
-            study, data_root=four_tricks.parent, command="", allow_missing_data=True
-        )
+        resolved = resolve(study, data_root=four_tricks.parent, command="", allow_missing_data=True)
         imagenette, imagewoof = resolutions(resolved, None)
         assert imagenette.comparisons == imagewoof.comparisons == 5
         assert imagenette.noise == pytest.approx(100 * math.sqrt(0.1 / (2 * 3925)))

@@ -20,9 +20,7 @@ AGAIN = ("run", "study.toml", "--limit", "40")
 def test_first_run_logs_each_epoch_and_prints_the_table(trained: Trained) -> None:
     _, table, log = trained
     lines = log.splitlines()
-    assert re.fullmatch(
-        r"\d\d:\d\d:\d\d study: 6 trials, 6 to train, on \d+ CPU cores?", lines[0]
-    )
+    assert re.fullmatch(r"\d\d:\d\d:\d\d study: 6 trials, 6 to train, on \d+ CPU cores?", lines[0])
     epochs = [line for line in lines if " epoch " in line]
     pattern = (
         r"\d\d:\d\d:\d\d \[[1-6]/6\] digits (baseline|\+ warmup|\+ mixup) seed [01] "

@@ -111,7 +111,9 @@ def test_quiet_keeps_results_and_errors() -> None:
 
 def test_markup_in_names_is_text() -> None:
     out = io.StringIO()
-    Output(stdout=out, stderr=io.StringIO()).result("[bold]x[/bold] :smile: [link=http://a]b[/link]")
+    Output(stdout=out, stderr=io.StringIO()).result(
+        "[bold]x[/bold] :smile: [link=http://a]b[/link]"
+    )
     assert out.getvalue() == "[bold]x[/bold] :smile: [link=http://a]b[/link]\n"
 
 
@@ -137,7 +139,7 @@ def test_facts_of_a_trick() -> None:
 
     assert trick_facts.hooks(Example) == ["precision *", "encode_targets"]
     assert trick_facts.in_a_study(Example) == "example = { share = 0.5 }"
-    assert trick_facts.toml([True, "a\"b", 1]) == '[true, "a\\"b", 1]'
+    assert trick_facts.toml([True, 'a"b', 1]) == '[true, "a\\"b", 1]'
 
 
 def test_next_steps_of_long_commands_keep_their_costs_beside_them(
