@@ -10,9 +10,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
 from ablate.data.loader import TrialData
-from ablate.errors import Diverged
+from ablate.errors import Diverged, TrickError
 from ablate.models.build import isolated_rng
 from ablate.streams import Draws
 from ablate.training import checkpoint
@@ -36,18 +37,24 @@ class Recorder(Protocol):
     def epoch(self, record: dict[str, Any], state: Callable[[], dict[str, Any]]) -> None:
         """An epoch is over: keep its record and the state after it."""
 
-    def finished(self, run: Run, tested: Tested) -> None:
-        """The last epoch's test images, one by one."""
+    def finished(self, run: Run, tested: Tested, model: nn.Module) -> None:
+        """The last epoch's test images, one by one, and the model that was evaluated."""
 
     def check(self, run: Run) -> None:
         """A step was taken: raise `Interrupted` if someone asked the trial to stop."""
 
 
 def train(
-    trial: Trial, tricks: Sequence[Trick], open_data: OpenData, device: torch.device, to: Recorder
+    trial: Trial,
+    tricks: Sequence[Trick],
+    open_data: OpenData,
+    device: torch.device,
+    to: Recorder,
+    teacher: nn.Module | None = None,
 ) -> Run:
     """Train one trial to its last epoch, from `to`'s checkpoint if there is one.
 
+    teacher: the trained model of `trial.teacher`, on the device and in evaluation mode.
     Raises `Diverged` when an epoch's loss is not finite, `Interrupted` when asked to stop.
     """
     recipe, seed, classes = trial.recipe, trial.seed, trial.dataset.num_classes
@@ -67,10 +74,10 @@ def train(
     total = data.steps_per_epoch * recipe.epochs
     run = Run(
         trial, recipe, seed, classes, device, model, optimizer, data.steps_per_epoch, total,
-        precision=precision,
+        precision=precision, teacher=teacher,
     )  # fmt: skip
     history: list[dict[str, Any]] = []
-    tested: Tested | None = None
+    tested, evaluated = None, model
     if (saved := to.resume()) is not None:
         history = checkpoint.restore(saved, run, format_, tricks)
     else:
@@ -120,6 +127,11 @@ def train(
                 format_.step(optimizer)
 
             hooks.optimizer_step(run, compute_gradients, apply_gradients)
+            if gradients == 0:
+                stepping = " with ".join(
+                    n.removesuffix(" *") for n in hooks.acting["optimizer_step"]
+                )
+                raise TrickError(stepping, "optimizer_step", "never called compute_gradients()")
             run.step += 1
             hooks.on_step_end(run, batch)
             to.check(run)
@@ -147,7 +159,7 @@ def train(
     if tested is None:  # stopped after the last epoch, before its scores were written
         evaluated = hooks.eval_model(run, model, data.clean_batches)
         tested = evaluate(evaluated, data.eval_batches(), format_)
-    to.finished(run, tested)
+    to.finished(run, tested, evaluated)
     return run
 
 

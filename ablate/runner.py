@@ -91,6 +91,7 @@ class Runner:
         self._data_root = data_root
         self._bundled_only = bundled_only
         self._again = again
+        self._teachers = {t.teacher for t in resolved.trials.values() if t.teacher is not None}
         self._events: SimpleQueue[tuple[Executor, dict[str, Any]]] = SimpleQueue()
         self._executors = [Executor(device, self._events) for device in devices]
         self._claims: dict[str, Claim] = {}
@@ -108,7 +109,7 @@ class Runner:
         self._observer.study_start(self._resolved, states)
         waiting = []
         for key in self._resolved.order:
-            if states[key].status in FINAL and key not in self._again:
+            if self._is_final(key, states[key]):
                 self.outcome.statuses[key] = states[key].status
                 self.outcome.messages[key] = states[key].message
             else:
@@ -167,9 +168,10 @@ class Runner:
                 continue
             if key in self._again:
                 spool.retire(self._store.path, key)
+                self._again -= {key}
             # Another process may have finished it between our look and our claim.
             state = self._store.state(key)
-            if state.status in FINAL:
+            if self._is_final(key, state):
                 held.release()
                 self._end(key, state.status, state.message)
                 continue
@@ -177,6 +179,16 @@ class Runner:
             self._start(key, executor)
         self._tell_elsewhere(elsewhere)
         return left
+
+    def _is_final(self, key: str, state: TrialState) -> bool:
+        """Whether a trial need not be trained; a teacher must whose weights were not kept."""
+        if state.status not in FINAL or key in self._again:
+            return False
+        return (
+            state.status != "done"
+            or key not in self._teachers
+            or spool.weights(self._store.path, key) is not None
+        )
 
     def _start(self, key: str, executor: Executor) -> None:
         self._next_id += 1
@@ -188,6 +200,7 @@ class Runner:
                 "store": str(self._store.path.resolve()),
                 "data_root": str(self._data_root.resolve()) if self._data_root else None,
                 "no_plugins": self._bundled_only,
+                "keep_weights": key in self._teachers,
                 # CPU trials have a core each; on a GPU several would share one.
                 "shared_device": executor.device.slots > 1 and executor.device.name != "cpu",
             }

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 STATUSES: Final = ("done", "failed", "diverged", "no_effect", "interrupted", "oom")
 FINAL: Final = frozenset({"done", "diverged", "no_effect"})  # not trained again unless asked
 
+WEIGHTS: Final = "weights.pt"
 _CHECKPOINT: Final = re.compile(r"checkpoint-(\d{1,9})\.pt")
 _KEY: Final = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_-]{0,127}")  # no dots: never leaves trials/
 _WIDE: Final = 100  # classes above which only the best scores of an image are kept
@@ -138,16 +139,29 @@ def checkpoints(
     is left the trial starts at epoch 0.
     """
     for epoch, path in resumable(store_path, key):
-        try:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            expected = _sidecar(path).read_text("utf-8").split()[0]
-        except (OSError, ValueError, IndexError):
-            digest, expected = "", "unreadable"
-        if digest == expected:
+        if _sound(path):
             yield path.parent.name, epoch, path
         elif warn is not None:
             warn(f"{path} is damaged and is not used")
+
+
+def weights(store_path: Path, key: str) -> Path | None:
+    """The sound weights of a finished trial, if they were kept."""
+    for attempt in attempts(store_path, key):
+        end, path = ending(attempt), attempt / WEIGHTS
+        if end is not None and end["status"] == "done" and _sound(path):
+            return path
+    return None
+
+
+def _sound(path: Path) -> bool:
+    """Whether a file is what its checksum says."""
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return digest == _sidecar(path).read_text("ascii").split()[0]
+    except (OSError, ValueError, IndexError):
+        return False
 
 
 def _sidecar(checkpoint: Path) -> Path:
@@ -279,6 +293,15 @@ class Attempt:
             values = np.take_along_axis(values, order, axis=1)
         arrays["scores"] = values
         write_whole(self.path / "predictions.npz", lambda file: _save_arrays(file, arrays))
+
+    def save_weights(self, write: Callable[[BinaryIO], None]) -> None:
+        """Write weights.pt, with its SHA-256 beside it, for trials that learn from this one."""
+        path = self.path / WEIGHTS
+        with writing(path):
+            write_whole(path, write)
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            write_whole(_sidecar(path), lambda f: write_text(f, f"{digest}  {path.name}\n"))
 
     def save_environment(self, environment: Mapping[str, Any]) -> None:
         """Write environment.json: versions, machine, devices."""

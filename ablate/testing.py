@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from ablate.data.cache import ensure_cache
 from ablate.data.catalogue import dataset_info
@@ -295,7 +295,7 @@ class _Recorder:
         self.records.append(record)
         self.checkpoints.append(copy.deepcopy(state()))
 
-    def finished(self, run: Run, tested: Tested) -> None:
+    def finished(self, run: Run, tested: Tested, model: nn.Module) -> None:
         self.tested = tested
 
     def check(self, run: Run) -> None:

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablate.errors import AblateError, Diverged, Interrupted, NoEffect, TrickError
+from ablate.errors import AblateError, Diverged, Interrupted, NoEffect, TrickError, brief
 from ablate.spool import Attempt, checkpoints
 from ablate.trial import Numerics, Trial, TrickSpec
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+    from torch import nn
 
     from ablate.training.evaluate import Tested
     from ablate.tricks.base import Trick
@@ -38,7 +39,8 @@ def preload() -> None:
 def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str:
     """Train the requested trial; returns the status that was written.
 
-    request: id, trial (Trial as JSON), store, data_root, device, no_plugins, shared_device.
+    request: id, trial (Trial as JSON), store, data_root, device, no_plugins, shared_device,
+    keep_weights (another trial learns from this one).
     """
     trial = Trial.model_validate(request["trial"])
     store = Path(request["store"])
@@ -166,6 +168,11 @@ def _train(
     log.info("%s · %s", device, " ".join(f"{t.name}({_params(t)})" for t in tricks) or "baseline")
     root = request["data_root"]
     cached = open_cache(trial.dataset, Path(root) if root else None)
+    teacher = None
+    if trial.teacher is not None:
+        from ablate.training.teacher import load
+
+        teacher = load(Path(request["store"]), trial.teacher, device, trial.numerics)
     recorder = _Recorder(request, trial, attempt, emit, stopped, cached.eval.ids)
     run = train(
         trial,
@@ -180,6 +187,7 @@ def _train(
         ),
         device,
         recorder,
+        teacher,
     )
     return {"examples": len(cached.eval.ids), "precision": run.precision.dtype}
 
@@ -201,6 +209,7 @@ class _Recorder:
         eval_ids: np.ndarray,
     ) -> None:
         self._eval_ids = eval_ids
+        self._keep_weights: bool = request["keep_weights"]
         self._store = Path(request["store"])
         self._id = request["id"]
         self._trial = trial
@@ -233,8 +242,12 @@ class _Recorder:
         log.info("epoch %d: %s", record["epoch"], record["metrics"])
         self._emit("epoch", id=self._id, record=record)
 
-    def finished(self, run: Run, tested: Tested) -> None:
+    def finished(self, run: Run, tested: Tested, model: nn.Module) -> None:
         self._attempt.save_predictions(self._eval_ids, tested.labels, tested.scores)
+        if self._keep_weights:
+            from ablate.training import teacher
+
+            teacher.save(model, self._attempt)
 
     def check(self, run: Run) -> None:
         now = time.monotonic()
@@ -257,7 +270,7 @@ def _failure(error: BaseException) -> tuple[str, str]:
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, TrickError | AblateError):
         return "failed", error.message
-    return "failed", f"{type(error).__name__}: {_first_line(str(error))}"
+    return "failed", brief(error)
 
 
 def _first_line(text: str) -> str:

@@ -148,6 +148,7 @@ class Run:
     step: int = 0  # optimizer steps taken
     epoch: int = 0
     precision: Precision = Precision()
+    teacher: nn.Module | None = None  # the trained model of `trial.teacher`, in evaluation mode
 
 
 class TrainBatches(Protocol):

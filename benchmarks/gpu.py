@@ -128,7 +128,7 @@ class Memory:
         if self.state is None:
             self.state = copy.deepcopy(state())
 
-    def finished(self, run: Any, tested: Any) -> None:
+    def finished(self, run: Any, tested: Any, model: Any) -> None:
         self.scores = tested.scores
 
     def check(self, run: Any) -> None:

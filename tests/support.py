@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from ablate import Trick
 from ablate.data.cache import ensure_cache
@@ -72,7 +73,7 @@ class Memory:
         self.records.append(record)
         self.states.append(copy.deepcopy(state()))
 
-    def finished(self, run: Run, tested: Tested) -> None:
+    def finished(self, run: Run, tested: Tested, model: nn.Module) -> None:
         self.tested = tested
 
     def check(self, run: Run) -> None:

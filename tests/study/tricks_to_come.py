@@ -12,16 +12,6 @@ from pydantic import Field
 from ablate import Trick, hookimpl
 
 
-class Distill(Trick):
-    version: ClassVar[int] = 1
-    teacher: str
-    temperature: float = Field(20, gt=0)
-
-    @hookimpl
-    def extra_losses(self, run, batch, outputs):
-        raise NotImplementedError
-
-
 class Adam(Trick):
     version: ClassVar[int] = 1
     beta2: float = Field(0.999, gt=0, lt=1)

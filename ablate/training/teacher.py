@@ -1,0 +1,38 @@
+"""A trained model that another trial learns from: saved by one trial, rebuilt for the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ablate import spool
+from ablate.errors import AblateError
+from ablate.spool import Attempt
+from ablate.store import Store
+from ablate.trial import Numerics
+
+
+def save(model: nn.Module, attempt: Attempt) -> None:
+    """Keep the weights of the model that was evaluated."""
+    state = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    attempt.save_weights(lambda file: torch.save(state, file))
+
+
+def load(store_path: Path, key: str, device: torch.device, numerics: Numerics) -> nn.Module:
+    """The model of a finished trial, on the device, in evaluation mode, without gradients."""
+    from ablate.training_process import construct
+    from ablate.tricks.chains import Hooks
+
+    trial = Store(store_path).trial(key)
+    path = spool.weights(store_path, key)
+    if trial is None or path is None:
+        raise AblateError(f"the weights of the teacher {key[:8]} are not in {store_path}")
+    idle = frozenset(t.name for t in trial.tricks if t.bundle)
+    hooks = Hooks(construct(trial.tricks), may_idle=idle)
+    model: nn.Module = hooks.build_model(trial.recipe, trial.dataset.num_classes)
+    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    layout = torch.channels_last if numerics.channels_last else torch.contiguous_format
+    model = model.to(device).to(memory_format=layout)
+    return model.eval().requires_grad_(False)
