@@ -90,6 +90,21 @@ class Diverged(Exception):
     """The training loss is no longer finite."""
 
 
+def brief(error: BaseException, limit: int = 300) -> str:
+    """ "KeyError: 'x'": an exception of somebody else's in one line; its log has the whole."""
+    words = " ".join(str(error).split())
+    if len(words) > limit:
+        words = f"{words[:limit].rstrip()}…"
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def close_to(word: str, known: Sequence[str]) -> bool:
+    """Whether `word` is hardly anything but a misspelt one of `known`."""
+    from difflib import get_close_matches
+
+    return bool(get_close_matches(word, known, n=1, cutoff=0.8))
+
+
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """`; did you mean 'x'?` for a close name, else the valid ones, else an empty string."""
     from difflib import get_close_matches

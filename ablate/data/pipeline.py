@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ablate import streams
-from ablate.errors import AblateError
+from ablate.errors import AblateError, brief
 from ablate.types import SLOTS, Augmentation, Ragged
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Pipeline:
     def __call__(self, images: Ragged, task: Task) -> Tensor:
         """float32 [B, C, size, size] on the images' device."""
         value: Any = images
+        expected = (len(task.ids), images.channels, task.size, task.size)
         for augmentation in self.augmentations:
             stream = streams.key(self.seed, task.purpose, augmentation.name, task.epoch)
             u = streams.uniforms(stream, task.ids, augmentation.draws)
@@ -67,22 +68,23 @@ class Pipeline:
             except (AblateError, MemoryError, torch.OutOfMemoryError):
                 raise
             except Exception as error:
-                raise AblateError(
-                    f"augmentation '{augmentation.name}': {type(error).__name__}: {error}"
-                ) from error
-            if not isinstance(value, torch.Tensor):
-                raise AblateError(
-                    f"augmentation '{augmentation.name}' returned {type(value).__name__}, "
-                    "expected a tensor"
-                )
+                raise AblateError(f"augmentation '{augmentation.name}': {brief(error)}") from error
+            wrong = _wrong(value, expected, last=augmentation is self.augmentations[-1])
+            if wrong is not None:
+                raise AblateError(f"augmentation '{augmentation.name}' returned {wrong}")
         assert isinstance(value, torch.Tensor)  # there is at least one augmentation
-        expected = (len(task.ids), images.channels, task.size, task.size)
-        if tuple(value.shape) != expected or value.dtype != torch.float32:
-            raise AblateError(
-                f"the augmentations made {value.dtype} {list(value.shape)}, "
-                f"expected torch.float32 {list(expected)}"
-            )
         return value
+
+
+def _wrong(value: object, expected: tuple[int, ...], last: bool) -> str | None:
+    """What is wrong with an augmentation's result, said where it was made; None if nothing."""
+    if not isinstance(value, torch.Tensor):
+        return f"{type(value).__name__}, expected a tensor"
+    kinds = (torch.float32,) if last else (torch.uint8, torch.float32)
+    if tuple(value.shape) == expected and value.dtype in kinds:
+        return None
+    names = " or ".join(str(kind) for kind in kinds)
+    return f"{value.dtype} {list(value.shape)}, expected {names} {list(expected)}"
 
 
 class Workers:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from ablate.errors import AblateError, did_you_mean
+from ablate.errors import AblateError, close_to, did_you_mean
 from ablate.study.checks import Checker, as_json
 from ablate.study.document import printable
 from ablate.study.positions import Path
@@ -86,6 +86,8 @@ class Names:
         key: bool = False,
     ) -> None:
         shown = printable(label)
+        if self.check.within(("study", "plugins")) and not close_to(label, known):
+            return  # it is likely from the plugin that is reported: one line for one cause
         if self.catalogue.names:
             message = f"unknown trick '{shown}'{did_you_mean(label, known)}"
         else:

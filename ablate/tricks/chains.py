@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ablate.errors import AblateError, Diverged, Interrupted, NoEffect, TrickError
+from ablate.errors import AblateError, Diverged, Interrupted, NoEffect, TrickError, brief
 from ablate.hookspecs import HOOKS
 from ablate.recipe import Recipe
 from ablate.tricks.base import Trick
@@ -191,4 +191,4 @@ def blaming(trick: str, hook: str) -> Iterator[None]:
 
 
 def _blamed(name: str, hook: str, error: BaseException) -> TrickError:
-    return TrickError(name, hook, f"{type(error).__name__}: {error}")
+    return TrickError(name, hook, brief(error))

@@ -86,7 +86,10 @@ def _tensor_of(value: Any, shape: tuple[int, ...]) -> str | None:
 
 
 def _loss(value: Any, args: tuple[Any, ...]) -> str | None:
-    return _tensor_of(value, ())
+    wrong = _tensor_of(value, ())
+    if wrong is None and args[0].requires_grad and not value.requires_grad:
+        return "returned a loss without a gradient: it does not depend on the logits"
+    return wrong
 
 
 def _gradients(value: Any, args: tuple[Any, ...]) -> str | None:
@@ -111,6 +114,8 @@ def _outputs(value: Any, args: tuple[Any, ...]) -> str | None:
     shape = value.logits.shape
     if len(shape) != 2 or shape[0] != len(args[1].images):
         return f"returned logits of shape {list(shape)} for {len(args[1].images)} images"
+    if shape[1] != (classes := args[1].targets.shape[1]):
+        return f"returned logits of {shape[1]} classes; the data set has {classes}"
     return None
 
 
@@ -130,10 +135,11 @@ def _augmentations(value: Any, args: tuple[Any, ...]) -> str | None:
 def _numbers(value: Any, args: tuple[Any, ...]) -> str | None:
     if value is None:
         return _FORGOT
-    if not isinstance(value, Mapping) or not all(
-        isinstance(key, str) and isinstance(number, int | float) for key, number in value.items()
-    ):
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         return _not("a dict of names and numbers", value)
+    for key, number in value.items():
+        if not isinstance(number, int | float):
+            return f"{key}: {_not('a number', number)}; float(…) makes one of a tensor"
     return None
 
 

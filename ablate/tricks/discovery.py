@@ -16,7 +16,7 @@ from importlib.metadata import entry_points as installed_entry_points
 from pathlib import Path
 from types import ModuleType
 
-from ablate.errors import AblateError, did_you_mean
+from ablate.errors import AblateError, brief, did_you_mean
 from ablate.tricks.base import Trick
 
 GROUP = "ablate.tricks"
@@ -139,10 +139,9 @@ def _checked(name: str, cls: object, source: str, file: Path | None) -> LoadedTr
 
 
 def _reason(error: BaseException) -> str:
-    text = str(error).splitlines()[0] if str(error) else ""
     if isinstance(error, ModuleNotFoundError):
         return f"no module named '{error.name}'"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return brief(error)
 
 
 def _load_file(plugin: str, base: Path) -> list[LoadedTrick]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from inspect import isgeneratorfunction, signature
 from typing import Any
 
 import pluggy
@@ -37,10 +38,14 @@ def register(tricks: Sequence[Trick]) -> pluggy.PluginManager:
         if not marked:
             raise AblateError(f"trick '{trick.name}' implements no hook")
         for name in marked:
-            if name not in HOOKS:
+            if wrong := _misfit(type(trick), name):
+                raise AblateError(f"trick '{trick.name}' {wrong}")
+        if isinstance(trick.slot, str) and marked:
+            slots = [slot for name in marked for slot in SLOTS.get(name, ())]
+            if trick.slot not in slots:
                 raise AblateError(
-                    f"trick '{trick.name}' implements '{name}', which is no hook"
-                    f"{did_you_mean(name, list(HOOKS))}"
+                    f"trick '{trick.name}': slot '{trick.slot}' is none of its hooks'"
+                    f"{did_you_mean(trick.slot, slots)}"
                 )
         try:
             # Registered by identity: two configurations of one class are two plugins.
@@ -48,14 +53,26 @@ def register(tricks: Sequence[Trick]) -> pluggy.PluginManager:
         except pluggy.PluginValidationError as error:
             reason = str(error).splitlines()[-1]
             raise AblateError(f"trick '{trick.name}': {reason}") from error
-        for name in marked:
-            wraps = getattr(type(trick), name).ablate_impl["wrapper"]
-            if wraps and HOOKS[name].kind != "replaceable":
-                raise AblateError(
-                    f"trick '{trick.name}' wraps {name}, which is "
-                    f"{HOOKS[name].kind}: use @hookimpl without wrapper=True"
-                )
     return manager
+
+
+def _misfit(cls: type[Trick], name: str) -> str | None:
+    """Why the method cannot implement the hook of its name; None if it can."""
+    if name not in HOOKS:
+        return f"implements '{name}', which is no hook{did_you_mean(name, list(HOOKS))}"
+    function = getattr(cls, name)
+    known = HOOKS[name].arguments
+    for argument in list(signature(function).parameters)[1:]:
+        if argument not in known:
+            return f"implements {name} with '{argument}', which is no argument of it" + (
+                did_you_mean(argument, known)
+            )
+    if function.ablate_impl["wrapper"]:
+        if HOOKS[name].kind != "replaceable":
+            return f"wraps {name}, which is {HOOKS[name].kind}: use @hookimpl without wrapper=True"
+        if not isgeneratorfunction(function):
+            return f"wraps {name} without a `yield` in it"
+    return None
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,10 @@ def test_an_augmentation_more_shifts_no_other_ones_draws(data: CachedDataset) ->
     [
         (fails, "augmentation 'fails' cannot go on"),
         (forgets, "augmentation 'odd' returned NoneType, expected a tensor"),
-        (shrinks, r"made torch.float32 \[8, 3, 15, 16\], expected torch.float32 \[8, 3, 16, 16\]"),
+        (
+            shrinks,
+            r"returned torch.float32 \[8, 3, 15, 16\], expected torch.float32 \[8, 3, 16, 16\]",
+        ),
     ],
 )
 def test_an_augmentation_that_fails_is_one_line(

@@ -13,6 +13,7 @@ from pydantic import PrivateAttr
 from torch import Tensor, nn
 
 from ablate import Augmentation, Factors, Mixer, Outputs, Precision, Trick, hookimpl
+from ablate.errors import TrickError
 from ablate.recipe import Recipe
 from ablate.tricks.chains import Hooks, resolve_recipe
 from ablate.types import Batch, Run, Schedule
@@ -335,6 +336,17 @@ def test_a_second_gradient_sees_the_same_noise_and_leaves_buffers_alone() -> Non
     assert not torch.equal(gradients[0][2], gradients[2][2])
     assert same(weights(once), weights(twice)), "weights and batch-norm statistics"
     assert one.records[-1]["metrics"] == two.records[-1]["metrics"]
+
+
+@pytest.mark.hook("optimizer_step")
+def test_a_step_without_a_gradient_is_refused() -> None:
+    class Lazy(Trick):
+        @hookimpl
+        def optimizer_step(self) -> None:
+            return None
+
+    with pytest.raises(TrickError, match="'lazy', optimizer_step: never called compute_gradients"):
+        run([Linear(), Lazy()])
 
 
 @pytest.mark.hook("eval_model")

@@ -322,6 +322,14 @@ def test_broken_plugins_are_named_and_others_go_on(tmp_path: Path) -> None:
         ("study.plugins[1]", "plugin ./empty.py: defines no subclass of ablate.Trick"),
         ("study.plugins[2]", "plugin 'no-such-dist' is not installed"),
     ]
+    file.write_text(text.replace("stack = [", 'stack = ["of_broken", "mixupp", '))
+    with pytest.raises(StudyError) as caught:
+        load_study(file)
+    # a name that the broken file may have is not reported too; a misspelt one is
+    assert [p.message for p in caught.value.problems if p.key.startswith("study.stack")] == [
+        "unknown trick 'mixupp'; did you mean 'mixup'?"
+    ]
+    file.write_text(text)
     assert load_study(file, bundled_only=True).plugins == (
         "./broken.py", "./empty.py", "no-such-dist",
     )  # fmt: skip

@@ -199,6 +199,36 @@ def test_an_error_names_the_trick_that_raised_and_others_unwind() -> None:
     assert unwound == ["outer"]
 
 
+def test_a_long_message_of_many_lines_is_one_line() -> None:
+    class Talks(Trick):
+        @hookimpl
+        def extra_metrics(self) -> Any:
+            raise ValueError("first\nsecond " + 5000 * "x")
+
+    with pytest.raises(TrickError) as caught:
+        Hooks([Talks()]).extra_metrics(None)
+    assert caught.value.message.startswith("trick 'talks', extra_metrics: ValueError: first second")
+    assert len(caught.value.message) < 400
+
+
+def test_what_a_trick_got_wrong_in_a_result_is_said() -> None:
+    class Metrics(Trick):
+        @hookimpl
+        def extra_metrics(self) -> Any:
+            return {"norm": torch.tensor(1.0)}
+
+    class Constant(Trick):
+        @hookimpl
+        def compute_loss(self) -> Any:
+            return torch.tensor(1.0)
+
+    with pytest.raises(TrickError, match="norm: returned Tensor, not a number"):
+        Hooks([Metrics()]).extra_metrics(None)
+    logits = torch.zeros(2, 3, requires_grad=True)
+    with pytest.raises(TrickError, match="a loss without a gradient"):
+        Hooks([Constant()]).compute_loss(logits, torch.zeros(2, 3))
+
+
 @pytest.mark.parametrize("yields", [0, 2])
 def test_a_wrapper_yields_once(yields: int) -> None:
     class Yields(Trick):
@@ -227,13 +257,25 @@ def test_a_misspelt_hook_a_forgotten_mark_and_a_wrong_argument_are_refused() -> 
         def extra_metrics(self) -> Any:
             yield
 
+    class NeverYields(Trick):
+        @hookimpl(wrapper=True)
+        def encode_targets(self) -> Any:
+            return 3
+
+    class NoSlot(Add):
+        slot: ClassVar[str] = "smoth"
+
     class Empty(Trick):
         pass
 
     with pytest.raises(AblateError, match="'encode_target', which is no hook; did you mean"):
         Hooks([Misspelt()])
-    with pytest.raises(AblateError, match="weather"):
+    with pytest.raises(AblateError, match="on_step_end with 'weather', which is no argument"):
         Hooks([Strange()])
+    with pytest.raises(AblateError, match="wraps encode_targets without a `yield`"):
+        Hooks([NeverYields()])
+    with pytest.raises(AblateError, match=r"slot 'smoth' is none of .* did you mean 'smooth'"):
+        Hooks([NoSlot()])
     with pytest.raises(AblateError, match="wraps extra_metrics, which is collected"):
         Hooks([WrapsCollected()])
     with pytest.raises(AblateError, match="implements no hook"):
