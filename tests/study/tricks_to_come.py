@@ -12,23 +12,6 @@ from pydantic import Field
 from ablate import Trick, hookimpl
 
 
-class Adam(Trick):
-    version: ClassVar[int] = 1
-    beta2: float = Field(0.999, gt=0, lt=1)
-
-    @hookimpl
-    def build_optimizer(self, groups, recipe):
-        raise NotImplementedError
-
-
-class Rmsprop(Trick):
-    version: ClassVar[int] = 1
-
-    @hookimpl
-    def build_optimizer(self, groups, recipe):
-        raise NotImplementedError
-
-
 class Sam(Trick):
     version: ClassVar[int] = 1
     rho: float = Field(0.05, gt=0)
