@@ -82,7 +82,10 @@ class Memory:
 
 
 def run(
-    tricks: Sequence[Trick] = (), memory: Memory | None = None, **settings: Any
+    tricks: Sequence[Trick] = (),
+    memory: Memory | None = None,
+    teacher: nn.Module | None = None,
+    **settings: Any,
 ) -> tuple[Run, Memory]:
     """Train a tiny trial with these tricks in this process."""
     torch.set_num_threads(1)
@@ -95,6 +98,7 @@ def run(
         lambda augmentations: open_data(cached, made.recipe, augmentations, made.seed, CPU),
         CPU,
         memory,
+        teacher,
     )
     return result, memory
 

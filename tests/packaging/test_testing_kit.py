@@ -27,7 +27,11 @@ RECIPES: dict[str, dict[str, Any]] = {
 CHANGES = {"linear_scaling": "recipe"}
 
 
-@pytest.mark.parametrize("name", [n for n in CATALOGUE.names if n != "resnet_b"])
+# resnet_b's small model is a ResNet-50; distill learns from another trial, which the kit has not.
+APART = {"resnet_b", "distill"}
+
+
+@pytest.mark.parametrize("name", [n for n in CATALOGUE.names if n not in APART])
 def test_bundled_tricks_keep_the_contract(name: str) -> None:
     changed = check_trick(CATALOGUE.load(name).cls, recipe=RECIPES.get(name))
     assert CHANGES.get(name, "weights") in changed

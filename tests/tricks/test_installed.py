@@ -15,6 +15,8 @@ import pytest
 import torch
 
 from ablate import Trick
+from ablate.models import build_model
+from ablate.models.init import initialise
 from ablate.trial import ENGINE_BEHAVIOUR
 from ablate.tricks.chains import Hooks, resolve_recipe
 from ablate.tricks.discovery import load_catalogue
@@ -32,6 +34,13 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+# Defaults that two short epochs do not reach, and parameters without one.
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "warmup": {"epochs": 1},
+    "distill": {"teacher": "@big"},
+}
+
+
 def tiny_v1(num_classes: int) -> torch.nn.Module:
     """torchvision's ResNet with one bottleneck a stage, the stride in the first 1×1."""
     from torchvision.models.resnet import Bottleneck, ResNet
@@ -43,7 +52,7 @@ def tiny_v1(num_classes: int) -> torch.nn.Module:
 
 
 def made(name: str) -> Trick:
-    return CATALOGUE.load(name).cls(**({"epochs": 1} if name == "warmup" else {}))
+    return CATALOGUE.load(name).cls(**PARAMETERS.get(name, {}))
 
 
 def trained(*tricks: Trick) -> tuple[float, dict[str, torch.Tensor]]:
@@ -51,7 +60,10 @@ def trained(*tricks: Trick) -> tuple[float, dict[str, torch.Tensor]]:
     from support import recipe
 
     changed = resolve_recipe(tricks, recipe(lr=0.05, batch_size=8))
-    result, memory = run(tricks, **(SETTINGS | {"lr": changed.lr}))
+    teacher = None
+    if any("teacher" in trick.provides for trick in tricks):
+        teacher = initialise(build_model("resnet8", 10), 7).eval()
+    result, memory = run(tricks, teacher=teacher, **(SETTINGS | {"lr": changed.lr}))
     assert result.step == 4
     loss = memory.records[0]["metrics"]["train_loss"]
     assert math.isfinite(loss)
@@ -155,6 +167,7 @@ GOLDEN: dict[str, tuple[int, float]] = {
     "": (1, 9.547010),
     "bf16": (1, 9.517983),
     "cosine": (1, 9.547010),
+    "distill": (1, 946.153748),
     "fp16": (1, 9.455821),
     "label_smoothing": (1, 8.530474),
     "linear_scaling": (1, 2.439708),
