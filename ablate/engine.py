@@ -191,9 +191,16 @@ def set_factors(
     for group, own in zip(optimizer.param_groups, base, strict=True):
         group["lr"] = own["lr"] * factors.lr
         if "momentum" in own:
-            group["momentum"] = own["momentum"] * factors.momentum
+            group["momentum"] = _momentum(own["momentum"], factors.momentum)
         elif "betas" in own:
-            group["betas"] = (own["betas"][0] * factors.momentum, *own["betas"][1:])
+            group["betas"] = (_momentum(own["betas"][0], factors.momentum), *own["betas"][1:])
+
+
+def _momentum(own: float, factor: float) -> float:
+    """Their product. Raises ValueError from 1 up, where old gradients would never fade."""
+    if own * factor >= 1:
+        raise ValueError(f"momentum {own:g} times {factor:g} is {own * factor:g}, not below 1")
+    return own * factor
 
 
 def split(batch: Batch, parts: int) -> list[Batch]:

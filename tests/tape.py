@@ -33,12 +33,12 @@ class Tape(Trick):
 
     @hookimpl
     def on_step_end(self, run: Run, batch: Batch) -> None:
-        settings = {
+        used = {
             k: run.optimizer.param_groups[0][k]
             for k in ("lr", "momentum", "betas")
             if k in run.optimizer.param_groups[0]
         }
-        self._steps.append((batch.images.clone(), batch.targets.clone(), settings))
+        self._steps.append((batch.images.clone(), batch.targets.clone(), used))
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -48,12 +48,17 @@ class Tape(Trick):
         optimizer: Callable[[nn.Module], torch.optim.Optimizer],
         step: Step | None = None,
         after: Callable[[nn.Module], None] = lambda model: None,
+        settings: bool = True,
     ) -> nn.Module:
-        """The model after a plain loop over the same batches at the same learning rates."""
+        """The model after a plain loop over the same batches.
+
+        settings: with the same learning rate and momentum at each step; else the loop has its own.
+        """
         model = copy.deepcopy(self._start)
         made = optimizer(model)
-        for images, targets, settings in self._steps:
-            made.param_groups[0].update(settings)
+        for images, targets, used in self._steps:
+            if settings:
+                made.param_groups[0].update(used)
             (step or plain_step)(model, made, images, targets)
             after(model)
         return model
