@@ -1,4 +1,4 @@
-"""What the reference studies name and the project does not have yet: tricks, models, data sets."""
+"""What the reference studies name and the project does not have yet: models and data sets."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ REPOSITORY = HERE.parent.parent
 
 @cache
 def catalogue() -> Catalogue:
-    """The installed tricks and those of `tricks_to_come.py` that are still to come."""
-    return load_catalogue(["./tricks_to_come.py"], base=HERE)
+    """The installed tricks."""
+    return load_catalogue()
 
 
 def add_what_is_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
