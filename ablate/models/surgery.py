@@ -8,7 +8,9 @@ so, instead of acting on a guess. Works on the meta device.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -37,7 +39,8 @@ class Block:
 
     convs: the path's convolutions in order, without those of side branches such as squeeze and
     excitation. last_norm: the norm after the last of them. shortcut: None for identity. stride: of
-    the whole path.
+    all the path's convolutions. end: the layer whose output is added to the shortcut's. branches:
+    the path's side branches, modules with parameters of their own.
     """
 
     name: str
@@ -46,6 +49,8 @@ class Block:
     last_norm: str
     shortcut: Shortcut | None
     stride: int
+    end: str
+    branches: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,33 @@ def replace(model: nn.Module, name: str, module: nn.Module) -> None:
     """Put `module` in the place of the one called `name`, in its train or eval mode."""
     module.train(model.get_submodule(name).training)
     model.set_submodule(name, module)
+
+
+def attach(
+    model: nn.Module, name: str, key: str, layer: nn.Module, *, before: bool = False
+) -> None:
+    """Let what the module called `name` returns, or `before` that is given, pass through `layer`.
+
+    `layer` becomes its child `key`. No other layer gets another name, and so none other initial
+    weights. Several layers behind one module act in the order in which they were attached.
+    """
+    host = model.get_submodule(name)
+    if hasattr(host, key):
+        raise ValueError(f"{name} has a '{key}' already")
+    layer.train(host.training)
+    host.add_module(key, layer)
+    if before:
+        host.register_forward_pre_hook(partial(_enter, key))
+    else:
+        host.register_forward_hook(partial(_leave, key))
+
+
+def _enter(key: str, host: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (host.get_submodule(key)(inputs[0]), *inputs[1:])
+
+
+def _leave(key: str, host: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+    return host.get_submodule(key)(output)
 
 
 def conv_like(conv: nn.Conv2d, **changes: Any) -> nn.Conv2d:
@@ -160,7 +192,34 @@ def _block(name: str, module: nn.Module) -> Block | None:
             return None
     elif side is None and first.in_channels != last.out_channels:
         return None
-    return Block(name, module, tuple(n for n, _ in convs), norms[-1][0], shortcut, stride)
+    last_norm = norms[-1][0]
+    return Block(
+        name,
+        module,
+        convs=tuple(n for n, _ in convs),
+        last_norm=last_norm,
+        shortcut=shortcut,
+        stride=stride,
+        end=_end(layers, last_norm),
+        branches=tuple(_branches(layers)),
+    )
+
+
+def _is_branch(module: nn.Module) -> bool:
+    return bool(list(module.children())) and bool(list(module.parameters()))
+
+
+def _end(layers: Sequence[tuple[str, nn.Module]], last_norm: str) -> str:
+    """The last norm, or the side branch behind it; an activation there may act after the sum."""
+    behind = layers[[n for n, _ in layers].index(last_norm) + 1 :]
+    return [last_norm, *(n for n, layer in behind if _is_branch(layer))][-1]
+
+
+def _branches(layers: Sequence[tuple[str, nn.Module]]) -> Iterator[str]:
+    for name, layer in layers:
+        own = isinstance(layer, (nn.Conv2d, *_NORMS))
+        inside = [(f"{name}.{n}", child) for n, child in layer.named_children()] if own else []
+        yield from (n for n, m in (inside if own else [(name, layer)]) if _is_branch(m))
 
 
 def _projection(name: str, side: nn.Module, inputs: int, outputs: int) -> Shortcut | None:
