@@ -43,6 +43,11 @@ class Tape(Trick):
     def __len__(self) -> int:
         return len(self._steps)
 
+    @property
+    def start(self) -> nn.Module:
+        """A copy of the model before the first step."""
+        return copy.deepcopy(self._start)  # type: ignore[no-any-return]
+
     def replay(
         self,
         optimizer: Callable[[nn.Module], torch.optim.Optimizer],
@@ -54,7 +59,7 @@ class Tape(Trick):
 
         settings: with the same learning rate and momentum at each step; else the loop has its own.
         """
-        model = copy.deepcopy(self._start)
+        model = self.start
         made = optimizer(model)
         for images, targets, used in self._steps:
             if settings:

@@ -1,6 +1,6 @@
 """Linear learning-rate decay: η_t = (1 − t/T)·η, T without the warmup's batches.
 
-Li et al., 2019, https://arxiv.org/abs/1905.04753, section 4.
+Li et al., 2019, https://arxiv.org/abs/1905.04753.
 """
 
 from __future__ import annotations
