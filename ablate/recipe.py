@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import (
+    AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr,
+)  # fmt: skip
 
 
 class Frozen(BaseModel):
@@ -22,6 +24,15 @@ Pixels = Annotated[StrictInt, Field(ge=1, le=4096)]
 Channel3 = tuple[Number, Number, Number]
 
 
+Spread = tuple[Positive, Positive, Positive]
+
+
+def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
+    if pair[0] > pair[1]:
+        raise ValueError(f"{list(pair)} is a range that ends before it begins")
+    return pair
+
+
 class StepSchedule(Frozen):
     """Learning rate × `gamma` at each of `milestones`, given as fractions of the training."""
 
@@ -32,8 +43,8 @@ class StepSchedule(Frozen):
 class Crop(Frozen):
     """Random-resized crop: area share drawn from `scale`, aspect ratio log-uniform in `ratio`."""
 
-    scale: tuple[Fraction, Fraction] = (0.08, 1.0)
-    ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
+    scale: Annotated[tuple[Fraction, Fraction], AfterValidator(_ascending)] = (0.08, 1.0)
+    ratio: Annotated[tuple[Positive, Positive], AfterValidator(_ascending)] = (3 / 4, 4 / 3)
 
 
 class Recipe(Frozen):
@@ -62,4 +73,4 @@ class Recipe(Frozen):
     crop: Crop | None = Field(None, description="random-resized crop of the training images")
     flip: Fraction | None = Field(None, description="probability of a horizontal flip")
     mean: Channel3 | None = Field(None, description="subtracted per channel, in [0, 255]")
-    std: Channel3 | None = Field(None, description="divided by per channel, in [0, 255]")
+    std: Spread | None = Field(None, description="divided by per channel, in [0, 255]")

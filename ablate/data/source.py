@@ -330,4 +330,6 @@ def _layout(
         empty = set(here) - {c for c, _, _ in found_files}
         if empty:
             raise DataError(f"{name}: {place}/{top}/{min(empty)} has no images")
+    if len(classes) == 1:
+        raise DataError(f"{name}: {place} has one class, {classes[0]}: nothing to tell apart")
     return classes, tuple(entries)

@@ -252,10 +252,12 @@ def _with_tricks(recipe: Recipe, tricks: Sequence[Trick]) -> tuple[Recipe, tuple
     except AblateError as error:
         raise RowProblem(error.message, hint=error.hint) from error
     except ValidationError as error:
-        names = " or ".join(trick.name for trick in tricks)
         detail = error.errors(include_url=False)[0]
         where = ".".join(map(str, detail["loc"]))
-        raise RowProblem(f"{names} made a recipe whose {where} is out of range") from error
+        if tricks:
+            names = " or ".join(trick.name for trick in tricks)
+            raise RowProblem(f"{names} made a recipe whose {where} is out of range") from error
+        raise RowProblem(f"recipe.{where} comes to {detail['input']}, out of range") from error
     warnings = [text for trick in tricks for text in trick.warnings(resolved)]
     return resolved, tuple(dict.fromkeys(warnings))
 

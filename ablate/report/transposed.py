@@ -72,7 +72,7 @@ def columns(group: Sequence[ReportTable]) -> list[Column]:
     unit = first.metric.heading + ("" if first.one_seed else " ±sd")
     for i, label in enumerate(headings(group)):
         cells = tuple(Cell(mean_of(table, i)) for table in group)
-        found.append(Column("", (visible(label), unit), cells))
+        found.append(Column("", (visible(label), unit), cells, right=True))
     deltas = tuple(Cell(parts.delta_texts(table, [delta_of(table)])[0]) for table in group)
     interval = f"[{numbers.level(first)} interval]"
     found.append(Column("", (visible(question(group)), "" if first.one_seed else interval), deltas))

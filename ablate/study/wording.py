@@ -138,7 +138,8 @@ def expectation(wanted: str, value: Any, name: str) -> str:
     """'expected a whole number, found the text "20"; write epochs = 20'."""
     repair = _repair(wanted, value)
     advice = f"; write {name} = {repair}" if repair is not None and name else ""
-    return f"expected {wanted}, found {found(value)}{advice}"
+    written = str(value) if isinstance(value, float) else found(value)  # 20.0, not 20
+    return f"expected {wanted}, found {written}{advice}"
 
 
 def _repair(wanted: str, value: Any) -> str | None:

@@ -8,10 +8,13 @@ from typing import IO, Any
 
 import torch
 
-from ablate.errors import AblateError
+from ablate.errors import AblateError, TrickError
 from ablate.training.precision import NumberFormat
 from ablate.tricks.base import Trick
+from ablate.tricks.chains import blaming
 from ablate.types import Run
+
+_PLAIN = (type(None), bool, int, float, str, bytes, torch.dtype, torch.device)
 
 
 def capture(
@@ -24,9 +27,30 @@ def capture(
         "model": run.model.state_dict(),
         "optimizer": run.optimizer.state_dict(),
         "number_format": number_format.state_dict(),
-        "tricks": {trick.name: state for trick in tricks if (state := trick.state_dict())},
+        "tricks": {trick.name: state for trick in tricks if (state := _state(trick))},
         "history": history,
     }
+
+
+def _state(trick: Trick) -> dict[str, Any]:
+    """What the trick wants saved, refused here if `read` would refuse it in a resumed training."""
+    with blaming(trick.name, "state_dict"):
+        state = trick.state_dict()
+    if not isinstance(state, dict):
+        raise TrickError(trick.name, "state_dict", f"returned {type(state).__name__}, not a dict")
+    waiting: list[Any] = [state]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list | tuple | set):
+            waiting += value
+        elif type(value) not in _PLAIN and not isinstance(value, torch.Tensor):
+            raise TrickError(
+                trick.name, "state_dict",
+                f"holds a {type(value).__name__}; tensors, numbers, texts, lists and dicts can be",
+            )  # fmt: skip
+    return state
 
 
 def write(state: dict[str, Any], file: IO[bytes]) -> None:
@@ -49,7 +73,8 @@ def restore(
     number_format.load_state_dict(state["number_format"])
     for trick in tricks:
         if trick.name in state["tricks"]:
-            trick.load_state_dict(state["tricks"][trick.name])
+            with blaming(trick.name, "load_state_dict"):
+                trick.load_state_dict(state["tricks"][trick.name])
     run.epoch, run.step = state["epoch"], state["step"]
     history: list[dict[str, Any]] = state["history"]
     if len(history) != run.epoch:

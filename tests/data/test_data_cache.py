@@ -292,8 +292,15 @@ def dangling_link(folder: Path) -> str:
     return "gone.png cannot be read: No such file"
 
 
+def one_class(folder: Path) -> str:
+    for odd in (f for split in ("train", "val") for f in (folder / split).iterdir()):
+        if odd.name != "ant":
+            shutil.rmtree(odd)
+    return "has one class, ant: nothing to tell apart"
+
+
 BROKEN = [
-    *(remove_val, remove_train, empty_class, class_only_in_val),
+    *(remove_val, remove_train, empty_class, class_only_in_val, one_class),
     *(class_only_in_train, remove_all, dangling_link),
 ]
 

@@ -16,6 +16,7 @@ from torchvision.transforms.v2 import functional as tv
 from ablate import Trick, hookimpl
 from ablate.data.cache import ensure_cache
 from ablate.data.loader import open_data
+from ablate.errors import TrickError
 from ablate.models import build_model
 from ablate.models.init import initialise
 from ablate.tricks.chains import Hooks
@@ -145,6 +146,21 @@ class Shadow(Trick):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._sum = state["sum"]
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [(None, "returned NoneType, not a dict"), ({"a": [np.ones(2)]}, "holds a ndarray; tensors,")],
+)
+def test_a_state_that_could_not_be_read_back_is_refused_when_it_is_saved(
+    state: Any, message: str
+) -> None:
+    class Odd(Shadow):
+        def state_dict(self) -> Any:
+            return state
+
+    with pytest.raises(TrickError, match=f"trick 'odd', state_dict: {message}"):
+        run([Odd()], epochs=1)
 
 
 def stack() -> list[Trick]:

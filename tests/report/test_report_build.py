@@ -277,8 +277,8 @@ def test_transposed_columns_are_lines_and_families_of_their_own():
     made = build_tables(study(*tables), done, {})
     lines = show(*made).splitlines()
     assert lines[0].split() == ["imagenette", "baseline", "+", "efficient", "Δ", "+", "efficient"]
-    assert lines[3].startswith("model resnet50_v1   90.2 ±0.2")
-    assert lines[4].startswith("model inception_v3  92.2 ±0.2")
+    assert lines[3].startswith("model resnet50_v1     90.2 ±0.2")
+    assert lines[4].startswith("model inception_v3    92.2 ±0.2")
     assert [table.comparisons for table in made] == [1, 1]
     assert "| model inception_v3 | 92.2 ± 0.2 | 92.7 ± 0.2 | +0.5 [" in render_markdown(made)
 

@@ -68,13 +68,18 @@ CASES = {
     "huge integer": (f"lr = {10**40}", "recipe.lr: is out of range; must have fewer than 19"),
     "nan": ("lr = nan", "recipe.lr: nan is not a finite number"),
     "inf": ("crop = { scale = [0.1, inf] }", "recipe.crop.scale[1]: inf is not a finite number"),
+    "backwards": (
+        "crop = { scale = [0.5, 0.1] }",
+        "recipe.crop.scale: [0.5, 0.1] is a range that ends before it begins",
+    ),
+    "no spread": ("std = [1, 0, 1]", "recipe.std[1]: 0 is out of range; must be above 0"),
     "date": ("epochs = 2020-01-01", "recipe.epochs: no setting is a date or time"),
     "zero": ("epochs = 0", "recipe.epochs: 0 is out of range; must be at least 1"),
     "momentum": ("momentum = 1.0", "recipe.momentum: 1 is out of range; must be below 1"),
     "fraction": ("epochs = 2.5", "recipe.epochs: expected a whole number, found 2.5"),
     "whole float": (
         "epochs = 20.0",
-        "recipe.epochs: expected a whole number, found 20; write epochs = 20",
+        "recipe.epochs: expected a whole number, found 20.0; write epochs = 20",
     ),
     "number as text": (
         'lr = "0.1"',
