@@ -19,7 +19,10 @@ _URL = re.compile(r"https?://[^\s;,]+")
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter: its type and bounds in words, its default as TOML has it."""
+    """One parameter: its type and bounds in words, its default as TOML has it.
+
+    The default of one that may be left out for good is "none", which TOML cannot say.
+    """
 
     name: str
     kind: str
@@ -80,7 +83,8 @@ def parameters(trick: type[Trick]) -> list[Parameter]:
     found = []
     for name, field in trick.model_fields.items():
         described = schema["properties"][name]
-        default = "" if field.is_required() else toml(field.get_default(call_default_factory=True))
+        value = field.get_default(call_default_factory=True)
+        default = "" if field.is_required() else "none" if value is None else toml(value)
         kind = _kind(described, shared)
         found.append(Parameter(name, kind, default, field.description or ""))
     return found
@@ -126,7 +130,7 @@ def toml(value: Any) -> str:
 
 def in_a_study(trick: type[Trick]) -> str:
     """What to paste into a study."""
-    given = [f"{p.name} = {p.default or '…'}" for p in parameters(trick)]
+    given = [f"{p.name} = {p.default or '…'}" for p in parameters(trick) if p.default != "none"]
     if not given:
         return f'stack = ["{trick.name}"]'
     return f"{trick.name} = {{ {', '.join(given)} }}"

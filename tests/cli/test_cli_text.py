@@ -128,6 +128,7 @@ def test_facts_of_a_trick() -> None:
         """Example: do a thing."""
 
         share: float = 0.5
+        bound: float | None = None  # TOML has no null to write there
 
         @hookimpl
         def precision(self) -> object:
@@ -139,6 +140,7 @@ def test_facts_of_a_trick() -> None:
 
     assert trick_facts.hooks(Example) == ["precision *", "encode_targets"]
     assert trick_facts.in_a_study(Example) == "example = { share = 0.5 }"
+    assert [p.default for p in trick_facts.parameters(Example)] == ["0.5", "none"]
     assert trick_facts.toml([True, 'a"b', 1]) == '[true, "a\\"b", 1]'
 
 
