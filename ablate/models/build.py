@@ -58,6 +58,19 @@ def _from_catalogue(name: str, family: str, num_classes: int) -> nn.Module:
         from ablate.models.cifar import CifarResNet
 
         return CifarResNet(int(name.removeprefix("resnet")), num_classes)
+    if family == "CIFAR Wide ResNet":
+        from ablate.models.wide import WideResNet
+
+        depth, width = (int(number) for number in name.removeprefix("wrn").split("_"))
+        return WideResNet(depth, width, num_classes)
+    if family == "Inception":
+        from ablate.models.inception import InceptionV3
+
+        return InceptionV3(num_classes)
+    if name == "mobilenet_v1":
+        from ablate.models.mobilenet import MobileNetV1
+
+        return MobileNetV1(num_classes)
     from torchvision.models import get_model
 
     small = family == "ResNet" and name.endswith("_small")

@@ -21,9 +21,16 @@ class ModelInfo:
 # 3 stages of n basic blocks: depth = 6n + 2 (He et al., 2015, arXiv 1512.03385, section 4.2).
 CIFAR_DEPTHS = (8, 20, 32, 44, 56, 110)
 
+# (depth, width): 3 stages of n pre-activation blocks, depth = 6n + 4 (Zagoruyko and Komodakis,
+# 2016, arXiv 1605.07146).
+_WIDE = ((16, 4), (28, 10))
+
+# Side in pixels; with fewer, training's auxiliary head has nothing left to read.
+INCEPTION_SIZE = 299
+
 # torchvision's names, by family. Left out are those whose layers have parameters that only their
-# own constructor can initialise (ConvNeXt, Swin, ViT, MaxViT) or whose training output is more
-# than logits (GoogLeNet, Inception v3).
+# own constructor can initialise (ConvNeXt, Swin, ViT, MaxViT), and GoogLeNet, whose training output
+# is more than logits.
 _RESNETS = {
     "resnet18": "torchvision's, basic blocks",
     "resnet34": "torchvision's, basic blocks",
@@ -81,6 +88,19 @@ def _catalogue() -> dict[str, ModelInfo]:
         for family, names in _OTHERS.items()
         for name in names
     ]
+    rows += [
+        ModelInfo("inception_v3", "Inception", "torchvision's, auxiliary head weighted 0.4"),
+        ModelInfo("mobilenet_v1", "MobileNet", "as published, width 1"),
+    ]
+    rows += [
+        ModelInfo(
+            f"wrn{depth}_{width}",
+            "CIFAR Wide ResNet",
+            f"for small images: stages of {16 * width}, {32 * width}, {64 * width} channels, "
+            f"{(depth - 4) // 6} pre-activation blocks each",
+        )
+        for depth, width in _WIDE
+    ]
     return {row.name: row for row in rows}
 
 
@@ -121,8 +141,7 @@ def model_info(name: str) -> ModelInfo:
 
 def model_image_size(name: str) -> int | None:
     """Side in pixels of the images that a model was made for; None: the data set decides."""
-    model_info(name)
-    return None
+    return INCEPTION_SIZE if model_info(name).family == "Inception" else None
 
 
 def _near(name: str) -> str:

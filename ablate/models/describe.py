@@ -92,7 +92,7 @@ def multiply_adds(model: nn.Module, size: int) -> int | None:
 
 def _is_small(name: str) -> bool:
     info = model_info(name)
-    return info.family == "CIFAR ResNet" or (info.family == "ResNet" and name.endswith("_small"))
+    return info.family.startswith("CIFAR") or (info.family == "ResNet" and name.endswith("_small"))
 
 
 def _on_meta(name: str) -> nn.Module:
