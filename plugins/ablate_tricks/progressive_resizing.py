@@ -38,10 +38,7 @@ class ProgressiveResizing(Trick):
     def train_size(self, recipe: Recipe, epoch: int) -> Generator[None, int, int]:
         full = yield
         if self.side(full, 0, recipe.epochs) == full:
-            raise NoEffect(
-                self.name,
-                f"{full} pixels less {1 - self.start:.0%} is not one step of {self.step} pixels",
-            )
+            raise NoEffect(self.name, self._too_coarse(full))
         return self.side(full, epoch, recipe.epochs)
 
     def side(self, full: int, epoch: int, epochs: int) -> int:
@@ -52,14 +49,17 @@ class ProgressiveResizing(Trick):
         return full - self.step * math.floor(missing / self.step + 1e-9)
 
     def warnings(self, recipe: Recipe) -> list[str]:
-        """A training that ends before the images are of full size."""
-        last = recipe.epochs - 1
-        if recipe.image_size is None:
+        """A training that never has smaller images, or that ends before they are of full size."""
+        full, epochs = recipe.image_size, recipe.epochs
+        if full is None:
             return []
-        side = self.side(recipe.image_size, last, recipe.epochs)
-        if side == recipe.image_size:
-            return []
-        return [f"the last epoch trains at {side} pixels, not at {recipe.image_size}"]
+        if self.side(full, 0, epochs) == full:
+            return [f"progressive_resizing has no effect: {self._too_coarse(full)}"]
+        last = self.side(full, epochs - 1, epochs)
+        return [] if last == full else [f"the last epoch trains at {last} pixels, not at {full}"]
+
+    def _too_coarse(self, full: int) -> str:
+        return f"{full} pixels less {1 - self.start:.0%} is not one step of {self.step} pixels"
 
     def describe(self, changed: int | None = None) -> str:
         """As `plan` prints it."""

@@ -49,6 +49,7 @@ def test_sizes_grow_in_whole_steps_to_the_recipes(step: int, start: float, until
 def test_a_step_larger_than_the_difference_is_refused() -> None:
     with pytest.raises(NoEffect, match="8 pixels less 50%"):
         run([ProgressiveResizing(step=16)])
+    assert "no effect" in ProgressiveResizing(step=16).warnings(recipe())[0]
 
 
 def test_it_says_when_the_end_is_not_at_full_size() -> None:
