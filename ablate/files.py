@@ -74,6 +74,14 @@ def writing(path: Path) -> Iterator[None]:
         raise
 
 
+def write_result(path: Path, text: str) -> None:
+    """Write what a person asked for with `-o`. Raises AblateError if the place refuses."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise AblateError(f"cannot write {path}: {error.strerror or error}") from error
+
+
 def sync_directory(path: Path) -> None:
     """Make renames in a directory survive the loss of power."""
     if os.name == "nt":  # a directory cannot be opened there

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +23,12 @@ class Found:
     left_out: tuple[str, ...] = ()
 
 
-def from_file(study: Study, store: Store, *, data_root: Path | None, command: str) -> Found:
+def from_file(
+    study: Study, store: Store, *, data_root: Path | None, command: str, places: Sequence[str] = ()
+) -> Found:
     """The study as its file and options have it, with the numerics it was trained with.
+
+    command: the report's. places: --store and the like, which a suggested command repeats.
 
     Raises AblateError if none of its trials is done.
     """
@@ -46,11 +52,13 @@ def from_file(study: Study, store: Store, *, data_root: Path | None, command: st
     earlier = store.latest_study(resolved.name)
     if earlier is not None and _missing_data(resolved) and _same_request(earlier, resolved):
         return _trimmed(earlier, store)  # its data is elsewhere, its results are here
+    here = shlex.join(["", *places]).removeprefix("''")
+    hint = command.replace("ablate report", "ablate run", 1) + here
+    if earlier is not None and _done(earlier, store):
+        shown = f"ablate report {resolved.name}{here}"
+        hint = f"it was last run as: {earlier.command}      {shown} shows that"
     raise AblateError(
-        f"none of {resolved.name}'s {len(resolved.order):,} trials is done",
-        hint=f"it was last run as: {earlier.command}      ablate report {resolved.name} shows that"
-        if earlier is not None and _done(earlier, store)
-        else command.replace("ablate report", "ablate run", 1),
+        f"none of {resolved.name}'s {len(resolved.order):,} trials is done", hint=hint
     )
 
 

@@ -100,6 +100,8 @@ class Store:
         path = Path(path)
         if create:
             _create(path)
+        elif path.exists() and not path.is_dir():
+            raise AblateError(f"{path} is a file, not a store", hint="--store DIR names another")
         elif not path.is_dir():
             raise AblateError(f"no store at {path}", hint="ablate run makes it, or --store DIR")
         _check_format(path)

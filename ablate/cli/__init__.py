@@ -6,6 +6,7 @@ What is imported here is imported for `ablate --help` too: typer and the standar
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -31,16 +32,24 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # the reader of our output has gone; what is still buffered has nowhere to go
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()  # its reader has gone
         return _BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - the one catch: a bug is told, never dumped
-        from ablate.cli.failing import BUG, report_bug
+        from ablate.cli.failing import BUG, report_bug, report_error
 
         options = _options(arguments)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and not error.filename:
+            _discard_output()  # stdout is a file on a full disk
+            report_error(AblateError("no space left to write the output"), options.output())
+            return AblateError.exit_code
         report_bug(error, options.output(), options.store_path)
         return BUG
+
+
+def _discard_output() -> None:
+    """What is still buffered has nowhere to go; without this, Python complains when it exits."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(arguments: list[str]) -> int:

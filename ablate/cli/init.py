@@ -29,7 +29,7 @@ def init(
 ) -> None:
     """Write the study."""
     from ablate.errors import AblateError
-    from ablate.files import writing
+    from ablate.files import write_result
     from ablate.study import init_text
 
     if file.suffix != ".toml":
@@ -41,8 +41,7 @@ def init(
     text = init_text()
     if not file.parent.is_dir():
         raise AblateError(f"there is no folder {file.parent}", hint=f"mkdir -p {file.parent}")
-    with writing(file):
-        file.write_text(text, encoding="utf-8")
+    write_result(file, text)
     output = options.output()
     lines = len(text.splitlines())
     if output.json:

@@ -77,10 +77,9 @@ def report(
         if output.quiet < 2:
             output.raw(text)
         return
-    from ablate.files import writing
+    from ablate.files import write_result
 
-    with writing(file):
-        file.write_text(text, encoding="utf-8")
+    write_result(file, text)
     output.note(f"Wrote {file}.")
 
 
@@ -99,6 +98,7 @@ def _found(selection: Selection, store: Store, options: Options) -> list[Found]:
             store,
             data_root=options.data,
             command=selection.command("report"),
+            places=selection.places,
         )
     ]
 

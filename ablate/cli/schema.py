@@ -28,7 +28,7 @@ def schema(
     file: Annotated[Path | None, typer.Option("--output", "-o")] = None,
 ) -> None:
     """Print it."""
-    from ablate.files import writing
+    from ablate.files import write_result
     from ablate.schema import study_schema
     from ablate.tricks.discovery import load_catalogue
 
@@ -38,6 +38,5 @@ def schema(
     if file is None:
         output.raw(text)
         return
-    with writing(file):
-        file.write_text(text, encoding="utf-8")
+    write_result(file, text)
     output.note(f"Wrote {file}.")

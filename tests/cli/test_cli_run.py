@@ -10,6 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from cli_process import ABLATE, STUDY, environment, run_cli
 from pty_process import on_terminal
 
@@ -69,6 +70,28 @@ def test_report_of_another_selection_says_what_there_is(store: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: none of study's 6 trials is done\n")
     assert "ablate run study.toml --limit 40" in done.stderr
+    (store / "empty").mkdir()
+    (store / "empty" / "FORMAT").write_bytes((store / "ablate-results" / "FORMAT").read_bytes())
+    done = run_cli("report", "study.toml", "--store", "empty", cwd=store)
+    assert done.stderr.endswith("\n  ablate run study.toml --store empty\n")
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"), [("no/such/r.md", "No such file or directory"), (".", "Is a directory")]
+)
+def test_a_report_that_cannot_be_written_is_one_line(store: Path, place: str, reason: str) -> None:
+    done = run_cli("report", "-o", place, cwd=store)
+    assert (done.returncode, done.stderr) == (2, f"error: cannot write {place}: {reason}\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_full_disk_behind_stdout_is_one_line(store: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*ABLATE, "report"], cwd=store, env=environment(), stdout=full,
+            stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (2, "error: no space left to write the output\n")
 
 
 def test_report_formats(store: Path) -> None:
