@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ablate.tricks.discovery import Catalogue, LoadedTrick
 
 _EXAMPLE = "a table, as in mixup = { alpha = 0.2 }"
+_FEW = 12  # names that a message may list
 _NOT_PARAMETERS = ("use", "bundle", "set")
 
 
@@ -89,7 +90,10 @@ class Names:
         if self.check.within(("study", "plugins")) and not close_to(label, known):
             return  # it is likely from the plugin that is reported: one line for one cause
         if self.catalogue.names:
-            message = f"unknown trick '{shown}'{did_you_mean(label, known)}"
+            meant = did_you_mean(label, known)
+            if len(known) > _FEW and not meant.startswith("; did you mean"):
+                meant = "; ablate tricks lists them"
+            message = f"unknown trick '{shown}'{meant}"
         else:
             message = f"unknown trick '{shown}': no tricks are installed at all"
             hint = "the installation is incomplete: pip install --force-reinstall ablate-study"

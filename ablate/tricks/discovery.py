@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution
@@ -116,7 +117,8 @@ def _source(dist: Distribution | None) -> str:
 def _load(name: str, entry: EntryPoint) -> LoadedTrick:
     source = _source(entry.dist)
     try:
-        cls = entry.load()
+        with redirect_stdout(sys.stderr):  # stdout is for results, which programs read
+            cls = entry.load()
     except (KeyboardInterrupt, MemoryError):
         raise
     except BaseException as error:  # a third party's import may raise anything, SystemExit too
@@ -172,7 +174,8 @@ def _import_file(path: Path, plugin: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # pydantic looks annotations up there
     try:
-        spec.loader.exec_module(module)
+        with redirect_stdout(sys.stderr):  # as in _load
+            spec.loader.exec_module(module)
     except (KeyboardInterrupt, MemoryError):
         raise
     except BaseException as error:  # as in _load

@@ -56,6 +56,13 @@ def test_a_loose_file_is_a_trick(tmp_path: Path) -> None:
     assert loaded.cls(share=0.1).model_dump() == {"share": 0.1}
 
 
+def test_what_a_file_prints_when_imported_is_not_a_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loose(tmp_path, f"print('hello')\n{GOOD}")
+    assert capsys.readouterr() == ("", "hello\n")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
