@@ -16,11 +16,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Device:
-    """Where trials run: "cpu" or "cuda:0", how many at once, threads each."""
+    """Where trials run: "cpu" or "cuda:0", how many at once, threads each.
+
+    forks: a child of a server for each trial, on a CPU and where the system can; else one warm
+    worker that trains one trial after another.
+    """
 
     name: str
     slots: int
     threads: int = 1
+    forks: bool = True
 
 
 class Executor:
@@ -47,7 +52,9 @@ class Executor:
 
     def train(self, request: dict[str, Any]) -> None:
         """Hand it a trial."""
-        if self._process is None or self._process.poll() is not None:
+        if self._process is not None and self._process.poll() is not None:
+            self.retire()  # it died
+        if self._process is None:
             self._start()
         self.running.add(request["id"])
         self._send({"op": "train", **request, "device": self.device.name})
@@ -63,6 +70,11 @@ class Executor:
         # start_new_session made the worker a group of its own, children included.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+    def retire(self) -> None:
+        """The worker is leaving: wait until its device's memory is free; the next is a new one."""
+        self.close()
+        self._process = None
 
     def close(self) -> None:
         """Let it end: no more requests."""
@@ -80,10 +92,8 @@ class Executor:
             self._reader.join()
 
     def _start(self) -> None:
-        forks = self.device.name == "cpu" and hasattr(os, "fork")
+        forks = self.device.forks and self.device.name == "cpu" and hasattr(os, "fork")
         mode = ["--fork"] if forks else ["--warm", self.device.name]
-        if self.device.name == "cpu" and not forks:
-            mode += ["--most", "1"]
         environment = {
             **os.environ,
             # Thread pools are sized when the libraries load; one number for all of them.

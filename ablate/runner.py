@@ -6,6 +6,7 @@ imports no torch.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 
 from ablate import index, spool
 from ablate.claims import Claim, claim, holder
+from ablate.errors import AblateError
 from ablate.executor import Device, Executor
 from ablate.resolved import ResolvedStudy
 from ablate.store import Store, TrialState
@@ -135,7 +137,7 @@ class Runner:
                 held.release()
             self._restore_signals(previous)
             if self.outcome.trained:
-                index.ingest(self._store.path)
+                self._ingest()
         self.outcome.signal = self._signal
         return self.outcome
 
@@ -225,10 +227,12 @@ class Runner:
                     executor, request, "failed", f"the worker ended with code {event['code']}"
                 )
             return
-        if kind in ("ready", "leaving"):
+        if kind == "ready":
             return
         if kind == "exited":
             self._exited(executor, event["id"], event["code"])
+            if event.get("leaving"):
+                executor.retire()
             return
         key = self._keys.get(event["id"])
         if key is None:
@@ -255,7 +259,7 @@ class Runner:
         self._release(key)
         self._end(key, status, message)
         self.outcome.trained += status != "interrupted"
-        index.ingest(self._store.path)
+        self._ingest()
 
     def _finish(self, executor: Executor, request: int, status: str, message: str) -> None:
         """A trial whose process could not say how it ended."""
@@ -267,6 +271,12 @@ class Runner:
             spool.conclude(self._store.path, key, status, message)
         self._release(key)
         self._end(key, status, message)
+
+    def _ingest(self) -> None:
+        # The spool is the truth; an index that cannot be written now is made up for later, and
+        # must not stop a training.
+        with contextlib.suppress(AblateError):
+            index.ingest(self._store.path)
 
     def _release(self, key: str) -> None:
         if (held := self._claims.pop(key, None)) is not None:

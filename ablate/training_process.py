@@ -170,7 +170,7 @@ def _train(
     cached = open_cache(trial.dataset, Path(root) if root else None)
     teacher = None
     if trial.teacher is not None:
-        from ablate.training.teacher import load
+        from ablate.teacher import load
 
         teacher = load(Path(request["store"]), trial.teacher, device, trial.numerics)
     recorder = _Recorder(request, trial, attempt, emit, stopped, cached.eval.ids)
@@ -245,7 +245,7 @@ class _Recorder:
     def finished(self, run: Run, tested: Tested, model: nn.Module) -> None:
         self._attempt.save_predictions(self._eval_ids, tested.labels, tested.scores)
         if self._keep_weights:
-            from ablate.training import teacher
+            from ablate import teacher
 
             teacher.save(model, self._attempt)
 

@@ -19,7 +19,6 @@ import select
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
@@ -179,10 +178,12 @@ def serve_warm(device: str, most: int, events: Events) -> int:
         training_process.collect(device)
         busy.clear()
         left = sentinel.differences()
-        events.emit("exited", id=request["id"], code=0)
-        if status != "done" or left or count == most:
-            reason = ", ".join(left) or (status if status != "done" else f"{most} trials")
-            events.emit("leaving", reason=reason, time=time.time())
+        reason = ", ".join(left) or (status if status != "done" else "")
+        if not reason and count == most:
+            reason = f"{most} trials"
+        # In one event: a worker that leaves must not be handed another trial first.
+        events.emit("exited", id=request["id"], code=0, leaving=reason)
+        if reason:
             return 0
     return 0
 

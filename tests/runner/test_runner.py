@@ -20,10 +20,13 @@ from studies import Silent, equal, outcome, spec, study, trial
 SABOTEURS = Path(__file__).parent / "saboteurs.py"
 
 
-def run(store: Path, resolved: ResolvedStudy, slots: int = 1) -> tuple[Outcome, Silent]:
+def run(
+    store: Path, resolved: ResolvedStudy, slots: int = 1, forks: bool = True
+) -> tuple[Outcome, Silent]:
     observer = Silent()
     opened = Store.open(store, create=True)
-    return Runner(resolved, opened, [Device("cpu", slots)], observer).run(), observer
+    device = Device("cpu", slots, forks=forks)
+    return Runner(resolved, opened, [device], observer).run(), observer
 
 
 def test_a_trial_is_the_same_after_nothing_after_another_and_after_each_saboteur(
@@ -40,6 +43,26 @@ def test_a_trial_is_the_same_after_nothing_after_another_and_after_each_saboteur
     assert alone.exit_code == after.exit_code == 0
     one, other = (Store.open(tmp_path / p, create=False) for p in ("alone", "after"))
     assert equal(outcome(one, a.key), outcome(other, a.key))
+
+
+def test_warm_workers_leave_and_are_replaced_and_every_trial_is_trained(tmp_path: Path) -> None:
+    """What a GPU does: one process for many trials, a new one after whatever left it dirty."""
+    trials = [
+        trial(epochs=1),
+        trial([spec("dirty_dtype", SABOTEURS)], epochs=1),
+        trial([spec("mixup")], epochs=1),
+        trial([spec("raises", SABOTEURS)], epochs=1),
+        trial([spec("dies", SABOTEURS)], epochs=1),
+        trial(epochs=1, seed=1),
+        trial(epochs=1, seed=2),
+    ]
+    warm, _ = run(tmp_path / "warm", study(*trials), forks=False)
+    assert list(warm.statuses.values()) == ["done"] * 3 + ["failed"] * 2 + ["done"] * 2
+    run(tmp_path / "forked", study(*trials))
+    one, other = (Store.open(tmp_path / p, create=False) for p in ("warm", "forked"))
+    for place in (0, 2, 5, 6):
+        key = trials[place].key
+        assert equal(outcome(one, key), outcome(other, key))
 
 
 @pytest.mark.parametrize(

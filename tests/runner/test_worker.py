@@ -47,6 +47,7 @@ class Worker:
             "device": "cpu",
             "no_plugins": False,
             "shared_device": False,
+            "keep_weights": False,
         }
         assert self.process.stdin is not None
         self.process.stdin.write((json.dumps(request) + "\n").encode())
@@ -78,8 +79,7 @@ def test_a_warm_worker_keeps_clean_trials_apart_and_leaves_after_a_dirty_one(
         assert equal(outcome(store, made.key), outcome(other, made.key))
     dirty = trial([spec("dirty_dtype", SABOTEURS)], epochs=1)
     assert warm.train(dirty, other.path) == ["epoch", "ended", "exited"]
-    assert warm.event() == "leaving"
-    assert "default dtype" in warm.last["reason"]
+    assert "default dtype" in warm.last["leaving"]
     assert warm.close() == 0
     assert forked.close() == 0
 
@@ -88,13 +88,11 @@ def test_a_warm_worker_leaves_after_a_failure_and_after_its_count(tmp_path: Path
     store = Store.open(tmp_path, create=True)
     worker = Worker("--warm", "cpu")
     worker.train(trial([spec("raises", SABOTEURS)]), store.path)
-    assert worker.event() == "leaving"
-    assert worker.last["reason"] == "failed"
+    assert worker.last["leaving"] == "failed"
     assert worker.close() == 0
     worker = Worker("--warm", "cpu", "--most", "1")
     worker.train(trial(epochs=1), store.path)
-    assert worker.event() == "leaving"
-    assert worker.last["reason"] == "1 trials"
+    assert worker.last["leaving"] == "1 trials"
     assert worker.close() == 0
 
 
@@ -112,6 +110,7 @@ def test_closing_stdin_in_the_middle_of_a_trial_ends_the_worker(tmp_path: Path) 
             "device": "cpu",
             "no_plugins": False,
             "shared_device": False,
+            "keep_weights": False,
         }
         assert worker.process.stdin is not None
         worker.process.stdin.write((json.dumps(request) + "\n").encode())

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, kl_div
 
 from ablate import spool
 from ablate.store import Store
-from ablate.training.teacher import load
+from ablate.teacher import load
 from ablate.types import Batch, Outputs, Precision, Run
 from ablate_tricks.distill import Distill
 from studies import outcome, spec, study, trial
