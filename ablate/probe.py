@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ablate.baseline import Baseline
-from ablate.errors import AblateError, NoEffect
+from ablate.errors import AblateError, NoEffect, TrickError
 from ablate.recipe import Recipe
 from ablate.resolved import ResolvedStudy
 from ablate.trial import Trial
@@ -58,7 +58,12 @@ def check_effects(resolved: ResolvedStudy, *, bundled_only: bool = False) -> lis
             if same in seen:
                 continue
             seen.add(same)
-            effects = probe(trial, bundled_only=bundled_only)
+            try:
+                effects = probe(trial, bundled_only=bundled_only)
+            except TrickError as error:  # refused beforehand, so not a trial that failed
+                raise AblateError(
+                    f"{resolved.name}: row '{row.label}': {error.message}", where=resolved.file
+                ) from error
             groups: dict[str, list[str]] = {}
             for spec in trial.tricks:
                 groups.setdefault(spec.bundle or spec.label, []).append(spec.name)

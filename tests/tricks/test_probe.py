@@ -100,6 +100,22 @@ def test_a_row_with_an_idle_trick_is_refused_and_says_what_to_do() -> None:
     assert 'drop = ["zero_gamma"]' in str(caught.value.hint)
 
 
+def test_surgery_that_raises_is_refused_before_training_and_names_row_and_trick(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "breaks.py"
+    file.write_text(
+        "from ablate import Trick, hookimpl\n"
+        "class Breaks(Trick):\n"
+        "    @hookimpl\n"
+        "    def build_model(self):\n"
+        "        raise KeyError('stem')\n"
+    )
+    with pytest.raises(AblateError, match=r"row '\+ breaks': trick 'breaks', build_model: K") as e:
+        check_effects(table(("+ breaks", trial("resnet8", spec("breaks", file)))))
+    assert e.value.exit_code == 2
+
+
 def test_a_bundle_is_refused_only_if_no_member_acts() -> None:
     members = [
         spec(name).model_copy(update={"bundle": "resnet_bcd"})
