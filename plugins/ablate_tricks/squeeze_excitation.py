@@ -41,7 +41,7 @@ class SqueezeExcitation(Trick):
                 self.name,
                 "this model's residual blocks have squeeze and excitation or the like already"
                 if blocks
-                else "this model has no residual blocks",
+                else "this model has no residual blocks of the form relu(path + shortcut)",
             )
         for block in plain:
             conv = model.get_submodule(block.convs[-1])

@@ -44,7 +44,9 @@ class StochasticDepth(Trick):
 
         blocks = handles(model).blocks
         if not blocks:
-            raise NoEffect(self.name, "this model has no residual blocks")
+            raise NoEffect(
+                self.name, "this model has no residual blocks of the form relu(path + shortcut)"
+            )
         if any(_has_it(block) for block in blocks):
             raise NoEffect(self.name, "this model's residual blocks have stochastic depth already")
         for number, block in enumerate(blocks, start=1):
