@@ -10,7 +10,8 @@ from ablate.report.grid import Cell, Column
 from ablate.report.model import Comparison, ReportRow, ReportTable, Total
 from ablate.stats import Ratio
 
-# Dropped from left to right where a terminal is too narrow.
+# Dropped from left to right where a terminal is too narrow. "top-5" is the secondary metric, which
+# has another heading where the study compares another metric than top-1.
 DROPPED = ("top-5", "time", "Δ base", "±sd")
 # Keeps a table's shape while rows go from incomplete to a verdict.
 _VERDICT_WIDTH = 25

@@ -61,7 +61,9 @@ def _table(
         chosen, dropped, roomy = found
         body = lines(chosen, ink, roomy=roomy, footer=1 if table.total else 0)
     if dropped:
-        said = f"not shown at this width: {', '.join(dropped)} (--columns all)"
+        other = table.secondary.label if table.secondary else ""
+        left_out = ", ".join(other if name == "top-5" else name for name in dropped)
+        said = f"not shown at this width: {left_out} (--columns all)"
         body.append(ink.paint(ink.text(said), "dim"))
     notes = _footnotes([table], failures)
     return body + _caption([*notes, words.short_caption(table)], width, ink)

@@ -220,6 +220,7 @@ def test_a_loss_is_better_lower():
     assert "points" not in text
     assert "loss" in text.splitlines()[0]
     assert "−0.011" in text
+    assert "not shown at this width: top-1, time" in show(made, width=76)
 
 
 def test_branches_and_controls():
