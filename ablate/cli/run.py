@@ -176,6 +176,7 @@ def _print(tables: list[ReportTable], output: Output) -> None:
                 width=terminal.width,
                 color=terminal.color,
                 ascii=not terminal.unicode,
+                failures=False,  # they follow the table, on stderr
             )
         )
 
