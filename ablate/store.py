@@ -57,9 +57,9 @@ class TrialResult:
     """What a finished trial measured.
 
     final: metrics of the last epoch, accuracies as fractions; a number that was not finite is NaN.
-    epochs: one dict per epoch in order: the metrics, and "epoch" (1-based), "seconds", "steps".
-    epoch_seconds: wall time of each epoch. started, finished: ISO 8601, UTC. resumed_from: the
-    attempt it went on from. summary: what the engine passed to `Attempt.finish`.
+    epochs: one dict per epoch in order: the metrics, and "epoch" (1-based), "seconds", "steps" and
+    "images" (trained on). epoch_seconds: wall time of each epoch. started, finished: ISO 8601, UTC.
+    resumed_from: the attempt it went on from. summary: what was passed to `Attempt.finish`.
     """
 
     key: str
@@ -345,7 +345,7 @@ def _epochs(attempt: Path) -> list[dict[str, float]]:
     by_epoch: dict[int, dict[str, float]] = {}
     for record in _records(attempt):
         if record.get("kind") == "epoch":
-            numbers = {k: record[k] for k in ("epoch", "seconds", "steps") if k in record}
+            numbers = {k: record[k] for k in ("epoch", "seconds", "steps", "images") if k in record}
             by_epoch[_epoch(record)] = _metrics(record.get("metrics")) | numbers
     return [by_epoch[epoch] for epoch in sorted(by_epoch)]
 

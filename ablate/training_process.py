@@ -40,7 +40,7 @@ def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str
     """Train the requested trial; returns the status that was written.
 
     request: id, trial (Trial as JSON), store, data_root, device, no_plugins, shared_device,
-    keep_weights (another trial learns from this one).
+    keep_weights (another trial learns from this one), macs (`ablate.cost`), only to be recorded.
     """
     trial = Trial.model_validate(request["trial"])
     store = Path(request["store"])
@@ -189,7 +189,12 @@ def _train(
         recorder,
         teacher,
     )
-    return {"examples": len(cached.eval.ids), "precision": run.precision.dtype}
+    return {
+        "examples": len(cached.eval.ids),
+        "precision": run.precision.dtype,
+        "parameters": sum(p.numel() for p in run.model.parameters() if p.requires_grad),
+        "macs": request.get("macs"),
+    }
 
 
 def _params(trick: Trick) -> str:

@@ -86,6 +86,9 @@ def _table(
                 dagger=judged.verdicts[i].dagger,
                 seconds=ratios.seconds[i],
                 ratio=ratios.to_reference[i],
+                parameters=cells.common(grid[i], "parameters"),
+                macs=cells.common(grid[i], "macs"),
+                images_per_second=cells.speed(grid[i]),
             )
         )
     total = judged.total and replace(judged.total, ratio=ratios.between(*judged.ends))
@@ -115,6 +118,7 @@ def _table(
         notes=(
             *cells.notes(table, grid, metric),
             *cells.identical_rows(table, judged.references, results),
+            *cells.uneven_models(table, grid),
             *times.notes,
             *provenance.mixed(table, results),
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
 
 from ablate.report.model import Metric, SeedValue, TrialResultLike, TrialStateLike
 from ablate.resolved import Row, Table
@@ -27,6 +28,7 @@ def seed_values(
     for seed, key in zip(seeds, row.keys, strict=True):
         result, state = results.get(key), states.get(key)
         time = epoch_time(result.epoch_seconds) if result and key not in hidden_times else None
+        summary = result.summary if result else {}
         found.append(
             SeedValue(
                 seed=seed,
@@ -38,9 +40,46 @@ def seed_values(
                 started=result.started if result else "",
                 finished=result.finished if result else "",
                 environment=dict(result.environment) if result else {},
+                parameters=_count(summary.get("parameters")),
+                macs=_count(summary.get("macs")),
+                images_per_second=_speed(result, time) if result else None,
             )
         )
     return tuple(found)
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _speed(result: TrialResultLike, seconds: float | None) -> float | None:
+    """Training images of an epoch over the epoch's time."""
+    images = {epoch.get("images") for epoch in result.epochs}
+    number = images.pop() if len(images) == 1 else None
+    return number / seconds if number and seconds else None
+
+
+def common(row: Sequence[SeedValue], name: Literal["parameters", "macs"]) -> int | None:
+    """What all seeds that know it say; None where they differ, or none does."""
+    known = {value for cell in row if (value := getattr(cell, name)) is not None}
+    return known.pop() if len(known) == 1 else None
+
+
+def speed(row: Sequence[SeedValue]) -> float | None:
+    """Images per second, the geometric mean over seeds as of the times."""
+    known = [math.log(cell.images_per_second) for cell in row if cell.images_per_second]
+    return math.exp(sum(known) / len(known)) if known else None
+
+
+def uneven_models(table: Table, grid: Sequence[Sequence[SeedValue]]) -> list[str]:
+    """Rows whose seeds trained models of different size, which only a model's own code can do."""
+    words = {"parameters": "parameters", "macs": "multiply-adds"}
+    return [
+        f"{row.label}: its seeds' models differ in {what}, which are not shown"
+        for row, line in zip(table.rows, grid, strict=True)
+        for name, what in words.items()
+        if len({getattr(cell, name) for cell in line} - {None}) > 1
+    ]
 
 
 def finite(row: Sequence[SeedValue], metric: Metric) -> list[float]:

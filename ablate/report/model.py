@@ -18,7 +18,8 @@ class TrialResultLike(Protocol):
 
     final: metrics of the last epoch. epochs: one dict an epoch. epoch_seconds: training time of
     each epoch. environment: "device_name", "device", "host", "torch", "ablate", "shared_device".
-    summary: "examples", the number of test images, and "precision", such as "float16".
+    summary: "examples", the number of test images, "precision", such as "float16", and the trained
+    model's "parameters" and "macs", missing or None where they are not known.
     """
 
     @property
@@ -106,7 +107,9 @@ Mark = Literal[
 class SeedValue:
     """One trial of a row. values: metrics of the last epoch; empty if it is not done.
 
-    epoch_seconds: median without the first epoch, None where it may not be compared.
+    epoch_seconds: median without the first epoch, None where it may not be compared. parameters:
+    trained ones of the model. macs: multiply-adds of one test image. images_per_second: of training,
+    from `epoch_seconds`.
     """
 
     seed: int
@@ -118,6 +121,9 @@ class SeedValue:
     started: str
     finished: str
     environment: Mapping[str, Any]
+    parameters: int | None = None
+    macs: int | None = None
+    images_per_second: float | None = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,9 @@ class ReportRow:
     table's secondary metric. delta: against the table's reference, None for the reference itself
     and for `=` rows. base: against the baseline, unadjusted, without a verdict. verdict: as
     printed, mark: its kind. dagger: the interval leaves out 0 but the corrected test does not.
-    seconds: epoch time, ratio: to the reference's.
+    seconds: epoch time, ratio: to the reference's. parameters: trained ones of the model, macs:
+    multiply-adds of one test image; None where they are not known or the seeds disagree.
+    images_per_second: of training, None wherever `seconds` is.
     """
 
     label: str
@@ -163,6 +171,9 @@ class ReportRow:
     dagger: bool
     seconds: float | None
     ratio: Ratio | None
+    parameters: int | None = None
+    macs: int | None = None
+    images_per_second: float | None = None
 
 
 @dataclass(frozen=True)
@@ -236,6 +247,13 @@ class ReportTable:
         """Whether the differences to the baseline are a column of their own."""
         others = (row.delta.reference for row in self.rows if row.delta and row.base)
         return self.reference == "above" or any(other != self.baseline for other in others)
+
+    @property
+    def costs_differ(self) -> bool:
+        """Whether some row's model has other parameters or multiply-adds than another's."""
+        sizes = {row.parameters for row in self.rows} - {None}
+        works = {row.macs for row in self.rows} - {None}
+        return len(sizes) > 1 or len(works) > 1
 
     @property
     def judged(self) -> tuple[ReportRow | Total, ...]:
