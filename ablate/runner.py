@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -22,6 +22,7 @@ from ablate.errors import AblateError
 from ablate.executor import Device, Executor
 from ablate.resolved import ResolvedStudy
 from ablate.store import Store, TrialState
+from ablate.trial import Trial
 
 FINAL = frozenset({"done", "diverged", "no_effect"})
 _HEARTBEAT = 15.0  # seconds between signs of life on a claim
@@ -85,14 +86,17 @@ class Runner:
         data_root: Path | None = None,
         bundled_only: bool = False,
         again: frozenset[str] = frozenset(),
+        macs: Callable[[Trial], int | None] = lambda trial: None,
     ) -> None:
-        """`again`: keys to train although a final result of them is stored (`--retrain`)."""
+        """`again`: keys to train although a final result of them is stored (`--retrain`). `macs`:
+        multiply-adds of a trial's model, recorded with its result."""
         self._resolved = resolved
         self._store = store
         self._observer = observer
         self._data_root = data_root
         self._bundled_only = bundled_only
         self._again = again
+        self._macs = macs
         self._teachers = {t.teacher for t in resolved.trials.values() if t.teacher is not None}
         self._events: SimpleQueue[tuple[Executor, dict[str, Any]]] = SimpleQueue()
         self._executors = [Executor(device, self._events) for device in devices]
@@ -203,6 +207,7 @@ class Runner:
                 "data_root": str(self._data_root.resolve()) if self._data_root else None,
                 "no_plugins": self._bundled_only,
                 "keep_weights": key in self._teachers,
+                "macs": self._macs(self._resolved.trials[key]),
                 # CPU trials have a core each; on a GPU several would share one.
                 "shared_device": executor.device.slots > 1 and executor.device.name != "cpu",
             }

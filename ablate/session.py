@@ -122,6 +122,7 @@ class Session:
 
     def train(self, observer: Observer) -> Outcome:
         """Save what was asked for, then train what is missing."""
+        from ablate.cost import Costs
         from ablate.runner import Runner
 
         self.store.save_study(self.resolved)
@@ -133,6 +134,7 @@ class Session:
             data_root=self.data_root,
             bundled_only=self.bundled_only,
             again=self.work.again,
+            macs=Costs(bundled_only=self.bundled_only).macs,
         )
         return runner.run()
 
