@@ -69,7 +69,7 @@ def interpreters(session: nox.Session) -> None:
     light = [r for r in project["dependencies"] if r.partition(">")[0] not in heavy]
     session.install("--quiet", "--only-binary", ":all:", *light)
     session.install("--quiet", "--no-deps", ".")
-    studies = [str(path) for path in sorted((ROOT / "studies").glob("*.toml"))]
+    studies = [str(path) for path in sorted((ROOT / "studies").rglob("*.toml"))]
     session.chdir(session.create_tmp())
     session.run("python", "-m", "compileall", "-q", str(ROOT / "ablate"), str(ROOT / "plugins"))
     session.run("ablate", "--help", silent=True)

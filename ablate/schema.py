@@ -42,7 +42,6 @@ def study_schema(catalogue: Catalogue) -> Schema:
         "names": {"type": "array", "items": _ref("name")},
         "stack": {
             "type": "array",
-            "minItems": 1,
             "items": {"anyOf": [_ref("name"), {**_ref("names"), "minItems": 1}]},
             "description": "tricks, in the order of the table's rows; [a list] is a branch",
         },
@@ -55,7 +54,9 @@ def study_schema(catalogue: Catalogue) -> Schema:
         **_object(
             {
                 "extends": {"type": "string", "description": "a study file that this one changes"},
-                "study": _section(StudySection, definitions, {"stack": _ref("stack")}),
+                "study": _section(
+                    StudySection, definitions, {"stack": {**_ref("stack"), "minItems": 1}}
+                ),
                 "recipe": {**_ref("settings"), "description": "the baseline"},
                 "tricks": {
                     "type": "object",
@@ -157,7 +158,7 @@ def _ablation(settings: Schema) -> Schema:
             "name": {"type": "string"},
             "kind": {"enum": list(KINDS)},
             "base": {**_ref("names"), "description": "tricks in every row"},
-            "stack": _ref("stack"),
+            "stack": _ref("stack"),  # an empty one is a table of the baseline alone
             "over": {
                 "anyOf": [grid, {"type": "array", "minItems": 1, "items": _ref("settings")}],
                 "description": "a grid or a list of settings, one table each",

@@ -38,7 +38,8 @@ def check(options: Options, files: Annotated[list[str], typer.Argument(metavar="
     else:
         for file, result in found.items():
             if not isinstance(result, tuple):
-                output.result([(f"{file}:", "bold"), (" ok", "good"), (f" ({_size(result)})", "")])
+                size = _size(result) if result else "a part for other studies: no rows of its own"
+                output.result([(f"{file}:", "bold"), (" ok", "good"), (f" ({size})", "")])
                 continue
             for problem in result:
                 on_terminal = output.out.interactive
@@ -50,16 +51,22 @@ def check(options: Options, files: Annotated[list[str], typer.Argument(metavar="
         raise typer.Exit(REFUSED)
 
 
-def _check(file: str, options: Options) -> ResolvedStudy | tuple[Problem, ...]:
+def _check(file: str, options: Options) -> ResolvedStudy | tuple[Problem, ...] | None:
+    """The study, its problems, or None for a part, which is sound and has no rows."""
     from ablate.design import resolve
     from ablate.errors import AblateError, Problem, StudyError
+    from ablate.feasible import check_models
     from ablate.study import load_study
 
     try:
         study = load_study(file, bundled_only=options.no_plugins)
-        return resolve(
+        if study.part:
+            return None
+        resolved = resolve(
             study, data_root=options.data, command=f"ablate check {file}", allow_missing_data=True
         )
+        check_models(resolved, bundled_only=options.no_plugins, foreign_only=True)
+        return resolved
     except StudyError as error:
         return error.problems
     except AblateError as error:
@@ -93,7 +100,9 @@ def _size(study: ResolvedStudy) -> str:
     )
 
 
-def _as_json(file: str, result: ResolvedStudy | tuple[Problem, ...]) -> dict[str, Any]:
+def _as_json(file: str, result: ResolvedStudy | tuple[Problem, ...] | None) -> dict[str, Any]:
+    if result is None:
+        return {"file": file, "ok": True, "problems": [], "part": True}
     if isinstance(result, tuple):
         problems = [
             {

@@ -36,7 +36,7 @@ def changes_between(
     before = {spec.name: spec.params for spec in above.tricks}
     now = {spec.name for spec in trial.tricks}
     added = [
-        (spec.label, make_trick(catalogue.load(spec.name).cls, spec.params))
+        (spec.label, make_trick(catalogue.load(spec.name).cls, spec.given()))
         for spec in trial.tricks
         if before.get(spec.name) != spec.params
     ]

@@ -8,8 +8,9 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, Literal
 
 from ablate.design.changes import changes_between
+from ablate.design.problems import RowProblem
 from ablate.design.rows import RowPlan, has_total, plan_rows
-from ablate.design.variants import RowProblem, Variant, resolve_variant
+from ablate.design.variants import Variant, resolve_variant
 from ablate.design.words import column_in_words, differences
 from ablate.errors import AblateError, DataError, Problem, StudyError
 from ablate.resolved import Row, Table
@@ -31,12 +32,18 @@ class Planner:
     """One study's trials while they are being collected; problems are collected too."""
 
     def __init__(
-        self, study: Study, data_root: FilePath | None, numerics: Numerics, allow_missing: bool
+        self,
+        study: Study,
+        data_root: FilePath | None,
+        numerics: Numerics,
+        allow_missing: bool,
+        need_files: bool = True,
     ) -> None:
         self.study = study
         self.data_root = data_root
         self.numerics = numerics
         self.allow_missing = allow_missing
+        self.need_files = need_files
         self.problems: dict[Problem, None] = {}
         self.warnings: dict[str, None] = {}
         self.trials: dict[str, Trial] = {}
@@ -86,7 +93,7 @@ class Planner:
             try:
                 firsts.append(self._first_trial(dataset, column, plan))
             except RowProblem as problem:
-                path = self._blamed(ablation, plan, problem.message)
+                path = problem.path or self._blamed(ablation, plan, problem.message)
                 self.refuse(path, problem.message, problem.hint)
                 if plan.role == "baseline" or (
                     plan.role == "step" and ablation.kind == "cumulative"
@@ -108,7 +115,7 @@ class Planner:
                 settings = differences(above.recipe, trial.recipe)
             rows.append(
                 Row(
-                    label=plan.label,
+                    label=self._label(ablation, plan, variant),
                     tricks=tuple(label for label, _ in variant.tricks),
                     role=plan.role,
                     above=plan.above,
@@ -130,6 +137,14 @@ class Planner:
             total=has_total(ablation, plans),
         )
 
+    def _label(self, ablation: Ablation, plan: RowPlan, variant: Variant) -> str:
+        """The plan's; of a baseline without those names of `base` that this model drops."""
+        if plan.role != "baseline" or ablation.kind == "leave_one_out":
+            return plan.label
+        present = {label for label, _ in variant.tricks}
+        kept = [label for label in ablation.base if present.intersection(self._names(label))]
+        return " + ".join(kept) or "baseline"
+
     def _first_trial(self, dataset: str, column: Settings, plan: RowPlan) -> tuple[Variant, Trial]:
         """The row's variant, and its trial of the first seed."""
         # the set of names decides: neither their order nor the table they stand in
@@ -137,7 +152,13 @@ class Planner:
         known = json.dumps(parts, sort_keys=True)
         if known not in self._first:
             variant = resolve_variant(
-                self.study, dataset, self.info(dataset), column, plan.active, plan.side
+                self.study,
+                dataset,
+                self.info(dataset),
+                column,
+                plan.active,
+                plan.side,
+                need_files=self.need_files,
             )
             trial = self._trial(variant, dataset, self.study.seeds[0])
             self._first[known] = (variant, trial)
@@ -163,7 +184,13 @@ class Planner:
             named = self.study.trials[name]
             info = self.info(dataset)
             variant = resolve_variant(
-                self.study, dataset, info, {}, named.tricks, own=named.settings
+                self.study,
+                dataset,
+                info,
+                {},
+                named.tricks,
+                own=named.settings,
+                need_files=self.need_files,
             )
             trial = self._trial(variant, dataset, named.seed)
             self._teachers[name, dataset] = self._add(trial, named.seed, dataset, "", f"@{name}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from ablate.design.planner import REFERENCES, Planner, work_order
+from ablate.design.problems import RowProblem
 from ablate.design.rows import plan_rows
-from ablate.design.variants import RowProblem, resolve_variant
+from ablate.design.variants import resolve_variant
 from ablate.design.words import headline
-from ablate.errors import AblateError, StudyError
+from ablate.errors import AblateError, Problem, StudyError
 from ablate.resolved import ResolvedStudy
 from ablate.study.values import Study
 from ablate.trial import Numerics
@@ -23,19 +24,23 @@ def resolve(
     device_type: str = "cpu",
     command: str,
     allow_missing_data: bool = False,
+    need_files: bool = True,
 ) -> ResolvedStudy:
     """Every table, row and trial of a study, with the order of work.
 
     allow_missing_data: a data set that is not there becomes a warning; its trials' keys are then
-    not the ones that training it would give.
+    not the ones that training it would give. need_files: likewise of files that tricks are
+    configured with, without a warning; a report needs none.
 
-    Raises StudyError for tricks that do not fit together, DataError for missing data.
+    Raises StudyError for tricks that do not fit together and for a part, which has no rows,
+    DataError for missing data.
     """
+    _refuse_part(study)
     _refuse_unbuilt(study)
     _refuse_too_many(study)
     profile = study.numerics or ("fast" if device_type == "cuda" else "exact")
     numerics = Numerics.named(profile, device_type)
-    planner = Planner(study, data_root, numerics, allow_missing_data)
+    planner = Planner(study, data_root, numerics, allow_missing_data, need_files)
     infos = [planner.info(dataset) for dataset in study.datasets]
     tables = planner.tables()
     if planner.problems:
@@ -64,6 +69,13 @@ def resolve(
         order=work_order(tables, planner.trials),
         warnings=tuple(planner.warnings),
     )
+
+
+def _refuse_part(study: Study) -> None:
+    if study.part:
+        message = "is a part for other studies, with no rows of its own"
+        hint = f'name a study that extends it: extends = "{study.path.name}"'
+        raise StudyError([Problem(study.file, 0, "", message, hint)])
 
 
 def _refuse_unbuilt(study: Study) -> None:

@@ -96,7 +96,8 @@ def _leave_one_out(study: Study, ablation: Ablation) -> list[RowPlan]:
 
 def _baseline(ablation: Ablation) -> RowPlan:
     label = " + ".join(ablation.base) or "baseline"
-    return RowPlan(label, ablation.base, "baseline", None, item=ablation.stack[0].path)
+    item = ablation.stack[0].path if ablation.stack else (*ablation.path, "stack")
+    return RowPlan(label, ablation.base, "baseline", None, item=item)
 
 
 def _control(

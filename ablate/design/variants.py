@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from ablate.design.local_files import find_files
+from ablate.design.problems import RowProblem
 from ablate.design.rows import configs_behind
 from ablate.errors import AblateError
 from ablate.hookspecs import HOOKS
@@ -26,15 +28,6 @@ from ablate.trial import TrickSpec
 if TYPE_CHECKING:
     from ablate.data.catalogue import DatasetInfo
     from ablate.tricks.base import Trick
-
-
-class RowProblem(Exception):
-    """Why a row cannot be trained; the planner adds the place in the file."""
-
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
 
 
 @dataclass(frozen=True)
@@ -60,10 +53,13 @@ def resolve_variant(
     active: Sequence[str],
     side: Sequence[str] = (),
     own: Settings | None = None,
+    *,
+    need_files: bool = True,
 ) -> Variant:
     """The tricks named by `active`, and of `side` only their settings. `own`: of a named trial.
 
-    Raises RowProblem.
+    need_files: refuse a file that a trick is configured with and that is not there; else the
+    variant's key is not the one that training it would give. Raises RowProblem.
     """
     settings = over(study.recipe, column)
     model = (own or {}).get("model", over(settings, study.final).get("model"))
@@ -86,7 +82,7 @@ def resolve_variant(
     leaves = _leaves(study, active, dropped)
     tricks, specs, teachers = [], [], []
     for label, bundle in leaves.items():
-        trick, spec, teacher = _configured(study, label, bundle, rules)
+        trick, spec, teacher = _configured(study, label, bundle, rules, need_files)
         tricks.append((label, trick))
         specs.append(spec)
         teachers += teacher
@@ -189,7 +185,7 @@ def _side_settings(study: Study, labels: Sequence[str], dropped: set[str]) -> di
 
 
 def _configured(
-    study: Study, label: str, bundle: str, rules: Sequence[Override]
+    study: Study, label: str, bundle: str, rules: Sequence[Override], need_files: bool
 ) -> tuple[Trick, TrickSpec, list[str]]:
     config = study.config(label)
     params = dict(config.params)
@@ -199,6 +195,9 @@ def _configured(
     loaded = study.catalogue.load(config.trick)
     try:
         trick = make_trick(loaded.cls, params)
+        files = find_files(study, label, trick, rules, need=need_files)
+        if files.paths:
+            trick = make_trick(loaded.cls, params | dict(files.paths))
     except ValidationError as error:
         details = error.errors(include_url=False)
         known = tuple(loaded.cls.model_fields)
@@ -211,7 +210,8 @@ def _configured(
     keyed = {
         key: "@" if isinstance(value, str) and value.startswith("@") else value
         for key, value in dumped.items()
-    }
+        if key not in files.unused
+    } | dict(files.digests)
     spec = TrickSpec(
         name=loaded.name,
         label=label,
@@ -219,6 +219,7 @@ def _configured(
         params=keyed,
         behaviour=loaded.behaviour,
         bundle=bundle,
+        files=dict(files.paths),
     )
     return trick, spec, teachers
 

@@ -22,8 +22,10 @@ _KEYS = ("name", "kind", "base", "stack", "over", "transpose", "tune")
 MAX_COLUMNS = 1000
 
 
-def read_ablations(check: Checker, names: Names, document: Mapping[str, Any]) -> list[Ablation]:
-    """`study.stack` as the ablation `main`, then the `[[ablation]]` blocks."""
+def read_ablations(
+    check: Checker, names: Names, document: Mapping[str, Any], *, part: bool = False
+) -> list[Ablation]:
+    """`study.stack` as the ablation `main`, then the `[[ablation]]` blocks; a part needs none."""
     study = document.get("study")
     sugar = isinstance(study, dict) and "stack" in study
     stack_path: Path = ("study", "stack")
@@ -48,7 +50,7 @@ def read_ablations(check: Checker, names: Names, document: Mapping[str, Any]) ->
             message = f"two ablations are named '{printable(ablation.name)}'; give one another name"
             check.problem((*path, "name"), message)
         found_ablations.append(ablation)
-    if not found_ablations and not check.problems:
+    if not found_ablations and not part and not check.problems:
         message = 'compares nothing; add stack = ["warmup", "mixup"] to [study]'
         check.problem(("study",), message)
     return found_ablations
@@ -108,8 +110,10 @@ def _stack(
     if not isinstance(value, list):
         check.wrong(path, "a list of tricks", value)
         return ()
-    if not value:
+    if not value and path == ("study", "stack"):
         check.problem(path, "is empty; name at least one trick")
+    elif not value and kind != "cumulative":
+        check.problem(path, f'is empty; kind = "{printable(kind)}" needs at least one trick')
     items: list[Item] = []
     for number, entry in enumerate(value):
         here = (*path, number)

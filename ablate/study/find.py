@@ -16,10 +16,18 @@ def shipped_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "studies"
 
 
+def is_part(file: Path) -> bool:
+    """Whether the file, `_NAME.toml`, is there for others to extend and has no rows of its own."""
+    return file.stem.startswith("_")
+
+
 def shipped_studies() -> tuple[str, ...]:
-    """Names that `find_study` knows wherever it is called: "group1", "paper/table4"."""
+    """Names that `find_study` knows wherever it is called: "group1", "paper/table4".
+
+    Parts that studies extend are found too, and not listed.
+    """
     folder = shipped_folder()
-    files = folder.rglob("*.toml")
+    files = [file for file in folder.rglob("*.toml") if not is_part(file)]
     return tuple(sorted(file.relative_to(folder).with_suffix("").as_posix() for file in files))
 
 

@@ -15,8 +15,9 @@ from ablate.study.checks import Checker, name_problem
 from ablate.study.configured import Names
 from ablate.study.document import Document, printable
 from ablate.study.extending import read_document, with_options
-from ablate.study.find import find_study, study_name
+from ablate.study.find import find_study, is_part, study_name
 from ablate.study.rules import check_references, read_overrides, read_trials
+from ablate.study.unused import check_used
 from ablate.study.values import Study
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def load_study(
     datasets: these only. limit: images per split. catalogue: the tricks there are; by default the
     installed ones and the study's own plugins, which `bundled_only` leaves out.
 
+    A file that others extend, `_NAME.toml`, may lack data sets, model and rows (`Study.part`).
+
     Raises `StudyError` with every problem of the file and of those it extends.
     """
     file = find_study(path)
@@ -80,16 +83,20 @@ def load_study(
     _check_top(check, table)
     _check_limit(check, limit)
 
+    part = is_part(file)
     study_table = check.table(("study",), table.get("study", {}))
+    if part:
+        study_table = {"datasets": [], **study_table}
     study = check.model(StudySection, ("study",), study_table)
-    _check_datasets(check, study_table.get("datasets"))
+    if not part or study_table["datasets"] != []:
+        _check_datasets(check, study_table.get("datasets"))
     name = study.name if study and study.name else study_name(file)
     _check_name(check, name, declared="name" in study_table)
     protocol = check.model(
         ProtocolSection, ("protocol",), check.table(("protocol",), table.get("protocol", {}))
     )
     recipe = check.settings(("recipe",), table.get("recipe", {}))
-    if "model" not in recipe:
+    if "model" not in recipe and not part:
         check.problem(("recipe", "model"), 'is missing; write model = "resnet18"', key=True)
     plugins = study.plugins if study else ()
     if catalogue is None:
@@ -99,7 +106,9 @@ def load_study(
     rules = read_overrides(check, names, table.get("override", []))
     trials = read_trials(check, names, table.get("trial", {}))
     check_references(check, names, trials)
-    ablations = read_ablations(check, names, table)
+    ablations = read_ablations(check, names, table, part=part)
+    if not check.problems:
+        check_used(check, names, said.get("tricks", {}), ablations, trials)
     if check.problems or study is None or protocol is None:
         raise StudyError(check.problems)
     return Study(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ablate.resolved import Kind
 from ablate.study.document import Document
+from ablate.study.find import is_part
 from ablate.study.positions import Path
 
 if TYPE_CHECKING:
@@ -44,7 +45,10 @@ class Item:
 
 @dataclass(frozen=True)
 class Ablation:
-    """One `[[ablation]]`. columns: the settings of each column of `over`, one empty without."""
+    """One `[[ablation]]`. columns: the settings of each column of `over`, one empty without.
+
+    stack: empty for a table of the baseline alone.
+    """
 
     name: str
     kind: Kind
@@ -110,6 +114,11 @@ class Study:
     trials: Mapping[str, NamedTrial]
     catalogue: Catalogue = field(repr=False, compare=False)
     document: Document = field(repr=False, compare=False)
+
+    @property
+    def part(self) -> bool:
+        """Whether it is there for others to extend: `_NAME.toml`, which has no rows of its own."""
+        return is_part(self.path)
 
     @property
     def toml(self) -> dict[str, str]:

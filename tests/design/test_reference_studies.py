@@ -131,7 +131,10 @@ def test_reference_study_expands_to_its_rows(name: str) -> None:
     for ablation, (columns, rows) in ablations.items():
         tables = found[ablation]
         assert [table.column for table in tables] == columns * datasets
-        assert all(labels(table) == rows for table in tables)
+        for table in tables:
+            dropped = ablation == "table6" and "resnet50_v1" not in table.column
+            base = rows[0].removesuffix(" + resnet_bcd") if dropped else rows[0]
+            assert labels(table) == [base, *rows[1:]]
         assert all(len(row.keys) == seeds for table in tables for row in table.rows)
     assert len(resolved.trials) == trials
     assert sorted(resolved.order) == sorted(resolved.trials) == sorted(resolved.labels)
