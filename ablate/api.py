@@ -189,7 +189,8 @@ class Results:
                     | {name: row[name] for name in ("row", "role", "n", "mean", "sd", "verdict")}
                     | {name: delta.get(name) for name in ("delta", "low", "high", "p_holm")}
                     | {"delta_baseline": base.get("delta")}
-                    | {"epoch_seconds": row["epoch_seconds"]}
+                    | {name: row[name] for name in ("epoch_seconds", "images_per_second")}
+                    | {name: row[name] for name in ("parameters", "macs")}
                     | {"values": [trial["value"] for trial in row["trials"]]}
                 )
         return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -14,6 +14,7 @@ from ablate.cli.selection import Selection
 if TYPE_CHECKING:
     from ablate.console.output import Output
     from ablate.lookup import Found
+    from ablate.report.costs import Shown
     from ablate.report.model import ReportTable
     from ablate.store import Store
 
@@ -28,6 +29,7 @@ STUDY is a file, or the name of a stored study as its last run had it.
 Output     --format NAME        terminal, markdown, csv, json [default: terminal]
            -o FILE              write it there instead of stdout
            --columns auto|all   drop columns where the terminal is narrow, or never [default: auto]
+           --columns cost       parameters, multiply-adds, images per second and time instead
 What       --seeds N            as for run: the table of those trials
            --dataset NAME
            --limit N
@@ -55,8 +57,8 @@ def report(
     from ablate.store import Store
 
     output = options.output()
-    if columns not in ("auto", "all"):
-        raise AblateError(f"--columns '{columns}': known: auto, all")
+    if columns not in ("auto", "cost", "all"):
+        raise AblateError(f"--columns '{columns}': known: auto, cost, all")
     store = Store.open(options.store_path, create=False)
     selection = Selection.of(study or "", seeds, dataset, limit, settings, options)
     if study is None and not selection.whole:
@@ -69,7 +71,8 @@ def report(
     if kind == "terminal":
         text = _terminal(found, groups, output, columns, plain=file is not None)
     else:
-        text = render(kind, [table for tables in groups for table in tables])
+        every = [table for tables in groups for table in tables]
+        text = render(kind, every, columns=cast("Shown", columns))
     for one in found:
         for name in one.left_out:
             output.note(f"{one.resolved.name}: nothing of {name} is trained yet")
@@ -138,7 +141,7 @@ def _terminal(
             width=DEFAULT_WIDTH if plain else terminal.width,
             color=terminal.color and not plain,
             ascii=not terminal.unicode and not plain,
-            columns=cast("Literal['auto', 'all']", columns),
+            columns=cast("Shown", columns),
         )
         if len(found) > 1:
             title = f"{one.resolved.name} · {one.resolved.headline}"

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Literal
 
-from ablate.report import drawn, numbers, words
+from ablate.report import costs, drawn, numbers, words
 from ablate.report.escape import visible
 from ablate.report.grid import Cell, Column
 from ablate.report.model import Comparison, ReportRow, ReportTable, Total
 from ablate.stats import Ratio
 
-# Dropped from left to right where a terminal is too narrow. "top-5" is the secondary metric, which
-# has another heading where the study compares another metric than top-1.
-DROPPED = ("top-5", "time", "Δ base", "±sd")
+# Dropped from left to right where a terminal is too narrow; the model's cost goes as one. "top-5"
+# is the secondary metric, which has another heading where the study compares another than top-1.
+DROPPED = (*costs.MODEL, "top-5", "time", "Δ base", "±sd")
 # Keeps a table's shape while rows go from incomplete to a verdict.
 _VERDICT_WIDTH = 25
 _STYLES = {"gain": "cyan", "loss": "yellow", "diverged": "red", "no effect": "red"}
 _HEADS = {"above": ("Δ row", "above"), "baseline": ("Δ", "baseline"), "full": ("Δ full", "set")}
 
 
-def columns(table: ReportTable, dropped: Collection[str], *, draw: bool) -> list[Column]:
+def columns(
+    table: ReportTable,
+    dropped: Collection[str],
+    *,
+    draw: bool,
+    shown: Literal["auto", "all"] = "auto",
+) -> list[Column]:
     """Columns left when `dropped` ones (of `DROPPED`) are gone; `draw`: the drawn interval too."""
-    labels = (*(row.label for row in table.rows), *([table.total.label] if table.total else []))
-    found = [Column("", (visible(words.title(table)), ""), _plain(map(visible, labels)))]
+    found = [_labels(table)]
     found.append(_means(table, with_sd="±sd" not in dropped))
     found += [_one_seed_delta(table), _bands(table)] if table.one_seed else [_deltas(table)]
     if not table.one_seed:
@@ -32,11 +38,22 @@ def columns(table: ReportTable, dropped: Collection[str], *, draw: bool) -> list
     if "top-5" not in dropped and table.secondary:
         found.append(_secondary(table))
     if "time" not in dropped and any(row.n for row in table.rows):
-        found.append(Column("time", ("time per", "epoch"), _plain(times(table))))
+        found.append(_times(table))
+    found += [column for column in _costs(table, shown) if column.name not in dropped]
     if draw and not table.one_seed and (axis := drawn.axis(table)):
         cells = _plain(drawn.line(table, axis, row.delta) for row in table.judged)
         found.append(Column("", ("", drawn.scale(axis)), cells))
     return found
+
+
+def cost_columns(table: ReportTable) -> list[Column]:
+    """The table of cost: the model's, the training's, and what it bought."""
+    return [
+        _labels(table),
+        *_costs(table, "cost"),
+        _times(table),
+        _means(table, with_sd=True),
+    ]
 
 
 def droppable(table: ReportTable) -> list[str]:
@@ -95,8 +112,8 @@ def band_text(row: ReportRow, table: ReportTable) -> str:
 
 def times(table: ReportTable) -> list[str]:
     """ "4.1 s ×0.51", "–" where times may not be compared; the total has a ratio only."""
-    decimals = numbers.seconds([row.seconds for row in table.rows if row.seconds])
-    texts = [time_text(row, decimals) for row in table.rows]
+    clock = numbers.Clock.of(row.seconds for row in table.rows)
+    texts = [time_text(row, clock) for row in table.rows]
     width = max(map(len, texts), default=0)
     found = [
         f"{t.rjust(width)} {ratio_text(r.ratio)}" for t, r in zip(texts, table.rows, strict=True)
@@ -106,11 +123,11 @@ def times(table: ReportTable) -> list[str]:
     return [text.rstrip() for text in found]
 
 
-def time_text(row: ReportRow, decimals: int) -> str:
+def time_text(row: ReportRow, clock: numbers.Clock) -> str:
     """ "8.0 s", "–" where it may not be compared, nothing where nothing was trained."""
     if row.seconds is None:
         return "–" if row.n else ""
-    return f"{numbers.fixed(row.seconds, decimals)} s"
+    return clock.text(row.seconds)
 
 
 def ratio_text(ratio: Ratio | None) -> str:
@@ -120,6 +137,28 @@ def ratio_text(ratio: Ratio | None) -> str:
 
 def _plain(texts: object) -> tuple[Cell, ...]:
     return tuple(Cell(text) for text in texts)  # type: ignore[attr-defined]
+
+
+def _labels(table: ReportTable) -> Column:
+    labels = (*(row.label for row in table.rows), *([table.total.label] if table.total else []))
+    return Column("", (visible(words.title(table)), ""), _plain(map(visible, labels)))
+
+
+def _times(table: ReportTable) -> Column:
+    return Column("time", ("time per", "epoch"), _plain(times(table)))
+
+
+def _costs(table: ReportTable, shown: costs.Shown) -> list[Column]:
+    heads = {
+        costs.MODEL[0]: ("M", "params"),
+        costs.MODEL[1]: ("GMACs", ""),
+        costs.SPEED: ("images/s", ""),
+    }
+    below = [""] if table.total else []
+    return [
+        Column(name, heads[name], _plain([*texts, *below]), right=True)
+        for name, texts in costs.cells(table, shown)
+    ]
 
 
 def _means(table: ReportTable, *, with_sd: bool) -> Column:

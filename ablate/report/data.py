@@ -1,9 +1,10 @@
 """CSV and JSON: full precision, ASCII minus, every seed.
 
 JSON: {"schema_version": 1, "tables": [...]}. Accuracies are in percent and differences in points
-("unit" says so; other metrics are as measured), times in seconds, `time_ratio` is a factor. NaN is
-null. The document is only ever extended. CSV: one line per row of a table and one for its total,
-the same numbers, the metric of every seed in `seed_0`, `seed_1`, ….
+("unit" says so; other metrics are as measured), times in seconds, `time_ratio` is a factor, `macs`
+are multiply-adds of one test image. NaN is null. The document is only ever extended. CSV: one line
+per row of a table and one for its total, the same numbers, the metric of every seed in `seed_0`,
+`seed_1`, ….
 """
 
 from __future__ import annotations
@@ -101,6 +102,9 @@ def _row(row: ReportRow, table: ReportTable) -> dict[str, Any]:
         "delta_baseline": _comparison(row.base, scale),
         "verdict": row.verdict,
         "epoch_seconds": row.seconds,
+        "images_per_second": row.images_per_second,
+        "parameters": row.parameters,
+        "macs": row.macs,
         "time_ratio": _ratio(row.ratio),
         "trials": [_trial(cell, table) for cell in row.seeds],
     }
@@ -173,6 +177,7 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 _TABLE_FIELDS = ("study", "ablation", "dataset", "column", "kind", "reference", "metric", "unit")
+_COST_FIELDS = ("images_per_second", "parameters", "macs")
 _FIELDS = (
     *_TABLE_FIELDS,
     *("row", "role", "n", "mean", "sd", "verdict"),
@@ -181,6 +186,7 @@ _FIELDS = (
     *("baseline_delta", "baseline_low", "baseline_high"),
     *("secondary_metric", "secondary_mean"),
     *("epoch_seconds", "time_ratio", "time_ratio_low", "time_ratio_high"),
+    *_COST_FIELDS,
 )
 
 
@@ -193,6 +199,7 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     flat |= {"baseline_low": base.get("low"), "baseline_high": base.get("high")}
     flat |= {"secondary_metric": other.get("metric"), "secondary_mean": other.get("mean")}
     flat |= {"epoch_seconds": row.get("epoch_seconds"), "time_ratio": ratio.get("ratio")}
+    flat |= {name: row.get(name) for name in _COST_FIELDS}
     flat |= {"time_ratio_low": ratio.get("low"), "time_ratio_high": ratio.get("high")}
     return {name: value for name, value in flat.items() if name in _FIELDS}
 

@@ -8,22 +8,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ablate.errors import AblateError, did_you_mean
+from ablate.report.costs import Shown
 from ablate.report.data import render_csv, render_json
 from ablate.report.markdown import render_markdown
 from ablate.report.model import ReportTable
 
-Render = Callable[[Sequence[ReportTable]], str]
+Render = Callable[[Sequence[ReportTable], Shown], str]
 
 FORMATS: dict[str, Render] = {
-    "markdown": render_markdown,
-    "csv": render_csv,
-    "json": render_json,
+    "markdown": lambda tables, columns: render_markdown(tables, columns=columns),
+    "csv": lambda tables, columns: render_csv(tables),
+    "json": lambda tables, columns: render_json(tables),
 }
 
 
-def render(name: str, tables: Sequence[ReportTable]) -> str:
-    """The tables in a format of `FORMATS`. Raises AblateError for another."""
+def render(name: str, tables: Sequence[ReportTable], *, columns: Shown = "auto") -> str:
+    """The tables in a format of `FORMATS`. Raises AblateError for another.
+
+    columns: of formats for reading; CSV and JSON always have all.
+    """
     if name not in FORMATS:
         known = ["terminal", *FORMATS]
         raise AblateError(f"unknown format '{name}'{did_you_mean(name, known)}")
-    return FORMATS[name](tables)
+    return FORMATS[name](tables, columns)

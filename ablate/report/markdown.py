@@ -5,25 +5,54 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ablate.report import columns as parts
-from ablate.report import numbers, transposed, words
+from ablate.report import costs, numbers, transposed, words
 from ablate.report.escape import code, markdown
 from ablate.report.model import Comparison, ReportRow, ReportTable, Total
 
 
-def render_markdown(tables: Sequence[ReportTable]) -> str:
-    """Every table with its title and captions; the text ends in a newline."""
-    blocks = []
+def render_markdown(tables: Sequence[ReportTable], *, columns: costs.Shown = "auto") -> str:
+    """Every table with its title and captions; the text ends in a newline.
+
+    columns: parameters and multiply-adds stand where rows differ in them ("auto"), or all columns
+    of cost beside the others ("all"), or alone ("cost").
+    """
+    blocks: list[str] = []
     for group in transposed.groups(tables):
-        if group[0].transpose:
+        if columns == "cost":
+            blocks += map(_cost, group)
+        elif group[0].transpose:
             blocks.append(_transposed(group))
         else:
-            blocks.append(_table(group[0]))
+            blocks.append(_table(group[0], columns))
     return "\n\n".join(blocks) + "\n"
 
 
-def _table(table: ReportTable) -> str:
+def _table(table: ReportTable, shown: costs.Shown) -> str:
     heads, rows = _grid(table)
-    return "\n\n".join([_title(table), _pipes(heads, rows), *_captions([table])])
+    notes = []
+    if more := costs.cells(table, shown):
+        heads += [name for name, _ in more]
+        for i, row in enumerate(rows):  # the total, last, has no model of its own
+            row += [texts[i] if i < len(texts) else "" for _, texts in more]
+        notes.append(f"{costs.MODEL_FACT}.")
+    return "\n\n".join([_title(table), _pipes(heads, rows), *notes, *_captions([table])])
+
+
+def _cost(table: ReportTable) -> str:
+    """The cost alone, and the metric it bought."""
+    found = costs.cells(table, "cost")
+    heads = ["row", *(name for name, _ in found), "time/epoch", markdown(table.metric.heading)]
+    clock = numbers.Clock.of(row.seconds for row in table.rows)
+    rows = []
+    for i, row in enumerate(table.rows):
+        mean = parts.mean_text(row, table, with_sd=True).replace("±", "± ")
+        rows.append([markdown(row.label), *(t[i] for _, t in found), _time(row, clock), mean])
+    if table.total:
+        blank = [""] * len(found)
+        rows.append([f"**{markdown(table.total.label)}**", *blank, _total_time(table.total), ""])
+    notes = [markdown(line) for line in (*table.notes, *table.failures)]
+    caption = " ".join([*(f"{fact}." for fact in costs.facts(table)), words.measured(table)])
+    return "\n\n".join([_title(table), _pipes(heads, rows), *notes, caption, _source(table)])
 
 
 def _grid(table: ReportTable) -> tuple[list[str], list[list[str]]]:
@@ -39,14 +68,14 @@ def _grid(table: ReportTable) -> tuple[list[str], list[list[str]]]:
     if table.secondary:
         heads.append(table.secondary.heading)
     heads.append("time/epoch")
-    decimals = numbers.seconds([row.seconds for row in table.rows if row.seconds])
-    rows = [_row(row, table, decimals) for row in table.rows]
+    clock = numbers.Clock.of(row.seconds for row in table.rows)
+    rows = [_row(row, table, clock) for row in table.rows]
     if table.total:
         rows.append(_total(table.total, table))
     return heads, rows
 
 
-def _row(row: ReportRow, table: ReportTable, decimals: int) -> list[str]:
+def _row(row: ReportRow, table: ReportTable, clock: numbers.Clock) -> list[str]:
     mean = parts.mean_text(row, table, with_sd=True).replace("±", "± ")
     verdict = parts.band_text(row, table) if table.one_seed else _verdict(row)
     cells = [markdown(row.label), mean, _delta(row.delta, table), verdict]
@@ -54,9 +83,17 @@ def _row(row: ReportRow, table: ReportTable, decimals: int) -> list[str]:
         cells.append(_delta(row.base, table))
     if table.secondary:
         cells.append(numbers.secondary(row.secondary, table))
-    ratio = parts.ratio_text(row.ratio)
-    time = parts.time_text(row, decimals)
-    return [*cells, f"{time} ({ratio})" if ratio else time]
+    return [*cells, _time(row, clock)]
+
+
+def _time(row: ReportRow, clock: numbers.Clock) -> str:
+    time, ratio = parts.time_text(row, clock), parts.ratio_text(row.ratio)
+    return f"{time} ({ratio})" if ratio else time
+
+
+def _total_time(total: Total) -> str:
+    ratio = parts.ratio_text(total.ratio)
+    return f"({ratio})" if ratio else ""
 
 
 def _total(total: Total, table: ReportTable) -> list[str]:
@@ -65,8 +102,7 @@ def _total(total: Total, table: ReportTable) -> list[str]:
     cells.append(_delta(total.delta, table))
     if table.secondary:
         cells.append("")
-    ratio = parts.ratio_text(total.ratio)
-    return [*cells, f"({ratio})" if ratio else ""]
+    return [*cells, _total_time(total)]
 
 
 def _delta(comparison: Comparison | None, table: ReportTable) -> str:
@@ -85,10 +121,12 @@ def _title(table: ReportTable) -> str:
 def _captions(group: Sequence[ReportTable]) -> list[str]:
     notes = [note for table in group if (note := words.dagger(table))]
     notes += [markdown(line) for table in group for line in (*table.notes, *table.failures)]
-    first = group[0]
-    source = markdown(words.source(first))
-    command = code(first.provenance.command) if first.provenance.command else ""
-    return [*dict.fromkeys(notes), _caption(group), ". ".join(p for p in (source, command) if p)]
+    return [*dict.fromkeys(notes), _caption(group), _source(group[0])]
+
+
+def _source(table: ReportTable) -> str:
+    command = code(table.provenance.command) if table.provenance.command else ""
+    return ". ".join(part for part in (markdown(words.source(table)), command) if part)
 
 
 def _caption(group: Sequence[ReportTable]) -> str:

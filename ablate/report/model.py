@@ -108,8 +108,8 @@ class SeedValue:
     """One trial of a row. values: metrics of the last epoch; empty if it is not done.
 
     epoch_seconds: median without the first epoch, None where it may not be compared. parameters:
-    trained ones of the model. macs: multiply-adds of one test image. images_per_second: of training,
-    from `epoch_seconds`.
+    trained ones of the model. macs: multiply-adds of one test image. images_per_second: of
+    training, from `epoch_seconds`.
     """
 
     seed: int

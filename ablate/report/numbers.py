@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from ablate.report.model import Comparison, ReportTable
 
@@ -51,10 +54,35 @@ def secondary(value: float | None, table: ReportTable) -> str:
     return fixed(value * table.secondary.scale, 1 if table.secondary.accuracy else 3)
 
 
-def seconds(values: Sequence[float]) -> int:
-    """Decimals for epoch times of one table, from the shortest."""
-    shortest = min(values, default=1.0)
-    return 0 if shortest >= 100 else 1 if shortest >= 1 else 2 if shortest >= 0.1 else 4
+def figures(value: float) -> str:
+    """A positive number to three figures, whole numbers in full: "25.6", "4.09", "1,412"."""
+    decimals = max(0, 2 - math.floor(math.log10(float(f"{value:.2e}"))))
+    return fixed(value, decimals)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The unit of one table's epoch times: "8.0 s", "13.3 min", "1 h 18"."""
+
+    unit: Literal["s", "min", "h"]
+    decimals: int = 0
+
+    @classmethod
+    def of(cls, values: Iterable[float | None]) -> Clock:
+        """The unit in which the shortest still has two figures."""
+        shortest = min((value for value in values if value is not None), default=1.0)
+        if shortest >= 120:
+            return cls("h") if shortest >= 3600 else cls("min", 1)
+        return cls(
+            "s", 0 if shortest >= 100 else 1 if shortest >= 1 else 2 if shortest >= 0.1 else 4
+        )
+
+    def text(self, seconds: float) -> str:
+        """A time of the table."""
+        if self.unit == "h":
+            hours, minutes = divmod(round(seconds / 60), 60)
+            return f"{hours:,} h {minutes}" if minutes else f"{hours:,} h"
+        return f"{fixed(seconds / (60 if self.unit == 'min' else 1), self.decimals)} {self.unit}"
 
 
 def span(values: Sequence[int]) -> str:

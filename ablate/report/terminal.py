@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import Literal
 
 from ablate.report import columns as parts
-from ablate.report import transposed, words
+from ablate.report import costs, transposed, words
 from ablate.report.escape import visible
 from ablate.report.grid import Column, Ink, lines, total_width
 from ablate.report.model import ReportTable
@@ -22,13 +21,14 @@ def render_terminal(
     width: int,
     color: bool,
     ascii: bool,
-    columns: Literal["auto", "all"] = "auto",
+    columns: costs.Shown = "auto",
     failures: bool = True,
 ) -> str:
     """Every table with its caption, each line at most `width` cells unless a name is longer.
 
     columns: "auto" drops whole columns where the terminal is too narrow, and says which; "all"
-    never does. failures: a line for each failed trial. The text ends in a newline.
+    never does, and has every column of cost; "cost" has these and the metric only. failures: a line
+    for each failed trial. The text ends in a newline.
     """
     ink = Ink(color=color, ascii=ascii)
     blocks, ablation = [], ""
@@ -37,25 +37,29 @@ def render_terminal(
         if group[0].ablation != ablation:
             ablation = group[0].ablation
             block.append(ink.paint(ink.text(visible(ablation)), "bold"))
-        together = transposed.columns(group) if group[0].transpose else None
+        apart = columns == "cost" or not group[0].transpose
+        together = None if apart else transposed.columns(group)
         if together and (columns == "all" or total_width(together, ink, roomy=False) <= width):
             block += lines(together, ink, roomy=False)
             block += _caption([transposed.caption(group), *_footnotes(group, failures)], width, ink)
             blocks.append("\n".join(block))
             continue
         for table in group:
-            block += _table(table, width, ink, everything=columns == "all", failures=failures)
+            block += _table(table, width, ink, columns, failures=failures)
             blocks.append("\n".join(block))
             block = []
     return "\n\n".join(blocks) + "\n"
 
 
 def _table(
-    table: ReportTable, width: int, ink: Ink, *, everything: bool, failures: bool
+    table: ReportTable, width: int, ink: Ink, shown: costs.Shown, *, failures: bool
 ) -> list[str]:
-    found = _layout(table, width, ink, everything)
+    found = _layout(table, width, ink, shown)
     if found is None:
-        body = _blocks(table, ink)
+        chosen = (
+            parts.cost_columns(table) if shown == "cost" else parts.columns(table, (), draw=False)
+        )
+        body = _blocks(table, chosen, ink)
         dropped: list[str] = []
     else:
         chosen, dropped, roomy = found
@@ -65,34 +69,46 @@ def _table(
         left_out = ", ".join(other if name == "top-5" else name for name in dropped)
         said = f"not shown at this width: {left_out} (--columns all)"
         body.append(ink.paint(ink.text(said), "dim"))
+    if shown == "cost":
+        caption = words.cost_caption(table, costs.facts(table))
+        return body + _caption([*_notes([table], failures), caption], width, ink)
     notes = _footnotes([table], failures)
+    if any(column.name in costs.MODEL for column in chosen):
+        notes.append(costs.MODEL_FACT)
     return body + _caption([*notes, words.short_caption(table)], width, ink)
 
 
 def _layout(
-    table: ReportTable, width: int, ink: Ink, everything: bool
+    table: ReportTable, width: int, ink: Ink, shown: costs.Shown
 ) -> tuple[list[Column], list[str], bool] | None:
     """(columns, names of those left out, roomy) that fit; None: one block per row."""
-    names = parts.droppable(table)
-    if everything:
-        return parts.columns(table, (), draw=width >= _DRAWN), [], True
+    if shown == "all":
+        return parts.columns(table, (), draw=width >= _DRAWN, shown="all"), [], True
     if width < _NARROW:
         return None
-    drawn = parts.columns(table, (), draw=True)
-    wide: list[tuple[list[Column], list[str]]] = [(drawn, [])] if width >= _DRAWN else []
+    if shown == "cost":
+        cost = parts.cost_columns(table)
+        return (cost, [], False) if total_width(cost, ink, roomy=False) <= width else None
+    names = parts.droppable(table)
+    model = [name for name in names if name in costs.MODEL]
+    # The model's cost takes no other column's place but the drawn interval's, which has no number.
+    drawings = ([True] if width >= _DRAWN else []) + [False] if model else []
+    whole = [(parts.columns(table, (), draw=draw), list[str]()) for draw in drawings]
+    drawn = parts.columns(table, model, draw=True)
+    wide = [(drawn, model)] if width >= _DRAWN else []
     narrower = [
-        (parts.columns(table, names[:i], draw=False), names[:i]) for i in range(len(names) + 1)
+        (parts.columns(table, names[:i], draw=False), names[:i])
+        for i in range(len(model), len(names) + 1)
     ]
     for roomy in (True, False):
-        for chosen, dropped in (*wide, *narrower):
+        for chosen, dropped in (*(whole if roomy else []), *wide, *narrower):
             if total_width(chosen, ink, roomy=roomy) <= width:
                 return chosen, dropped, roomy
     return None
 
 
-def _blocks(table: ReportTable, ink: Ink) -> list[str]:
+def _blocks(table: ReportTable, chosen: Sequence[Column], ink: Ink) -> list[str]:
     """One block per row, for narrow terminals: the label, then a line per fact."""
-    chosen = parts.columns(table, (), draw=False)
     label, facts = chosen[0], chosen[1:]
     names = [ink.text(_fact(column, table)) for column in facts]
     name_width = max(map(len, names))
@@ -116,15 +132,21 @@ def _fact(column: Column, table: ReportTable) -> str:
         return visible(table.metric.heading)
     if column.name == "Δ base":
         return "Δ baseline"
+    if column.name in (*costs.MODEL, costs.SPEED):
+        return column.name
     return " ".join(part for part in column.head if part and not part.startswith(("[", "(")))
 
 
 def _footnotes(tables: Sequence[ReportTable], failures: bool) -> list[str]:
-    found = [note for table in tables if (note := words.dagger(table))]
-    found += [f"! {visible(note)}" for table in tables for note in table.notes]
+    daggers = [note for table in tables if (note := words.dagger(table))]
+    return list(dict.fromkeys([*daggers, *_notes(tables, failures)]))
+
+
+def _notes(tables: Sequence[ReportTable], failures: bool) -> list[str]:
+    found = [f"! {visible(note)}" for table in tables for note in table.notes]
     if failures:
         found += [f"✗ {visible(line)}" for table in tables for line in table.failures]
-    return list(dict.fromkeys(found))
+    return found
 
 
 def _caption(paragraphs: Sequence[str], width: int, ink: Ink) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ablate.report import numbers
 from ablate.report.model import ReportTable
 from ablate.report.provenance import short_device
@@ -54,6 +56,14 @@ def short_caption(table: ReportTable) -> str:
     return " · ".join([*facts, "last epoch", *devices])
 
 
+def cost_caption(table: ReportTable, facts: Sequence[str]) -> str:
+    """The terminal's caption of a table of cost."""
+    devices = [short_device(name) for _, name in table.provenance.machines]
+    spread = "" if table.one_seed else "± sd over "
+    seeds = f"{spread}n = {numbers.count(len(table.seeds), 'seed')}"
+    return " · ".join([*facts, seeds, "last epoch", *devices])
+
+
 def one_seed(table: ReportTable) -> str:
     """What one seed allows: the band, and that it is no finding."""
     bands = [row.delta.band for row in table.rows if row.delta and row.delta.band is not None]
@@ -70,13 +80,9 @@ def one_seed(table: ReportTable) -> str:
 
 def long_caption(table: ReportTable) -> str:
     """The caption in sentences, for markdown and papers."""
-    name = table.metric.label[:1].upper() + table.metric.label[1:]
-    epochs = table.provenance.epochs
-    which = f"of {numbers.count(epochs, 'epoch')}" if epochs else "epoch"
+    said = [measured(table)]
     if table.one_seed:
-        return f"{name} at the last {which}, n = 1 seed ({table.seeds[0]}). {one_seed(table)}"
-    seeds = f"n = {numbers.count(len(table.seeds), 'seed')} ({numbers.span(table.seeds)})"
-    said = [f"{name} at the last {which}, mean ± standard deviation over {seeds}."]
+        return " ".join([*said, one_seed(table)])
     if table.df is not None:
         said.append(
             f"Δ: mean difference over the same seeds, {numbers.level(table)} interval from the "
@@ -98,6 +104,16 @@ def long_caption(table: ReportTable) -> str:
     if any(row.ratio for row in table.rows):
         said.append(f"× is against the {REFERENCE[table.reference]}.")
     return " ".join(said)
+
+
+def measured(table: ReportTable) -> str:
+    """What the metric's column is, in a sentence."""
+    name = table.metric.label[:1].upper() + table.metric.label[1:]
+    epochs = table.provenance.epochs
+    which = f"of {numbers.count(epochs, 'epoch')}" if epochs else "epoch"
+    seeds = f"n = {numbers.count(len(table.seeds), 'seed')} ({numbers.span(table.seeds)})"
+    over = seeds if table.one_seed else f"mean ± standard deviation over {seeds}"
+    return f"{name} at the last {which}, {over}."
 
 
 def source(table: ReportTable) -> str:
