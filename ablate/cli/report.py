@@ -30,6 +30,7 @@ Output     --format NAME        terminal, markdown, csv, json [default: terminal
            -o FILE              write it there instead of stdout
            --columns auto|all   drop columns where the terminal is narrow, or never [default: auto]
            --columns cost       parameters, multiply-adds, images per second and time instead
+           --compare paper      beside each row what He et al. printed, and what differs
 What       --seeds N            as for run: the table of those trials
            --dataset NAME
            --limit N
@@ -45,6 +46,7 @@ def report(
     format_: Annotated[str, typer.Option("--format")] = "terminal",
     file: Annotated[Path | None, typer.Option("--output", "-o")] = None,
     columns: Annotated[str, typer.Option("--columns")] = "auto",
+    compare: Annotated[str | None, typer.Option("--compare")] = None,
     seeds: Seeds = None,
     dataset: Datasets = None,
     limit: Limit = None,
@@ -59,6 +61,10 @@ def report(
     output = options.output()
     if columns not in ("auto", "cost", "all"):
         raise AblateError(f"--columns '{columns}': known: auto, cost, all")
+    if compare is not None:
+        from ablate.report.published import check_name
+
+        check_name(compare)
     store = Store.open(options.store_path, create=False)
     selection = Selection.of(study or "", seeds, dataset, limit, settings, options)
     if study is None and not selection.whole:
@@ -67,6 +73,8 @@ def report(
         )
     found = _found(selection, store, options) if study else _every(store)
     groups = [tables_of(one.resolved, store) for one in found]
+    if compare is not None:
+        groups = _beside_paper(found, groups, output)
     kind = "json" if output.json else format_
     if kind == "terminal":
         text = _terminal(found, groups, output, columns, plain=file is not None)
@@ -84,6 +92,23 @@ def report(
 
     write_result(file, text)
     output.note(f"Wrote {file}.")
+
+
+def _beside_paper(
+    found: list[Found], groups: list[list[ReportTable]], output: Output
+) -> list[list[ReportTable]]:
+    from ablate.report.published import beside_paper, nothing_published
+    from ablate.report.words import title
+
+    groups = [beside_paper(one.resolved, tables) for one, tables in zip(found, groups, strict=True)]
+    every = [table for tables in groups for table in tables]
+    if not any(table.paper for table in every):
+        raise nothing_published([one.resolved.name for one in found])
+    for table in every:
+        if not table.paper:
+            name = " ".join(part for part in (table.ablation, title(table)) if part)
+            output.note(f"{table.study}: the paper has no row of {name}")
+    return groups
 
 
 def _found(selection: Selection, store: Store, options: Options) -> list[Found]:

@@ -4,7 +4,7 @@ JSON: {"schema_version": 1, "tables": [...]}. Accuracies are in percent and diff
 ("unit" says so; other metrics are as measured), times in seconds, `time_ratio` is a factor, `macs`
 are multiply-adds of one test image. NaN is null. The document is only ever extended. CSV: one line
 per row of a table and one for its total, the same numbers, the metric of every seed in `seed_0`,
-`seed_1`, ….
+`seed_1`, …. Where a publication was asked for, `paper` and `published` hold its figures.
 """
 
 from __future__ import annotations
@@ -15,13 +15,20 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from ablate.report.escape import visible
 from ablate.report.model import Comparison, ReportRow, ReportTable, SeedValue, Total
+from ablate.report.published_model import Published, PublishedCell
 from ablate.stats import Ratio
 
 SCHEMA_VERSION = 1
+# Of a row's published counterpart, by the names of `PublishedCell`.
+PUBLISHED = (
+    *("top1", "top5", "delta", "source", "delta_source", "table", "column", "step", "against"),
+    *("asked", "inside", "minutes", "mparams", "gmacs"),
+)
 
 _RAW = re.compile(r"[^\n\x20-\x7e]")  # a newline is the document's own: strings have them escaped
 _RECORDED = ("host", "device", "device_name", "torch", "ablate", "shared_device")
@@ -39,6 +46,8 @@ def render_csv(tables: Sequence[ReportTable]) -> str:
     seeds = sorted({seed for table in tables for seed in table.seeds})
     out = io.StringIO()
     fields = [*_FIELDS, *(f"seed_{seed}" for seed in seeds)]
+    if any(table.paper for table in tables):
+        fields += [f"published_{name}" for name in PUBLISHED]
     writer = csv.DictWriter(out, fields, restval="", lineterminator="\n")
     writer.writeheader()
     for table in tables:
@@ -46,6 +55,8 @@ def render_csv(tables: Sequence[ReportTable]) -> str:
         common = {name: document[name] for name in _TABLE_FIELDS}
         for row in document["rows"]:
             values = {f"seed_{trial['seed']}": trial["value"] for trial in row["trials"]}
+            published = row.get("published") or {}
+            values |= {f"published_{name}": value for name, value in published.items()}
             writer.writerow(_csv(common | _flat(row) | values))
         if document["total"]:
             writer.writerow(_csv(common | _flat(document["total"] | {"role": "total"})))
@@ -81,7 +92,7 @@ def as_dict(table: ReportTable) -> dict[str, Any]:
         "epochs": origin.epochs,
         "machines": [{"count": n, "name": name} for n, name in origin.machines],
         "command": origin.command,
-    }
+    } | ({"paper": _paper(table.paper)} if table.paper else {})
 
 
 def _row(row: ReportRow, table: ReportTable) -> dict[str, Any]:
@@ -107,7 +118,27 @@ def _row(row: ReportRow, table: ReportTable) -> dict[str, Any]:
         "macs": row.macs,
         "time_ratio": _ratio(row.ratio),
         "trials": [_trial(cell, table) for cell in row.seeds],
+    } | ({"published": _published(row.published)} if table.paper else {})
+
+
+def _paper(paper: Published) -> dict[str, Any]:
+    return {
+        "name": paper.name,
+        "arxiv": paper.arxiv,
+        "match": paper.match,
+        "table": paper.table or None,
+        "column": paper.column or None,
+        "negated": paper.negated,
+        "differs": paper.differs,
+        "footnotes": list(paper.footnotes),
     }
+
+
+def _published(cell: PublishedCell | None) -> dict[str, Any] | None:
+    if cell is None:
+        return None
+    found = {name: getattr(cell, name) for name in PUBLISHED}
+    return {n: float(v) if isinstance(v, Decimal) else v for n, v in found.items()}
 
 
 def _total(total: Total, scale: float) -> dict[str, Any]:

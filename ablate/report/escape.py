@@ -9,7 +9,7 @@ import unicodedata
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _MARKDOWN = re.compile(r"([\\`*<>\[\]|~$])|(?<![^\W_])(_)|(_)(?![^\W_])")
 
-_SIGNS = "±=+/- Δ=d ×=x −=- –=- ≈=~ →=-> †=* √=sqrt ·=| ─=- │=| ┼=+ "
+_SIGNS = "±=+/- Δ=d ×=x −=- –=- ≈=~ →=-> †=* ‡=** °=? §=& √=sqrt ·=| ─=- │=| ┼=+ "
 _SIGNS += "▲=^ ▼=v ■=[] ○=o …=... ↯=!! ∅=0 ●=# ◐=> ◆=s ✗=x ✓=ok"
 _ASCII = {sign: word for sign, _, word in (pair.partition("=") for pair in _SIGNS.split())}
 _ASCII["\u00a0"] = " "

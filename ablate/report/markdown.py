@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ablate.report import columns as parts
-from ablate.report import costs, numbers, transposed, words
+from ablate.report import costs, numbers, published_markdown, transposed, words
 from ablate.report.escape import code, markdown
 from ablate.report.model import Comparison, ReportRow, ReportTable, Total
 
@@ -18,7 +18,9 @@ def render_markdown(tables: Sequence[ReportTable], *, columns: costs.Shown = "au
     """
     blocks: list[str] = []
     for group in transposed.groups(tables):
-        if columns == "cost":
+        if group[0].paper:
+            blocks += map(_with_paper, group)
+        elif columns == "cost":
             blocks += map(_cost, group)
         elif group[0].transpose:
             blocks.append(_transposed(group))
@@ -36,6 +38,13 @@ def _table(table: ReportTable, shown: costs.Shown) -> str:
             row += [texts[i] if i < len(texts) else "" for _, texts in more]
         notes.append(f"{costs.MODEL_FACT}.")
     return "\n\n".join([_title(table), _pipes(heads, rows), *notes, *_captions([table])])
+
+
+def _with_paper(table: ReportTable) -> str:
+    """Published figures beside the measured ones; which is which stands in the caption."""
+    heads, rows = published_markdown.grid(table)
+    captions = [*published_markdown.captions(table), *_captions([table])]
+    return "\n\n".join([_title(table), _pipes(heads, rows), *captions])
 
 
 def _cost(table: ReportTable) -> str:

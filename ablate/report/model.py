@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ablate.stats import Effect, Ratio
+
+if TYPE_CHECKING:
+    from ablate.report.published_model import Published, PublishedCell
 
 
 class TrialResultLike(Protocol):
@@ -152,7 +155,8 @@ class ReportRow:
     printed, mark: its kind. dagger: the interval leaves out 0 but the corrected test does not.
     seconds: epoch time, ratio: to the reference's. parameters: trained ones of the model, macs:
     multiply-adds of one test image; None where they are not known or the seeds disagree.
-    images_per_second: of training, None wherever `seconds` is.
+    images_per_second: of training, None wherever `seconds` is. published: what a publication has on
+    this row, where one was asked for.
     """
 
     label: str
@@ -174,6 +178,7 @@ class ReportRow:
     parameters: int | None = None
     macs: int | None = None
     images_per_second: float | None = None
+    published: PublishedCell | None = None
 
 
 @dataclass(frozen=True)
@@ -208,7 +213,8 @@ class ReportTable:
     ablation: "" when it is the study's only one. baseline: index of the baseline's row. df,
     detectable, seeds_needed: of the pooled fit; None without one. margin, detectable: in the unit
     printed (points). examples: test images, None if unknown. notes: what a reader must know, in
-    words. failures: a line for each trial that failed.
+    words. failures: a line for each trial that failed. paper: the publication that the rows are
+    printed beside.
     """
 
     study: str
@@ -236,6 +242,7 @@ class ReportTable:
     notes: tuple[str, ...]
     failures: tuple[str, ...]
     provenance: Provenance
+    paper: Published | None = None
 
     @property
     def one_seed(self) -> bool:

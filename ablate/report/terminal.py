@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from ablate.report import columns as parts
-from ablate.report import costs, transposed, words
+from ablate.report import costs, published_columns, transposed, words
 from ablate.report.escape import visible
 from ablate.report.grid import Column, Ink, lines, total_width
 from ablate.report.model import ReportTable
@@ -54,6 +54,8 @@ def render_terminal(
 def _table(
     table: ReportTable, width: int, ink: Ink, shown: costs.Shown, *, failures: bool
 ) -> list[str]:
+    if table.paper:
+        return _with_paper(table, width, ink, shown, failures=failures)
     found = _layout(table, width, ink, shown)
     if found is None:
         chosen = (
@@ -76,6 +78,28 @@ def _table(
     if any(column.name in costs.MODEL for column in chosen):
         notes.append(costs.MODEL_FACT)
     return body + _caption([*notes, words.short_caption(table)], width, ink)
+
+
+def _with_paper(
+    table: ReportTable, width: int, ink: Ink, shown: costs.Shown, *, failures: bool
+) -> list[str]:
+    """A table with published figures, whose caption says what differs."""
+    assert table.paper
+    found = published_columns.fitting(table, width, ink, everything=shown != "auto")
+    if found is None:
+        body = _blocks(table, published_columns.columns(table, ()), ink)
+    else:
+        chosen, dropped = found
+        body = lines(chosen, ink, roomy=False)
+        if dropped:
+            left_out = f"not shown at this width: {', '.join(dropped)} (--columns all)"
+            body.append(ink.paint(ink.text(left_out), "dim"))
+    notes = _footnotes([table], failures)
+    if table.one_seed:
+        notes.append(words.one_seed(table))
+    said = (visible(text) for text in (*table.paper.footnotes, table.paper.differs))
+    notes += [text.replace(" × ", "\u00a0×\u00a0") for text in said]  # no line ends in "8 ×"
+    return body + _caption(notes, width + 1, ink)
 
 
 def _layout(
@@ -128,6 +152,8 @@ def _blocks(table: ReportTable, chosen: Sequence[Column], ink: Ink) -> list[str]
 
 def _fact(column: Column, table: ReportTable) -> str:
     """A column's heading on one line."""
+    if table.paper:
+        return " ".join(part for part in column.head if part and not part.startswith(("[", "(")))
     if column.name == "±sd":
         return visible(table.metric.heading)
     if column.name == "Δ base":
