@@ -224,14 +224,13 @@ def _train(session: Session, *, quiet: bool) -> Outcome:
         output.warn(warning)
     output.note(stamped(session.headline().replace(" · ", ", ")))
     session.prepare()
-    for note in session.check_effects():
-        output.warn(note)
-    work = session.work
-    tracker = Tracker.begin(
-        session.resolved, work.states, session.store, work.again, session.seconds()
-    )
-    with LogView(output, tracker) as view:
-        outcome = session.train(view)
+    with session.workers() as workers:  # they import while this process checks
+        for note in session.check_effects():
+            output.warn(note)
+        work, seconds = session.work, session.seconds()
+        tracker = Tracker.begin(session.resolved, work.states, session.store, work.again, seconds)
+        with LogView(output, tracker) as view:
+            outcome = session.train(view, workers)
     for key in tracker.failed:
         progress = tracker.trials[key]
         output.warn(f"{session.resolved.labels[key]}: {progress.status} {progress.message}")

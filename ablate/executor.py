@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
@@ -35,7 +36,7 @@ class Executor:
         self, device: Device, events: SimpleQueue[tuple[Executor, dict[str, Any]]]
     ) -> None:
         self.device = device
-        self.running: set[int] = set()  # request ids
+        self.running: dict[int, int] = {}  # request id → process that has it
         self._events = events
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
@@ -54,10 +55,15 @@ class Executor:
         """Hand it a trial."""
         if self._process is not None and self._process.poll() is not None:
             self.retire()  # it died
+        self.start()
+        assert self._process is not None
+        self.running[request["id"]] = self._process.pid
+        self._send({"op": "train", **request, "device": self.device.name})
+
+    def start(self) -> None:
+        """Start its process, which imports what trials need; nothing if it is there."""
         if self._process is None:
             self._start()
-        self.running.add(request["id"])
-        self._send({"op": "train", **request, "device": self.device.name})
 
     def stop(self) -> None:
         """Ask every running trial to stop after its step."""
@@ -131,3 +137,30 @@ class Executor:
                 self._events.put((self, json.loads(line)))
         code = process.wait()
         self._events.put((self, {"event": "gone", "code": code, "pid": process.pid}))
+
+
+class Workers:
+    """The executors of a run's devices, and the queue of what all of them say.
+
+    A context manager, after which none of their processes is left, whatever happened inside.
+    """
+
+    def __init__(self, devices: Sequence[Device]) -> None:
+        self.events: SimpleQueue[tuple[Executor, dict[str, Any]]] = SimpleQueue()
+        self.executors = tuple(Executor(device, self.events) for device in devices)
+
+    def start(self, trials: int) -> None:
+        """Start as many processes as `trials` need, so that they import while others check."""
+        for executor in self.executors:
+            if trials <= 0:
+                return
+            executor.start()
+            trials -= executor.device.slots
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for executor in self.executors:
+            executor.kill()  # of a run that ended well nothing is left to kill
+            executor.close()

@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import Empty
 from types import FrameType
 from typing import Any, Protocol
 
 from ablate import index, spool
 from ablate.claims import Claim, claim, holder
 from ablate.errors import AblateError
-from ablate.executor import Device, Executor
+from ablate.executor import Device, Executor, Workers
 from ablate.resolved import ResolvedStudy
 from ablate.store import Store, TrialState
 from ablate.trial import Trial
@@ -86,6 +86,7 @@ class Runner:
         data_root: Path | None = None,
         bundled_only: bool = False,
         again: frozenset[str] = frozenset(),
+        workers: Workers | None = None,
         macs: Callable[[Trial], int | None] = lambda trial: None,
     ) -> None:
         """`again`: keys to train although a final result of them is stored (`--retrain`). `macs`:
@@ -98,8 +99,8 @@ class Runner:
         self._again = again
         self._macs = macs
         self._teachers = {t.teacher for t in resolved.trials.values() if t.teacher is not None}
-        self._events: SimpleQueue[tuple[Executor, dict[str, Any]]] = SimpleQueue()
-        self._executors = [Executor(device, self._events) for device in devices]
+        workers = workers or Workers(devices)
+        self._events, self._executors = workers.events, workers.executors
         self._claims: dict[str, Claim] = {}
         self._keys: dict[int, str] = {}  # request id → key
         self._next_id = 0
@@ -227,10 +228,12 @@ class Runner:
     def _handle(self, executor: Executor, event: dict[str, Any]) -> None:
         kind = event["event"]
         if kind == "gone":
-            for request in sorted(executor.running):
-                self._finish(
-                    executor, request, "failed", f"the worker ended with code {event['code']}"
-                )
+            mine = [id_ for id_, process in executor.running.items() if process == event["pid"]]
+            for request in mine:  # one that has said how it ended is none of these any more
+                if request in self._keys:
+                    why = f"the worker ended with code {event['code']}"
+                    self._finish(executor, request, "failed", why)
+                executor.running.pop(request, None)
             return
         if kind == "ready":
             return
@@ -256,7 +259,7 @@ class Runner:
             by = f"signal {-code}" if code < 0 else f"code {code}"
             hint = " (out of memory?)" if code == -signal.SIGKILL else ""
             self._finish(executor, request, "failed", f"its process ended by {by}{hint}")
-        executor.running.discard(request)
+        executor.running.pop(request, None)
 
     def _ended(self, request: int, status: str, message: str) -> None:
         # The slot is free only when the process has exited: its memory must be back first.
@@ -268,7 +271,7 @@ class Runner:
 
     def _finish(self, executor: Executor, request: int, status: str, message: str) -> None:
         """A trial whose process could not say how it ended."""
-        executor.running.discard(request)
+        executor.running.pop(request, None)
         key = self._keys.pop(request)
         if self._signal is not None:
             status, message = "interrupted", "killed"

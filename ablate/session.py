@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ablate import devices as machine
 from ablate.design import resolve
 from ablate.errors import AblateError, StudyError
-from ablate.executor import Device
+from ablate.executor import Device, Workers
 from ablate.planning.timing import Timings
 from ablate.planning.work import Work, survey, trained_with
 from ablate.resolved import ResolvedStudy
@@ -120,7 +120,13 @@ class Session:
             found += slow_formats(self.resolved, self.study.catalogue)
         return found
 
-    def train(self, observer: Observer) -> Outcome:
+    def workers(self) -> Workers:
+        """The processes that train, which begin to import: enter them, check, then `train`."""
+        workers = Workers(self.devices)
+        workers.start(len(self.work.to_train))
+        return workers
+
+    def train(self, observer: Observer, workers: Workers | None = None) -> Outcome:
         """Save what was asked for, then train what is missing."""
         from ablate.cost import Costs
         from ablate.runner import Runner
@@ -134,6 +140,7 @@ class Session:
             data_root=self.data_root,
             bundled_only=self.bundled_only,
             again=self.work.again,
+            workers=workers,
             macs=Costs(bundled_only=self.bundled_only).macs,
         )
         return runner.run()

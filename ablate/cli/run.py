@@ -136,20 +136,20 @@ def _train(session: Session, output: Output) -> tuple[Tracker, Outcome]:
         for name, images in session.prepare(told):
             if live:
                 progress.finish(f"{name}  {images:,} images in the cache")
-    for note in session.check_effects():
-        output.warn(note)
-    if output.verbose > 1:
-        _hooks_bound(session, output)
-    tracker = Tracker.begin(
-        session.resolved, session.work.states, session.store, session.work.again, session.seconds()
-    )
-    view: EventView | LiveView | LogView
-    if output.json:
-        view = EventView(output, tracker)
-    else:
-        view = LiveView(output, tracker) if live else LogView(output, tracker)
-    with view:
-        return tracker, session.train(view)
+    with session.workers() as workers:  # they import while this process checks
+        for note in session.check_effects():
+            output.warn(note)
+        if output.verbose > 1:
+            _hooks_bound(session, output)
+        work, seconds = session.work, session.seconds()
+        tracker = Tracker.begin(session.resolved, work.states, session.store, work.again, seconds)
+        view: EventView | LiveView | LogView
+        if output.json:
+            view = EventView(output, tracker)
+        else:
+            view = LiveView(output, tracker) if live else LogView(output, tracker)
+        with view:
+            return tracker, session.train(view, workers)
 
 
 def _hooks_bound(session: Session, output: Output) -> None:
