@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.baseline import Baseline
 from ablate.errors import AblateError, NoEffect, TrickError
+from ablate.feasible import check_models, check_sizes
 from ablate.recipe import Recipe
 from ablate.resolved import ResolvedStudy
 from ablate.trial import Trial
@@ -48,7 +49,10 @@ def check_effects(resolved: ResolvedStudy, *, bundled_only: bool = False) -> lis
     """Refuse rows with a trick that does nothing; returns notes on idle members of bundles.
 
     A bundle is refused only if none of its members acts.
+
+    A model that cannot be built, or cannot take its images, is refused, too.
     """
+    check_models(resolved)
     notes: dict[str, None] = {}
     seen: set[tuple[Any, ...]] = set()
     for table in resolved.tables:
@@ -80,6 +84,7 @@ def check_effects(resolved: ResolvedStudy, *, bundled_only: bool = False) -> lis
                     )
                 for name, why in idle.items():
                     notes[f"{label}: {name} changes nothing on {trial.recipe.model}: {why}"] = None
+    check_sizes(resolved, bundled_only=bundled_only)
     return list(notes)
 
 

@@ -65,7 +65,7 @@ def _check(file: str, options: Options) -> ResolvedStudy | tuple[Problem, ...] |
         resolved = resolve(
             study, data_root=options.data, command=f"ablate check {file}", allow_missing_data=True
         )
-        check_models(resolved, bundled_only=options.no_plugins, foreign_only=True)
+        check_models(resolved, foreign_only=True)
         return resolved
     except StudyError as error:
         return error.problems

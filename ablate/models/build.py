@@ -13,36 +13,63 @@ from importlib import import_module
 import torch
 from torch import nn
 
-from ablate.errors import AblateError, did_you_mean
+from ablate.errors import AblateError, brief, did_you_mean
 from ablate.models.catalogue import model_info
+from ablate.models.own import has_own_parameters, remember
+from ablate.models.pooling import with_deterministic_pools
 
+# These have buffers, or may have, that only their own constructor can fill.
+_DRAWN = ("RegNet", "Swin", "MaxViT", "timm", "function")
 # RegNet's constructor computes its widths with tensors, which the meta device cannot.
-_DRAWN = ("RegNet", "timm", "function")
+_NOT_ON_META = ("RegNet",)
 
 
 def build_model(name: str, num_classes: int) -> nn.Module:
     """A model of `ablate models`, `timm/NAME` or "package.module:function".
 
-    The function is called with `num_classes=`. Catalogue models have zero weights and fresh batch
-    norm statistics (RegNets, and models of other origin, what their own code drew, from a generator
-    of their own). Under `torch.device("meta")` the model ends up there. `AblateError` for a name
-    that is none.
+    The function is called with `num_classes=`. What weights the model has means nothing: zeros,
+    or what its own code drew, from a generator of their own. Under `torch.device("meta")` the model
+    ends up there. `AblateError` for a name that is none, or code that gives no model.
     """
-    family = model_info(name).family
     device = torch.get_default_device()
-    if family not in _DRAWN:
-        with torch.device("meta"):  # draws nothing, and takes a tenth of the time
-            model = _from_catalogue(name, family, num_classes)
-        return model if device.type == "meta" else _materialised(model, device)
-    real = torch.device("cpu") if device.type == "meta" else device
-    with real, isolated_rng():
-        if family == "function":
-            model = _from_function(name, num_classes)
-        elif family == "timm":
-            model = _from_timm(name.removeprefix("timm/"), num_classes)
-        else:
-            model = _from_catalogue(name, family, num_classes)
-    return model.to(device) if device.type == "meta" else model
+    family = model_info(name).family
+    if device.type == "meta":
+        model = _on_meta(name, family, num_classes)
+    elif family in _DRAWN:
+        with isolated_rng():
+            model = _constructed(name, family, num_classes)
+    else:  # draws nothing, and takes a tenth of the time
+        model = _materialised(_on_meta(name, family, num_classes), device)
+    model = with_deterministic_pools(model)
+    if has_own_parameters(model):
+        remember(model, name, num_classes)
+    return model
+
+
+def construct(name: str, num_classes: int, seed: int) -> nn.Module:
+    """The model on the CPU as its own code initialises it, drawing from `seed` alone."""
+    with torch.device("cpu"), isolated_rng(seed):
+        return _constructed(name, model_info(name).family, num_classes)
+
+
+def _on_meta(name: str, family: str, num_classes: int) -> nn.Module:
+    if family not in _NOT_ON_META:
+        try:
+            with torch.device("meta"), isolated_rng():
+                return _constructed(name, family, num_classes).to("meta")
+        except Exception:  # whatever goes wrong there does so again below, or is the meta device's
+            if family not in _DRAWN:
+                raise
+    with torch.device("cpu"), isolated_rng():
+        return _constructed(name, family, num_classes).to("meta")
+
+
+def _constructed(name: str, family: str, num_classes: int) -> nn.Module:
+    if family == "function":
+        return _from_function(name, num_classes)
+    if family == "timm":
+        return _from_timm(name.removeprefix("timm/"), num_classes)
+    return _from_catalogue(name, family, num_classes)
 
 
 @contextmanager
@@ -67,6 +94,10 @@ def _from_catalogue(name: str, family: str, num_classes: int) -> nn.Module:
         from ablate.models.inception import InceptionV3
 
         return InceptionV3(num_classes)
+    if family == "GoogLeNet":
+        from ablate.models.googlenet import AuxiliaryGoogLeNet
+
+        return AuxiliaryGoogLeNet(num_classes)
     if name == "mobilenet_v1":
         from ablate.models.mobilenet import MobileNetV1
 
@@ -75,10 +106,16 @@ def _from_catalogue(name: str, family: str, num_classes: int) -> nn.Module:
 
     small = family == "ResNet" and name.endswith("_small")
     base = name.removesuffix("_small") if small else name
+    squeezed = base.startswith("seres")
     v1 = base.endswith("_v1")
-    model: nn.Module = get_model(base.removesuffix("_v1"), weights=None, num_classes=num_classes)
+    known = base.removeprefix("se") if squeezed else base
+    model: nn.Module = get_model(known.removesuffix("_v1"), weights=None, num_classes=num_classes)
     if v1:
         _stride_first(model)
+    if squeezed:
+        from ablate.models.squeeze import squeeze_and_excite
+
+        squeeze_and_excite(model)
     if small:
         _small_stem(model)
     return model
@@ -124,7 +161,10 @@ def _from_timm(name: str, num_classes: int) -> nn.Module:
         close = did_you_mean(name, timm.list_models())
         close = close if close.startswith("; did you mean") else ""
         raise AblateError(f"unknown timm model '{name}'{close}", hint="timm.list_models()")
-    model: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes)
+    try:
+        model: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes)
+    except Exception as error:  # a model may need another package, or raise anything
+        raise AblateError(f"model 'timm/{name}' raised {brief(error)}") from error
     return model
 
 
@@ -133,7 +173,8 @@ def _from_function(name: str, num_classes: int) -> nn.Module:
     try:
         module = import_module(module_name)
     except Exception as error:  # someone else's module may raise anything; it is named
-        raise AblateError(f"model '{name}': {module_name} does not import: {error}") from error
+        reason = error if isinstance(error, ImportError) else brief(error)
+        raise AblateError(f"model '{name}': {module_name} does not import: {reason}") from error
     function: Callable[..., object] | None = getattr(module, function_name, None)
     if not callable(function):
         raise AblateError(f"model '{name}': {module_name} has no function '{function_name}'")
@@ -143,7 +184,7 @@ def _from_function(name: str, num_classes: int) -> nn.Module:
         raise
     except Exception as error:  # as above
         raise AblateError(
-            f"model '{name}' raised {type(error).__name__}: {error}",
+            f"model '{name}' raised {brief(error)}",
             hint=f"it is called as {function_name}(num_classes={num_classes})",
         ) from error
     if not isinstance(model, nn.Module):

@@ -27,10 +27,10 @@ _WIDE = ((16, 4), (28, 10))
 
 # Side in pixels; with fewer, training's auxiliary head has nothing left to read.
 INCEPTION_SIZE = 299
+# Families made for one size, which their position embeddings or grids are fixed to.
+_SIZES = {"Inception": INCEPTION_SIZE, "Vision Transformer": 224, "MaxViT": 224}
 
-# torchvision's names, by family. Left out are those whose layers have parameters that only their
-# own constructor can initialise (ConvNeXt, Swin, ViT, MaxViT), and GoogLeNet, whose training output
-# is more than logits.
+# torchvision's names, by family.
 _RESNETS = {
     "resnet18": "torchvision's, basic blocks",
     "resnet34": "torchvision's, basic blocks",
@@ -44,6 +44,7 @@ _RESNETS = {
     "wide_resnet101_2": "torchvision's, inner convolutions twice as wide",
 }
 _V1 = ("resnet50", "resnet101", "resnet152")
+_SE = ("resnet18", "resnet34", *_V1, "resnext50_32x4d", "resnext101_32x8d")
 _REGNET_SIZES = ("400mf", "800mf", "1_6gf", "3_2gf", "8gf", "16gf", "32gf")
 _OTHERS = {
     "RegNet": (
@@ -61,6 +62,10 @@ _OTHERS = {
     "MobileNet": ("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"),
     "ShuffleNet": tuple(f"shufflenet_v2_x{width}" for width in ("0_5", "1_0", "1_5", "2_0")),
     "SqueezeNet": ("squeezenet1_0", "squeezenet1_1"),
+    "ConvNeXt": tuple(f"convnext_{size}" for size in ("tiny", "small", "base", "large")),
+    "Swin": tuple(f"swin_{version}{size}" for version in ("", "v2_") for size in "tsb"),
+    "Vision Transformer": ("vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32", "vit_h_14"),
+    "MaxViT": ("maxvit_t",),
 }
 
 
@@ -69,6 +74,10 @@ def _catalogue() -> dict[str, ModelInfo]:
     rows += [
         ModelInfo(f"{name}_v1", "ResNet", "stride in the first 1×1, as first published")
         for name in _V1
+    ]
+    rows += [
+        ModelInfo(f"se{name}", "ResNet", f"{name} with squeeze and excitation, reduction 16")
+        for name in _SE
     ]
     rows += [
         ModelInfo(f"{row.name}_small", "ResNet", f"{row.name} with a 3×3 stem and no max pool")
@@ -90,6 +99,7 @@ def _catalogue() -> dict[str, ModelInfo]:
     ]
     rows += [
         ModelInfo("inception_v3", "Inception", "torchvision's, auxiliary head weighted 0.4"),
+        ModelInfo("googlenet", "GoogLeNet", "torchvision's, two auxiliary heads weighted 0.3"),
         ModelInfo("mobilenet_v1", "MobileNet", "as published, width 1"),
     ]
     rows += [
@@ -112,6 +122,11 @@ _TIMM = re.compile(r"timm/[\w.\-]+")
 def model_names() -> tuple[str, ...]:
     """Every name of the catalogue; `timm/NAME` and "package.module:function" are models too."""
     return tuple(_MODELS)
+
+
+def is_foreign(name: str) -> bool:
+    """Whether the model is no catalogue's: `timm/NAME` or "package.module:function"."""
+    return name not in _MODELS
 
 
 def is_model(name: str) -> bool:
@@ -141,7 +156,7 @@ def model_info(name: str) -> ModelInfo:
 
 def model_image_size(name: str) -> int | None:
     """Side in pixels of the images that a model was made for; None: the data set decides."""
-    return INCEPTION_SIZE if model_info(name).family == "Inception" else None
+    return _SIZES.get(model_info(name).family)
 
 
 def _near(name: str) -> str:

@@ -13,9 +13,9 @@ from torch import nn
 
 from ablate.errors import AblateError
 from ablate.models.build import isolated_rng
+from ablate.models.own import NORMS as _NORMS
+from ablate.models.own import constructed, is_affine, is_norm
 from ablate.streams import key
-
-_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
 @torch.no_grad()
@@ -26,20 +26,41 @@ def initialise(model: nn.Module, seed: int) -> nn.Module:
     weight 1, bias 0, running statistics reset. Linear layers: torch's default, uniform within
     1/√fan_in. Other modules that have parameters: their `reset_parameters()`; `AblateError` where
     there is none. On the meta device nothing is drawn, but the same modules are refused.
+
+    A model that `build_model` found with such parameters (transformers, ConvNeXt) starts as its
+    own code draws it, from one stream of the seed; only what was put into it since, as above.
     """
+    theirs = dict(constructed(model, lambda where: key(seed, "init", where, "constructor")))
     for name, module in model.named_modules():
         own = dict(module.named_parameters(recurse=False))
-        plain = own.keys() <= {"weight", "bias"}
-        if isinstance(module, _NORMS) and plain:
+        if not own:
+            if isinstance(module, _NORMS):
+                _norm(module)
+        elif (drawn := theirs.get(name)) is not None and _alike(module, drawn):
+            _take(module, drawn)
+        elif is_norm(module):
             _norm(module)
-        elif not own:
-            continue
-        elif isinstance(module, nn.modules.conv._ConvNd | nn.Linear) and plain:
-            if not module.weight.is_meta:
+        elif is_affine(module):
+            if not own["weight"].is_meta:
                 _weights(module, torch.Generator().manual_seed(key(seed, "init", name)))
         else:
             _own_way(model, name, module, key(seed, "init", name))
     return model
+
+
+def _alike(module: nn.Module, other: nn.Module) -> bool:
+    """Whether it is the layer that the constructor made, and not one that took its place."""
+    shapes = ({n: p.shape for n, p in m.named_parameters(recurse=False)} for m in (module, other))
+    mine, theirs = shapes
+    return type(module) is type(other) and mine == theirs
+
+
+def _take(module: nn.Module, drawn: nn.Module) -> None:
+    if isinstance(module, nn.modules.batchnorm._NormBase):
+        module.reset_running_stats()
+    values = dict(drawn.named_parameters(recurse=False))
+    for name, parameter in module.named_parameters(recurse=False):
+        parameter.copy_(values[name])
 
 
 def _norm(module: nn.Module) -> None:
@@ -49,7 +70,8 @@ def _norm(module: nn.Module) -> None:
         parameter.fill_(1.0 if name == "weight" else 0.0)
 
 
-def _weights(module: nn.modules.conv._ConvNd | nn.Linear, generator: torch.Generator) -> None:
+def _weights(module: nn.Module, generator: torch.Generator) -> None:
+    assert isinstance(module, nn.modules.conv._ConvNd | nn.Linear)
     # Drawn in FP32 on the CPU, contiguously: the layer's own format must not change the numbers.
     weight = torch.empty(module.weight.shape, dtype=torch.float32, device="cpu")
     bias = None
