@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import platform
@@ -290,8 +291,7 @@ class _logging_to:  # noqa: N801 - used as a function
 
     def __enter__(self) -> None:
         self._saved = os.dup(1), os.dup(2)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         descriptor = os.open(self._path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
@@ -303,8 +303,13 @@ class _logging_to:  # noqa: N801 - used as a function
 
     def __exit__(self, *_: object) -> None:
         log.removeHandler(self._handler)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         for descriptor, saved in zip((1, 2), self._saved, strict=True):
             os.dup2(saved, descriptor)
             os.close(saved)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # nobody reads it any more, or its disk is full
+            stream.flush()

@@ -13,6 +13,7 @@ Both end when stdin closes: a killed coordinator leaves no orphan.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import select
@@ -114,9 +115,10 @@ class ForkServer:
             training_process.run(request, self._events.emit, stop.is_set)
             code = 0
         finally:
-            # Skip interpreter shutdown: nothing of the server's may run twice.
-            sys.stdout.flush()
-            sys.stderr.flush()
+            # Skip interpreter shutdown: nothing of the server's may run twice, whatever the streams.
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
             os._exit(code)
 
     def _reap(self) -> None:

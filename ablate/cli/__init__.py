@@ -5,13 +5,12 @@ What is imported here is imported for `ablate --help` too: typer and the standar
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 _BROKEN_PIPE = 141  # 128 + SIGPIPE, as a program that the signal ends
 
@@ -34,6 +33,11 @@ def main(args: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _discard_output()  # its reader has gone
         return _BROKEN_PIPE
+    except SystemExit as error:
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        _discard_output()  # the same, where typer met it
+        return _BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - the one catch: a bug is told, never dumped
         from ablate.cli.failing import BUG, report_bug, report_error
 
@@ -47,9 +51,10 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _discard_output() -> None:
-    """What is still buffered has nowhere to go; without this, Python complains when it exits."""
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """What is still buffered has nowhere to go."""
+    from ablate.console.unread import discard
+
+    discard(sys.stdout)
 
 
 def _run(arguments: list[str]) -> int:
@@ -92,8 +97,22 @@ def _options(arguments: Sequence[str]) -> Any:
 
 
 def _never_fail_to_print() -> None:
-    """Characters that a stream cannot encode are escaped, not an error."""
+    """A stream that was closed before the start (`2>&-`) goes nowhere; characters that a stream
+    cannot encode are escaped, not an error."""
+    # Python has None for them. Their numbers are taken, lest the next file be given one of them.
+    if sys.stdout is None:
+        sys.stdout = _nowhere(1)
+    if sys.stderr is None:
+        sys.stderr = _nowhere(2)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+
+
+def _nowhere(descriptor: int) -> TextIO:
+    opened = os.open(os.devnull, os.O_WRONLY)
+    if opened != descriptor:
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    return open(descriptor, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for good

@@ -6,10 +6,11 @@ import json
 import sys
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from ablate.console.terminal import Color, Terminal, look_at
 from ablate.console.text import aligned, ascii_only, visible
+from ablate.console.unread import Unread, discard
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,7 +48,7 @@ class Output:
         self.quiet = quiet
         self.verbose = verbose
         self.json = json
-        self._streams = (stdout or sys.stdout, stderr or sys.stderr)
+        self._streams = (stdout or sys.stdout, cast(TextIO, Unread(stderr or sys.stderr)))
         self.out: Terminal = look_at(self._streams[0], color)
         self.err: Terminal = look_at(self._streams[1], color)
 
@@ -74,12 +75,15 @@ class Output:
         self.raw(dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2))
 
     def event(self, name: str, **fields: Any) -> None:
-        """One JSON event, on one line of stdout."""
+        """One JSON event, on one line of stdout, if anybody still reads them."""
         from ablate.files import utc_now
 
         head = {"schema_version": SCHEMA_VERSION, "event": name, "time": utc_now()}
-        self.raw(dumps(head | fields))
-        self._streams[0].flush()
+        try:
+            self.raw(dumps(head | fields))
+            self._streams[0].flush()
+        except BrokenPipeError:  # nobody follows the run any more; it goes on
+            discard(self._streams[0])
 
     def raw(self, text: str) -> None:
         """Text for a program: as it is, whatever the terminal."""
@@ -145,7 +149,11 @@ def make_console(stream: TextIO, terminal: Terminal) -> Console:
     """A rich console that never interprets what it is given."""
     from rich.console import Console
 
-    return Console(
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # noqa: PLE0704 - the error being handled; rich would end the program here
+
+    return Plain(
         file=stream,
         force_terminal=terminal.interactive or terminal.color,
         color_system="standard" if terminal.color else None,
