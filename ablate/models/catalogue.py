@@ -45,6 +45,7 @@ _RESNETS = {
 }
 _V1 = ("resnet50", "resnet101", "resnet152")
 _SE = ("resnet18", "resnet34", *_V1, "resnext50_32x4d", "resnext101_32x8d")
+_SE_V1 = tuple(f"{name}_v1" for name in _V1)
 _REGNET_SIZES = ("400mf", "800mf", "1_6gf", "3_2gf", "8gf", "16gf", "32gf")
 _OTHERS = {
     "RegNet": (
@@ -77,7 +78,7 @@ def _catalogue() -> dict[str, ModelInfo]:
     ]
     rows += [
         ModelInfo(f"se{name}", "ResNet", f"{name} with squeeze and excitation, reduction 16")
-        for name in _SE
+        for name in (*_SE, *_SE_V1)
     ]
     rows += [
         ModelInfo(f"{row.name}_small", "ResNet", f"{row.name} with a 3×3 stem and no max pool")
