@@ -5,6 +5,7 @@
     results = Study.load("studies/quickstart.toml").run()
     results.tables[0].rows[1].verdict
     print(results.to_markdown())
+    print(results.compare("paper"))
 
 Training happens in processes of its own, so a script needs no `if __name__ == "__main__":` and a
 notebook's state cannot change a result.
@@ -12,8 +13,9 @@ notebook's state cannot change a result.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +154,7 @@ class Results:
 
     tables: tuple[ReportTable, ...]
     name: str
+    _resolved: ResolvedStudy = field(repr=False, compare=False)
 
     def __init__(self, resolved: ResolvedStudy, store: Path) -> None:
         from ablate.session import tables_of
@@ -160,6 +163,23 @@ class Results:
         tables = tables_of(resolved, Store.open(store, create=False))
         object.__setattr__(self, "tables", tuple(tables))
         object.__setattr__(self, "name", resolved.name)
+        object.__setattr__(self, "_resolved", resolved)
+
+    def compare(self, name: str = "paper") -> Results:
+        """The same tables with published figures beside their rows, in every format.
+
+        name: of the publication; "paper" is He et al., arXiv 1812.01187. Raises AblateError for
+        another, and where it has nothing on any row.
+        """
+        from ablate.report.published import beside_paper, check_name, nothing_published
+
+        check_name(name)
+        tables = beside_paper(self._resolved, self.tables)
+        if not any(table.paper for table in tables):
+            raise nothing_published([self.name])
+        found = copy.copy(self)
+        object.__setattr__(found, "tables", tuple(tables))
+        return found
 
     def to_markdown(self) -> str:
         """As `ablate report --format markdown`."""
@@ -192,6 +212,7 @@ class Results:
                     | {name: row[name] for name in ("epoch_seconds", "images_per_second")}
                     | {name: row[name] for name in ("parameters", "macs")}
                     | {"values": [trial["value"] for trial in row["trials"]]}
+                    | ({"published": row["published"]} if "published" in row else {})
                 )
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ablate.report import columns as parts
 from ablate.report import costs, numbers, published_markdown, transposed, words
@@ -43,7 +44,7 @@ def _table(table: ReportTable, shown: costs.Shown) -> str:
 def _with_paper(table: ReportTable) -> str:
     """Published figures beside the measured ones; which is which stands in the caption."""
     heads, rows = published_markdown.grid(table)
-    captions = [*published_markdown.captions(table), *_captions([table])]
+    captions = [*published_markdown.captions(table), *_captions([replace(table, total=None)])]
     return "\n\n".join([_title(table), _pipes(heads, rows), *captions])
 
 

@@ -46,7 +46,7 @@ def nothing_published(names: Sequence[str]) -> AblateError:
         for table in paper().tables
         if len(table.rows) > 1
     )
-    return AblateError(f"no row of {what} adds what the paper measured ({known})")
+    return AblateError(f"no row of {what} adds what the paper measured: {known}")
 
 
 def _beside(
@@ -83,6 +83,7 @@ def _beside(
         match="table" if found else "tricks",
         table=place[0],
         column=place[1],
+        first=words.first_row(publication, resolved, table),
         negated=negated,
         footnotes=words.footnotes(publication, shown, () if found else tuple(steps.values())),
         differs=differs,

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from ablate.report import columns as parts
 from ablate.report import numbers, words
+from ablate.report.costs import Shown
 from ablate.report.escape import visible
 from ablate.report.grid import Cell, Column, Ink, total_width
 from ablate.report.model import ReportRow, ReportTable
@@ -21,18 +22,15 @@ _STYLES = {"gain": "cyan", "loss": "yellow", "diverged": "red", "no effect": "re
 _HEADS = {"above": ("Δ row", "above"), "baseline": ("Δ", "baseline"), "full": ("Δ full", "set")}
 
 
-def columns(table: ReportTable, dropped: Collection[str]) -> list[Column]:
+def columns(table: ReportTable, dropped: Collection[str] = ()) -> list[Column]:
     """Columns left when `dropped` ones (of `DROPPED`) are gone."""
-    labels = [visible(row.label) for row in table.rows]
-    found = [_plain("", (visible(title(table)), ""), labels)]
+    found = [_labels(table)]
     found.append(_means(table, with_sd="±sd" not in dropped and not table.one_seed))
     compared = any(row.delta or row.verdict for row in table.rows)  # a baseline may stand alone
     if compared:
         found += _judgement(table, with_verdict="verdict" not in dropped)
-    figures = figure_texts(table) if "paper top-1" not in dropped else []
-    if figures:
-        head = ("paper", visible(table.metric.heading))
-        found.append(_plain("paper top-1", head, figures, right=True))
+    figures = _figures(table) if "paper top-1" not in dropped else []
+    found += figures
     if compared:
         theirs = paper_delta_texts(table, marked=not figures)
         found.append(_plain("", delta_head(table), theirs, right=True))
@@ -44,6 +42,25 @@ def columns(table: ReportTable, dropped: Collection[str]) -> list[Column]:
         _plain(name, head, texts) for name, head, texts in costs(table) if name not in dropped
     ]
     return found
+
+
+def cost_columns(table: ReportTable) -> list[Column]:
+    """What the rows cost, here and in the paper, and the metric that it bought."""
+    more = [_plain(name, head, texts) for name, head, texts in costs(table)]
+    return [_labels(table), _means(table, with_sd=not table.one_seed), *_figures(table), *more]
+
+
+def _labels(table: ReportTable) -> Column:
+    labels = [row.label for row in table.rows]
+    if table.paper:
+        labels[table.baseline] = table.paper.first
+    return _plain("", (visible(title(table)), ""), [visible(label) for label in labels])
+
+
+def _figures(table: ReportTable) -> list[Column]:
+    texts = figure_texts(table)
+    head = ("paper", visible(table.metric.heading))
+    return [_plain("paper top-1", head, texts, right=True)] if texts else []
 
 
 def _judgement(table: ReportTable, *, with_verdict: bool) -> list[Column]:
@@ -66,16 +83,20 @@ def _judgement(table: ReportTable, *, with_verdict: bool) -> list[Column]:
 
 
 def fitting(
-    table: ReportTable, width: int, ink: Ink, *, everything: bool
+    table: ReportTable, width: int, ink: Ink, shown: Shown
 ) -> tuple[list[Column], list[str]] | None:
     """(columns, names of those left out) that fit; None: one block per row."""
-    whole = columns(table, ())
-    if everything:
+    if shown == "cost":
+        cost = cost_columns(table)
+        fits = width >= _NARROW and total_width(cost, ink, roomy=False) <= width
+        return (cost, []) if fits else None
+    whole = columns(table)
+    if shown == "all":
         return whole, []
-    present = {column.name for column in whole}
-    names = [name for name in DROPPED if name in present]
     if width < _NARROW:
         return None
+    present = {column.name for column in whole}
+    names = [name for name in DROPPED if name in present]
     for number in range(len(names) + 1):
         chosen = columns(table, names[:number])
         if total_width(chosen, ink, roomy=False) <= width:

@@ -42,7 +42,10 @@ class Column(Frozen):
 
 
 class Line(Frozen):
-    """One row. top1, top5, minutes and their sources: by column. adds: to the row above it."""
+    """One row. top1, top5, minutes and their sources: by column. adds: to the row above it.
+
+    epochs: None for the publication's usual number, 0 where it is not known.
+    """
 
     step: str
     adds: frozenset[str]

@@ -111,7 +111,7 @@ def _beside(resolved: ResolvedStudy, table: Table, published: PublishedTable) ->
     measured = _cumulative(resolved, table, published)
     known = {published.tricks(i): i for i in range(len(published.rows))}
     cells = tuple(None if tricks is None else known.get(tricks) for tricks in measured)
-    if len(published.rows) > 1 and not any(cells):  # row 0 alone says nothing
+    if len(table.rows) > 1 and not any(cells):  # what stands first says nothing of the others
         return None
     return Whole(published, column, cells)
 

@@ -46,7 +46,8 @@ class Published:
 
     name: "paper". match: "table" where the whole table is the published one's, "tricks" where
     single tricks are. table, column: the published table's, 0 and "" for single tricks. footnotes,
-    differs: in words, plain text. negated: deltas are turned because rows leave tricks out.
+    differs: in words, plain text. first: the baseline's label, without what is in the paper's own
+    recipe. negated: deltas are turned because rows leave tricks out.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Published:
     match: Literal["table", "tricks"]
     table: int
     column: str
+    first: str
     negated: bool
     footnotes: tuple[str, ...]
     differs: str

@@ -35,7 +35,9 @@ _VARIANT_D = frozenset({"resnet_b", "resnet_c", "resnet_d"})
 
 def title(table: ReportTable) -> str:
     """The data set and the column as it is said: "imagenette, batch 1024"."""
-    return re.sub(r"\bbatch_size (?=\d)", "batch ", words.title(table))
+    found = re.sub(r"\bbatch_size (?=\d)", "batch ", words.title(table))
+    # a model's name says what it is, and its image size is among what differs
+    return re.sub(r"(?<=, )model (\S+?), image_size \d+$|(?<=, )model (?=\S+$)", r"\1", found)
 
 
 def other_question(table: ReportTable, cell: PublishedCell, row: int) -> bool:
@@ -66,7 +68,10 @@ def footnotes(
             "These rows leave a trick out: the paper's Δ of adding it stands with its sign turned."
         )
     apart = {i: cell for i, cell in cells.items() if other_question(table, cell, i)}
-    found += [_apart(table, i, cell) for i, cell in apart.items()]
+    said: dict[str, list[str]] = {}
+    for i, cell in apart.items():
+        said.setdefault(_apart(table, i, cell), []).append(table.rows[i].label)
+    found += [f"{OTHER_QUESTION} {' and '.join(rows)}: {why}" for why, rows in said.items()]
     return tuple(found)
 
 
@@ -81,11 +86,22 @@ def _stack(step: Step) -> str:
 def _apart(table: ReportTable, i: int, cell: PublishedCell) -> str:
     row = table.rows[i]
     assert row.delta is not None
-    against = f"{OTHER_QUESTION} {row.label}: the paper's Δ is to {cell.against}, "
-    if cell.asked == "baseline":
-        ours = parts.delta_texts(table, [row.base])[0]
-        return against + (f"beside our Δ to the baseline, {ours}" if ours else "ours is not known")
-    return against + f"ours to {table.rows[row.delta.reference].label}: another question"
+    theirs = f"the paper's Δ is to {cell.against}"
+    ours = parts.delta_texts(table, [row.base])[0] if cell.asked == "baseline" else ""
+    if ours:
+        return f"{theirs}; ours to {table.rows[table.baseline].label} is {ours}"
+    return f"{theirs}, ours to {table.rows[row.delta.reference].label}: another question"
+
+
+def first_row(publication: Publication, resolved: ResolvedStudy, table: Table) -> str:
+    """The baseline's label without what the paper's first rows have too and do not name."""
+    row = table.rows[baseline_row(table)]
+    bundles: dict[str, set[str]] = {}
+    for spec in resolved.trials[row.keys[0]].tricks:
+        bundles.setdefault(spec.bundle or spec.label, set()).add(spec.name)
+    parts = row.label.split(" + ")
+    kept = [part for part in parts if not bundles.get(part, {part}) <= publication.recipe]
+    return " + ".join(kept) or row.label
 
 
 def differs(
@@ -111,16 +127,17 @@ def differs(
     if column:
         known = recipe.model in column.models
         pairs.append((recipe.model, recipe.model if known else column.model))
-        batches = [(recipes[i].batch_size, line.adds) for i, line in lines.items()]
-        printed = [(line.batch_size or column.batch_size, line.adds) for line in lines.values()]
+        batches = [(recipes[i].batch_size, line) for i, line in lines.items()]
+        printed = [(line.batch_size or column.batch_size, line) for line in lines.values()]
         pairs.append(
             (
                 "batch " + _with(recipe.batch_size, batches),
                 "batch " + _with(column.batch_size, printed),
             )
         )
-    epochs = [(recipes[i].epochs, line.adds) for i, line in lines.items()]
-    printed = [(line.epochs or publication.epochs, line.adds) for line in lines.values()]
+    stated = {i: line for i, line in lines.items() if line.epochs != 0}
+    epochs = [(recipes[i].epochs, line) for i, line in stated.items()]
+    printed = [(line.epochs or publication.epochs, line) for line in stated.values()]
     pairs.append(
         (
             _with(recipe.epochs, epochs, "epoch"),
@@ -151,21 +168,19 @@ def _data(resolved: ResolvedStudy, table: Table) -> str:
     return f"{said}, {limit:,} images a split" if limit else said
 
 
-def _with(usual: int, others: Iterable[tuple[int, frozenset[str]]], unit: str = "") -> str:
+def _with(usual: int, others: Iterable[tuple[int, Line]], unit: str = "") -> str:
     """ "120 epochs (200 with mixup)": what most rows have, and those that have something else."""
     said = count(usual, unit) if unit else str(usual)
-    apart: dict[int, list[frozenset[str]]] = {}
-    for value, adds in others:
+    apart: dict[int, list[Line]] = {}
+    for value, line in others:
         if value != usual:
-            apart.setdefault(value, []).append(adds)
-    for value, sets in apart.items():
-        shared = sets[0].intersection(*sets)
-        said += f" ({value}" + (f" with {_tricks(shared)})" if shared else " in some rows)")
+            apart.setdefault(value, []).append(line)
+    for value, found in apart.items():
+        shared = found[0].adds.intersection(*(line.adds for line in found))
+        names = {line.step for line in found}
+        name = names.pop() if len(names) == 1 else " + ".join(sorted(shared))
+        said += f" ({value} with {name})" if name else f" ({value} in some rows)"
     return said
-
-
-def _tricks(names: frozenset[str]) -> str:
-    return " + ".join(sorted(names)) if len(names) < 4 else f"{len(names)} tricks"
 
 
 def _starts(

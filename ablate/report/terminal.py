@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ablate.report import columns as parts
 from ablate.report import costs, published_columns, transposed, words
@@ -85,16 +86,18 @@ def _with_paper(
 ) -> list[str]:
     """A table with published figures, whose caption says what differs."""
     assert table.paper
-    found = published_columns.fitting(table, width, ink, everything=shown != "auto")
+    found = published_columns.fitting(table, width, ink, shown)
     if found is None:
-        body = _blocks(table, published_columns.columns(table, ()), ink)
+        cost = shown == "cost"
+        chosen = published_columns.cost_columns(table) if cost else published_columns.columns(table)
+        body = _blocks(table, chosen, ink)
     else:
         chosen, dropped = found
         body = lines(chosen, ink, roomy=False)
         if dropped:
             left_out = f"not shown at this width: {', '.join(dropped)} (--columns all)"
             body.append(ink.paint(ink.text(left_out), "dim"))
-    notes = _footnotes([table], failures)
+    notes = _footnotes([replace(table, total=None)], failures)  # the total is not shown
     if table.one_seed:
         notes.append(words.one_seed(table))
     said = (visible(text) for text in (*table.paper.footnotes, table.paper.differs))
