@@ -115,7 +115,7 @@ class ForkServer:
             training_process.run(request, self._events.emit, stop.is_set)
             code = 0
         finally:
-            # Skip interpreter shutdown: nothing of the server's may run twice, whatever the streams.
+            # Skip interpreter shutdown: nothing of the server's may run twice.
             for stream in (sys.stdout, sys.stderr):
                 with contextlib.suppress(OSError, ValueError):
                     stream.flush()

@@ -115,4 +115,4 @@ def _nowhere(descriptor: int) -> TextIO:
     if opened != descriptor:
         os.dup2(opened, descriptor)
         os.close(opened)
-    return open(descriptor, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for good
+    return open(descriptor, "w", encoding="utf-8", closefd=False)

@@ -67,7 +67,7 @@ class Pipeline:
                 value = augmentation.apply(value, u, task.size)
             except (AblateError, MemoryError, torch.OutOfMemoryError):
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise AblateError(f"augmentation '{augmentation.name}': {brief(error)}") from error
             wrong = _wrong(value, expected, last=augmentation is self.augmentations[-1])
             if wrong is not None:

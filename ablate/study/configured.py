@@ -25,8 +25,10 @@ _NOT_PARAMETERS = ("use", "bundle", "set")
 class Names:
     """The names that stacks may use: configured and installed ones. Loads what is asked for."""
 
-    def __init__(self, check: Checker, catalogue: Catalogue) -> None:
+    def __init__(self, check: Checker, catalogue: Catalogue, left_out: Sequence[str] = ()) -> None:
+        """`left_out`: the study's plugins that `--no-plugins` keeps from being loaded."""
         self.check = check
+        self.left_out = left_out
         self.catalogue = catalogue
         self.configs: dict[str, TrickConfig] = {}
         self.aliases: tuple[str, ...] = ()  # of [tricks], sound or not
@@ -97,6 +99,10 @@ class Names:
         else:
             message = f"unknown trick '{shown}': no tricks are installed at all"
             hint = "the installation is incomplete: pip install --force-reinstall ablate-study"
+        if self.left_out and not close_to(label, known):
+            plugins = ", ".join(map(printable, self.left_out))
+            message = f"unknown trick '{shown}' without {plugins}, which --no-plugins leaves out"
+            hint = "leave --no-plugins away, or drop the trick from the stack"
         self.check.problem(path, message, hint=hint, key=key)
 
     def _load(self, name: str) -> LoadedTrick | AblateError:

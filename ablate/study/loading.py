@@ -101,7 +101,7 @@ def load_study(
     plugins = study.plugins if study else ()
     if catalogue is None:
         catalogue = _catalogue(check, document, plugins, bundled_only)
-    names = Names(check, catalogue)
+    names = Names(check, catalogue, plugins if bundled_only else ())
     names.read(check.table(("tricks",), table.get("tricks", {})))
     rules = read_overrides(check, names, table.get("override", []))
     trials = read_trials(check, names, table.get("trial", {}))

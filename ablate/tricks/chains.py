@@ -7,6 +7,7 @@ cannot say whose result was wrong.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,7 +23,15 @@ Call = Callable[..., Any]
 Check = Callable[[Any, tuple[Any, ...]], str | None]
 
 # What passes through unchanged: not the trick's fault, or already explained.
-_PASSING = (AblateError, Interrupted, Diverged, KeyboardInterrupt, SystemExit, MemoryError)
+_PASSING = (AblateError, Interrupted, Diverged, MemoryError)
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether it is not the trick's fault. Ctrl-C is a person's, unless the process ignores it, as
+    those that train do: what is raised there, and `sys.exit` anywhere, the trick has raised."""
+    if isinstance(error, KeyboardInterrupt):
+        return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    return isinstance(error, _PASSING)
 
 
 class Hooks:
@@ -113,9 +122,9 @@ def _guarded(hook: str, impl: Implementation) -> Call:
     def call(*args: Any) -> Any:
         try:
             value = function(*args)
-        except _PASSING:
-            raise
-        except Exception as error:  # whatever a trick raises is reported under its name
+        except BaseException as error:  # whatever a trick raises is reported under its name
+            if _passes(error):
+                raise
             raise _blamed(name, hook, error) from error
         if (wrong := check(value, args)) is not None:
             raise TrickError(name, hook, wrong)
@@ -143,9 +152,9 @@ def _wrapped(hook: str, impl: Implementation, inner: Call, may_idle: bool) -> Ca
             raise
         except StopIteration:
             raise TrickError(name, hook, "a wrapper must `yield` once; it never did") from None
-        except _PASSING:
-            raise
-        except Exception as error:  # as in _guarded
+        except BaseException as error:  # as in _guarded
+            if _passes(error):
+                raise
             raise _blamed(name, hook, error) from error
         try:
             value = inner(*args)
@@ -155,7 +164,7 @@ def _wrapped(hook: str, impl: Implementation, inner: Call, may_idle: bool) -> Ca
             except StopIteration as stop:
                 return finished(stop, args)
             except BaseException as raised:
-                if raised is error or isinstance(raised, _PASSING):
+                if raised is error or _passes(raised):
                     raise
                 raise _blamed(name, hook, raised) from raised
             raise TrickError(name, hook, "a wrapper must `yield` once; it did twice") from error
@@ -167,9 +176,9 @@ def _wrapped(hook: str, impl: Implementation, inner: Call, may_idle: bool) -> Ca
             raise
         except StopIteration as stop:
             return finished(stop, args)
-        except _PASSING:
-            raise
-        except Exception as error:  # as in _guarded
+        except BaseException as error:  # as in _guarded
+            if _passes(error):
+                raise
             raise _blamed(name, hook, error) from error
         generator.close()
         raise TrickError(name, hook, "a wrapper must `yield` once; it did twice")
@@ -182,10 +191,8 @@ def blaming(trick: str, hook: str) -> Iterator[None]:
     """Name the trick in whatever is raised inside: for what a hook returned to be called later."""
     try:
         yield
-    except _PASSING:
-        raise
-    except Exception as error:
-        if not trick:  # the baseline's own
+    except BaseException as error:
+        if not trick or _passes(error):  # the baseline's own, or nobody's fault
             raise
         raise _blamed(trick, hook, error) from error
 

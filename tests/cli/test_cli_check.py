@@ -180,6 +180,22 @@ def test_schema_is_json_schema(cli: Cli, tmp_path: Path) -> None:
     assert document == json.loads(cli("schema").stdout)
 
 
+def test_no_plugins_is_named_where_it_is_why_a_trick_is_unknown(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from ablate import Trick, hookimpl\n\n\nclass Mine(Trick):\n    @hookimpl\n"
+        "    def on_step_end(self):\n        pass\n"
+    )
+    text = STUDY.replace('"mixup"]', '"mine", "mixupp"]\nplugins = ["./mine.py"]')
+    (tmp_path / "s.toml").write_text(text)
+    said = cli("check", "s.toml", "--no-plugins").stdout
+    without = "unknown trick 'mine' without ./mine.py, which --no-plugins leaves out"
+    assert f"s.toml:4: study.stack[1]: {without}\n" in said
+    assert "study.stack[2]: unknown trick 'mixupp'; did you mean 'mixup'?\n" in said
+    said = cli("plan", "s.toml", "--no-plugins").stderr
+    assert f"{without}\n  leave --no-plugins away, or drop the trick from the stack\n" in said
+    assert "'mine'" not in cli("check", "s.toml").stdout
+
+
 def test_output_in_ascii_is_escaped_and_no_error() -> None:
     done = run_cli("tricks", env={"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0

@@ -138,5 +138,24 @@ class BadAugmentation(Trick):
         return [Augmentation("colour", self.name, 1, _too_dark)]
 
 
+class Leaves(Trick):
+    """Calls sys.exit, as code made for a script does."""
+
+    @hookimpl
+    def on_step_end(self) -> None:
+        import sys
+
+        sys.exit(3)
+
+
+class Interrupts(Trick):
+    """Raises what Ctrl-C raises, where nobody has pressed it."""
+
+    @hookimpl(wrapper=True)
+    def encode_targets(self) -> Any:
+        yield
+        raise KeyboardInterrupt
+
+
 def _too_dark(images: Any, u: Any, size: int) -> Any:
     raise RuntimeError("too dark")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Generator
 from typing import Any, ClassVar
 
@@ -284,6 +286,41 @@ def test_a_misspelt_hook_a_forgotten_mark_and_a_wrong_argument_are_refused() -> 
 
         class Forgot(Trick):
             def encode_targets(self) -> None: ...
+
+
+@pytest.mark.parametrize("wraps", [False, True])
+def test_ctrl_c_is_a_persons_except_where_the_process_ignores_it(wraps: bool) -> None:
+    class Plain(Trick):
+        @hookimpl
+        def encode_targets(self) -> Tensor:
+            raise KeyboardInterrupt
+
+    class Wraps(Trick):
+        @hookimpl(wrapper=True)
+        def encode_targets(self) -> Any:
+            raise KeyboardInterrupt
+            yield
+
+    hooks = Hooks([Wraps() if wraps else Plain()])
+    with pytest.raises(KeyboardInterrupt):
+        hooks.encode_targets(LABELS, 3)
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(TrickError, match=r"encode_targets: KeyboardInterrupt"):
+            hooks.encode_targets(LABELS, 3)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def test_a_trick_that_exits_is_named() -> None:
+    class Quits(Trick):
+        @hookimpl(wrapper=True)
+        def encode_targets(self) -> Any:
+            yield
+            sys.exit("enough")
+
+    with pytest.raises(TrickError, match="trick 'quits', encode_targets: SystemExit: enough"):
+        Hooks([Quits()]).encode_targets(LABELS, 3)
 
 
 @pytest.mark.filterwarnings("ignore:Field name:UserWarning")  # pydantic's own, before ours
