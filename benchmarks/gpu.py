@@ -12,7 +12,8 @@ Parts: augment    the batched crop on the device against torchvision's, image by
        formats    FP16 and BF16 against FP32: losses of the first steps, weights stay FP32
        throughput the engine's step against a bare loop on the same batches, paired, interleaved
        data       real images through the loader against synthetic batches on the device
-       studies    group1 and group2 on Imagenette through the command line
+       studies    group1 and group2 through the command line, and with --editions the Imagenette
+                  editions of the paper's tables (--seeds N for fewer or more of each row)
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,6 +34,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from real_studies import Place, UnfinishedError, run_studies
 from torch import nn
 
 from ablate import Trick
@@ -66,6 +67,8 @@ class Setting:
         self.device = torch.device(options.device)
         self.data: Path = options.data
         self.out: Path = options.out
+        self.editions: bool = options.editions
+        self.seeds: int | None = options.seeds
         self.ends = time.monotonic() + 60 * options.minutes
         self.dataset = "digits" if options.tiny else "imagenette"
         self.model = "resnet8" if options.tiny else "resnet50_v1"
@@ -345,42 +348,15 @@ def data(setting: Setting) -> dict[str, Any]:
 
 
 def studies(setting: Setting) -> dict[str, Any]:
-    """group1 and group2 on Imagenette, as a person runs them; stops when the minutes are over."""
-    result: dict[str, Any] = {}
-    store = setting.out / "ablate-results"
-    asked = (
-        [
-            ["quickstart", "--set", "recipe.epochs=1", "--set", "recipe.batch_size=16"]
-            + ["--seeds", "1", "--limit", "40"]
-        ]
-        if setting.tiny
-        else [
-            [name, "--dataset", "imagenette", "--set", "recipe.image_size=128"]
-            for name in ("group1", "group2")
-        ]
+    """Shipped studies on real images through the command line; see real_studies.py."""
+    place = Place(
+        data=setting.data,
+        out=setting.out,
+        device=str(setting.device),
+        left=lambda: setting.left,
+        provenance=provenance(setting),
     )
-    for arguments in asked:
-        common = ["--store", str(store), "--data", str(setting.data)]
-        command = [sys.executable, "-m", "ablate", "run", *arguments, *common]
-        command += ["--device", str(setting.device)]
-        began = time.monotonic()
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            process.communicate(timeout=max(10, setting.left - 20))
-        except subprocess.TimeoutExpired:
-            process.terminate()  # it stops after the step, and what is done is kept
-            process.communicate()
-        report = [sys.executable, "-m", "ablate", "report", arguments[0], "--format", "markdown"]
-        table = subprocess.run([*report, *common], capture_output=True, text=True, check=False)
-        result[arguments[0]] = {
-            "command": " ".join(command[1:]),
-            "exit": process.returncode,
-            "seconds": time.monotonic() - began,
-            "table": table.stdout or table.stderr,
-        }
-        if process.returncode == 2 or table.returncode:
-            raise RuntimeError(f"{result}")
-    return result
+    return run_studies(place, editions=setting.editions, seeds=setting.seeds, tiny=setting.tiny)
 
 
 PARTS: dict[str, Callable[[Setting], dict[str, Any]]] = {
@@ -432,6 +408,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--device", default="cuda:0" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--editions", action="store_true", help="of part studies: also those")
+    parser.add_argument("--seeds", type=int, help="of part studies: instead of each study's own")
     setting = Setting(parser.parse_args())
     setting.out.mkdir(parents=True, exist_ok=True)
     failed = 0
@@ -447,6 +425,9 @@ def main() -> int:
         document: dict[str, Any] = {"part": name, **provenance(setting)}
         try:
             document["result"] = PARTS[name](setting)
+        except UnfinishedError as rest:
+            print(f"{name}: {rest}; run the same command again")
+            continue
         except Exception:  # noqa: BLE001 - the other parts still count; this one is repeated
             failed += 1
             (setting.out / f"{name}.error").write_text(traceback.format_exc())
