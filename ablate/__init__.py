@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from ablate.api import Study as Study
     from ablate.tricks.base import Trick as Trick
     from ablate.tricks.base import hookimpl as hookimpl
+    from ablate.tricks.files import LocalFile as LocalFile
 
 # Imported when first asked for: `ablate --help` must not wait for pydantic.
 _HOMES = {
     "Trick": "ablate.tricks.base",
     "hookimpl": "ablate.tricks.base",
+    "LocalFile": "ablate.tricks.files",
     "Study": "ablate.api",
     "Results": "ablate.api",
     "Augmentation": "ablate.types",

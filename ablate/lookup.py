@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablate.design import resolve
+from ablate.design.local_files import MISSING
 from ablate.devices import sign_of_gpu
 from ablate.errors import AblateError, did_you_mean
 from ablate.resolved import ResolvedStudy
@@ -41,17 +42,21 @@ def from_file(
             device_type=kind,
             command=command,
             allow_missing_data=True,
+            need_files=False,
         )
         done = _done(resolved, store)
         if best is None or done > best[0]:
             best = done, resolved
     assert best is not None
     done, resolved = best
-    if done:
+    if done and not _missing_file(resolved):
         return _trimmed(resolved, store)
     earlier = store.latest_study(resolved.name)
-    if earlier is not None and _missing_data(resolved) and _same_request(earlier, resolved):
+    missing = _missing_data(resolved) or _missing_file(resolved)
+    if earlier is not None and missing and _same_request(earlier, resolved):
         return _trimmed(earlier, store)  # its data is elsewhere, its results are here
+    if done:
+        return _trimmed(resolved, store)
     here = shlex.join(["", *places]).removeprefix("''")
     hint = command.replace("ablate report", "ablate run", 1) + here
     if earlier is not None and _done(earlier, store):
@@ -94,6 +99,14 @@ def _done(resolved: ResolvedStudy, store: Store) -> int:
 
 def _missing_data(resolved: ResolvedStudy) -> bool:
     return any(trial.dataset.decoder == "missing" for trial in resolved.trials.values())
+
+
+def _missing_file(resolved: ResolvedStudy) -> bool:
+    return any(
+        MISSING in (spec.params[name] for name in spec.files)
+        for trial in resolved.trials.values()
+        for spec in trial.tricks
+    )
 
 
 def _same_request(a: ResolvedStudy, b: ResolvedStudy) -> bool:

@@ -216,7 +216,7 @@ def slow_formats(resolved: ResolvedStudy, catalogue: Catalogue) -> list[str]:
     for trial in resolved.trials.values():
         for spec in trial.tricks:
             if spec.name not in formats:
-                formats[spec.name] = _number_format(catalogue, spec.name, spec.params)
+                formats[spec.name] = _number_format(catalogue, spec.name, spec.given())
     slow = [name for name, dtype in formats.items() if dtype == "float16"]
     if not slow:
         return []

@@ -71,9 +71,12 @@ def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str
     return status
 
 
-def construct(specs: tuple[TrickSpec, ...], *, bundled_only: bool = False) -> list[Trick]:
-    """Fresh tricks from their parameters."""
+def construct(
+    specs: tuple[TrickSpec, ...], *, bundled_only: bool = False, check_files: bool = True
+) -> list[Trick]:
+    """Fresh tricks from their parameters; files that are not what was planned are refused."""
     from ablate.tricks.discovery import load_catalogue
+    from ablate.tricks.files import checked
 
     loose = sorted({spec.source for spec in specs if spec.source.endswith(".py")})
     catalogue = load_catalogue(loose, bundled_only=bundled_only)
@@ -84,7 +87,7 @@ def construct(specs: tuple[TrickSpec, ...], *, bundled_only: bool = False) -> li
             raise AblateError(
                 f"trick '{spec.name}' changed since the study was planned; run it again"
             )
-        tricks.append(loaded.cls(**spec.params))
+        tricks.append(loaded.cls(**(checked(spec) if check_files else spec.given())))
     return tricks
 
 

@@ -9,6 +9,8 @@ import hashlib
 import json
 from typing import Any, Literal
 
+from pydantic import Field
+
 from ablate.recipe import Frozen, Recipe
 
 # Raise when the engine's arithmetic changes: stored trials then no longer count. The golden-loss
@@ -64,7 +66,8 @@ class TrickSpec(Frozen):
     `name` is the entry point's name, `label` the study's alias (not keyed), `source` the file of a
     loose trick, else the distribution (not keyed), `params` all of them, defaults included,
     `behaviour` the trick's declared version ("v1") or the hash of its source, `bundle` the alias of
-    the bundle that brought it (not keyed).
+    the bundle that brought it (not keyed). `files`: paths of the parameters that are files (not
+    keyed); in `params` each is the digest of its content.
     """
 
     name: str
@@ -73,6 +76,11 @@ class TrickSpec(Frozen):
     params: dict[str, Any]
     behaviour: str
     bundle: str = ""
+    files: dict[str, str] = Field(default_factory=dict)
+
+    def given(self) -> dict[str, Any]:
+        """What the class is constructed from: `params`, files by their paths."""
+        return self.params | self.files
 
 
 class Trial(Frozen):

@@ -8,13 +8,17 @@ trial constructs its tricks afresh.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pluggy
 from pydantic import BaseModel, ConfigDict
 
+from ablate.tricks.files import file_fields
+
 if TYPE_CHECKING:
     from ablate.recipe import Recipe
+    from ablate.trial import Trial
 
 hookspec = pluggy.HookspecMarker("ablate")
 hookimpl = pluggy.HookimplMarker("ablate")
@@ -24,7 +28,7 @@ RESERVED = frozenset(
     {"use", "bundle", "set", "version", "name", "origin", "slot", "provides", "requires"}
 )
 RESERVED |= {"conflicts", "exclusive", "before", "after", "describe", "warnings", "state_dict"}
-RESERVED |= {"load_state_dict"}
+RESERVED |= {"load_state_dict", "preflight"}
 
 
 class Trick(BaseModel):
@@ -64,6 +68,7 @@ class Trick(BaseModel):
                     f"{cls.__name__}.{field}: a parameter may not be named like a hook or a "
                     f"reserved word; rename it"
                 )
+        file_fields(cls)
         for hook in HOOKS:
             method = cls.__dict__.get(hook)
             if method is not None and not hasattr(method, "ablate_impl"):
@@ -82,13 +87,23 @@ class Trick(BaseModel):
         """What a person should know before training by `recipe` with this trick."""
         return []
 
+    def preflight(self, trial: Trial) -> None:
+        """Raise AblateError, with a next step as its hint, if `trial` cannot be trained with this.
+
+        Called by `plan` and before anything is trained, once for each row; torch may be imported.
+        """
+
     def describe(self, changed: int | None = None) -> str:
         """What this changes, for `plan`: "precision: fp32 → fp16".
 
         `changed` is how many parameters, modules or groups it was seen to change on this model
         (None where the trick does not act on the model).
         """
-        values = ", ".join(f"{k} {v}" for k, v in self.model_dump(mode="json").items())
+        given = self.model_dump(mode="json")
+        for name in file_fields(type(self)):
+            if given[name] is not None:
+                given[name] = Path(given[name]).name
+        values = ", ".join(f"{k} {v}" for k, v in given.items())
         return f"{self.name}: {values or 'on'}"
 
     def state_dict(self) -> dict[str, Any]:
