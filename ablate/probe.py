@@ -16,7 +16,7 @@ from ablate.recipe import Recipe
 from ablate.resolved import ResolvedStudy
 from ablate.trial import Trial
 from ablate.tricks.base import Trick
-from ablate.tricks.chains import Hooks
+from ablate.tricks.chains import Hooks, blaming
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,7 +48,8 @@ def probe(trial: Trial, *, bundled_only: bool = False) -> dict[str, Effect]:
 def check_effects(resolved: ResolvedStudy, *, bundled_only: bool = False) -> list[str]:
     """Refuse rows with a trick that does nothing; returns notes on idle members of bundles.
 
-    A bundle is refused only if none of its members acts.
+    A bundle is refused only if none of its members acts. A trick's own `preflight` refuses what it
+    cannot be trained with.
 
     A model that cannot be built, or cannot take its images, is refused, too.
     """
@@ -85,7 +86,37 @@ def check_effects(resolved: ResolvedStudy, *, bundled_only: bool = False) -> lis
                 for name, why in idle.items():
                     notes[f"{label}: {name} changes nothing on {trial.recipe.model}: {why}"] = None
     check_sizes(resolved, bundled_only=bundled_only)
+    _preflight(resolved, bundled_only)
     return list(notes)
+
+
+def _preflight(resolved: ResolvedStudy, bundled_only: bool) -> None:
+    """Every distinct trial, those that others learn from included."""
+    from ablate.training_process import construct
+    from ablate.tricks.discovery import load_catalogue
+
+    specs = [spec for trial in resolved.trials.values() for spec in trial.tricks]
+    loose = sorted({spec.source for spec in specs if spec.source.endswith(".py")})
+    catalogue = load_catalogue(loose, bundled_only=bundled_only)
+    names = {spec.name for spec in specs}
+    asking = {name for name in names if catalogue.load(name).cls.preflight is not Trick.preflight}
+    seen: set[tuple[Any, ...]] = set()
+    for key in resolved.order:
+        trial = resolved.trials[key]
+        same = (trial.recipe, trial.dataset, trial.tricks_key())
+        if same in seen or not asking & {spec.name for spec in trial.tricks}:
+            continue
+        seen.add(same)
+        try:
+            for trick in construct(trial.tricks, bundled_only=bundled_only):
+                with blaming(trick.name, "preflight"):
+                    trick.preflight(trial)
+        except AblateError as error:
+            raise AblateError(
+                f"{resolved.name}: {resolved.labels[key]}: {error.message}",
+                where=resolved.file,
+                hint=error.hint,
+            ) from error
 
 
 def _effect(trick: Trick, tricks: Sequence[Trick], recipe: Recipe, classes: int) -> Effect:
