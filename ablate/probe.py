@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # The hooks whose work on a model can be seen without training.
 _MODEL_HOOKS = ("build_model", "init_model", "param_groups")
+_MOST_PROBED = 1000
+_PROBED: dict[tuple[Any, ...], dict[str, Effect]] = {}  # by what it depends on
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,20 @@ def probe(trial: Trial, *, bundled_only: bool = False) -> dict[str, Effect]:
     from ablate.training_process import construct
 
     tricks = construct(trial.tricks, bundled_only=bundled_only)
-    return {
-        trick.name: _effect(trick, tricks, trial.recipe, trial.dataset.num_classes)
-        for trick in tricks
-    }
+    acting = [trick for trick in tricks if _on_model(trick)]
+    # What is said of a model depends on nothing else: rows that differ in a schedule share it.
+    recipe, classes = trial.recipe, trial.dataset.num_classes
+    settings = tuple((type(trick), trick.model_dump_json()) for trick in acting)
+    key = (recipe.model, recipe.image_size, recipe.weight_decay, classes, frozenset(settings))
+    if key not in _PROBED:
+        _PROBED[key] = {t.name: _effect(t, acting, recipe, classes) for t in acting}
+        if len(_PROBED) > _MOST_PROBED:
+            del _PROBED[next(iter(_PROBED))]
+    return {trick.name: Effect() for trick in tricks} | _PROBED[key]
+
+
+def _on_model(trick: Trick) -> bool:
+    return any(hasattr(getattr(type(trick), h, None), "ablate_impl") for h in _MODEL_HOOKS)
 
 
 def check_effects(resolved: ResolvedStudy, *, bundled_only: bool = False) -> list[str]:
