@@ -176,6 +176,10 @@ def test_places_is_compared_with_places_only():
         resolved = planned([table(rows, dataset=dataset)], name="other", bundles=bundles)
         [report] = compared(resolved, spread(rows))
         assert cells(report)["+ best"].table == number
+        more = [*rows, ("+ ema", "step", 1)]  # not the table's steps any more
+        of = table(more, dataset=dataset)
+        [report] = compared(planned([of], name="other", bundles=bundles), spread(more))
+        assert (report.paper.match, cells(report)["+ best"].table) == ("tricks", number)
 
 
 def test_a_control_row_s_trick_is_another_question_unless_the_baseline_answers_it():
@@ -261,6 +265,9 @@ def test_a_study_of_other_steps_has_the_paper_s_own_step_for_each_trick():
     found = cells(report)
     assert {label: found[label].delta for label in expected} == expected
     assert found["baseline"] is None
+    mixup, before = paper().table(6).rows[4], paper().table(6).rows[2]
+    assert (mixup.source[0], before.source[0]) == ("repeated", "recall")
+    assert found["+ mixup"].delta_source == "recall"  # the weaker of the two
     assert {cell.column for cell in found.values() if cell} == {"batch 1024", "ResNet-50-D"}
     assert "table 4 at batch 1024 on ResNet-50, table 6 on ResNet-50-D" in report.paper.footnotes[1]
     assert "120 epochs (200 with mixup)" in report.paper.differs
