@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import platform
+import shlex
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import typer
@@ -184,6 +187,16 @@ def _plugins(options: Options) -> Iterator[Finding]:
     yield Finding("fine", "tricks", f"{loaded} tricks import · {timm}")
 
 
+def _unwritable(path: Path) -> str | None:
+    """Why no trial can be added to the store; permissions do not tell of read-only file systems."""
+    trials = path / "trials"
+    try:
+        with tempfile.TemporaryFile(dir=trials if trials.is_dir() else path):
+            return None
+    except OSError as error:
+        return error.strerror or type(error).__name__
+
+
 def _store(options: Options) -> Iterator[Finding]:
     from ablate import index
     from ablate.errors import AblateError
@@ -204,7 +217,12 @@ def _store(options: Options) -> Iterator[Finding]:
     indexed = row[0] if row else 0
     matches = indexed == len(keys)
     text = f"{path}: {len(keys):,} trials, format 1"
-    if matches:
+    if (reason := _unwritable(path)) is not None:
+        yield Finding(
+            "attention", "store", f"{text}, can be read but not written: {reason}",
+            f"make it yours (chmod -R u+w {shlex.quote(str(path))}), or --store DIR",
+        )  # fmt: skip
+    elif matches:
         yield Finding("fine", "store", f"{text}, database matches the spool")
     else:
         yield Finding("attention", "store", f"{text}, database has {indexed:,}", "ablate reindex")

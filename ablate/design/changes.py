@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ablate.design.chained import change_in_words
 from ablate.design.words import changes_in_words, differences
 from ablate.study.configured import make_trick
-from ablate.trial import Trial
+from ablate.trial import Trial, TrickSpec
 
 if TYPE_CHECKING:
     from ablate.resolved import ResolvedStudy, Row, Table
+    from ablate.tricks.base import Trick
     from ablate.tricks.discovery import Catalogue
 
 
@@ -33,12 +35,18 @@ def changes_between(
     above: Trial, trial: Trial, catalogue: Catalogue, counts: Mapping[str, int] | None = None
 ) -> str:
     """What `trial` has that `above` has not: tricks as they describe themselves, then settings."""
-    before = {spec.name: spec.params for spec in above.tricks}
-    now = {spec.name for spec in trial.tricks}
+    params = {spec.name: spec.params for spec in above.tricks}
+    before = {spec.label: _made(spec, catalogue) for spec in above.tricks}
+    now = {spec.label: _made(spec, catalogue) for spec in trial.tricks}
     added = [
-        (spec.label, make_trick(catalogue.load(spec.name).cls, spec.given()))
+        change_in_words(spec.label, before, now, counts or {})
         for spec in trial.tricks
-        if before.get(spec.name) != spec.params
+        if params.get(spec.name) != spec.params
     ]
-    removed = [spec.label for spec in above.tricks if spec.name not in now]
-    return changes_in_words(added, removed, differences(above.recipe, trial.recipe), counts)
+    there = {spec.name for spec in trial.tricks}
+    removed = [spec.label for spec in above.tricks if spec.name not in there]
+    return changes_in_words(added, removed, differences(above.recipe, trial.recipe))
+
+
+def _made(spec: TrickSpec, catalogue: Catalogue) -> Trick:
+    return make_trick(catalogue.load(spec.name).cls, spec.given())

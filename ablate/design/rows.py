@@ -88,7 +88,7 @@ def _leave_one_out(study: Study, ablation: Ablation) -> list[RowPlan]:
         name = " and ".join(item.labels)
         # what the trick itself is worth, apart from the settings that came with it
         if sides := _sides(study, item.labels):
-            label = f"without {name}, with its {_sides_in_words(study, sides)}"
+            label = f"without {name}, with its {_sides_in_words(study, sides, rest)}"
             rows.append(RowPlan(label, rest, "control", 0, sides, item.path))
         rows.append(RowPlan(f"without {name}", rest, "step", 0, item=item.path))
     return rows
@@ -116,7 +116,7 @@ def _control(
     for index, row in enumerate(rows):
         if row.role == "control" and row.active == trunk and row.side == sides:
             return index
-    label = f"{prefix}{_sides_in_words(study, sides)} alone"
+    label = f"{prefix}{_sides_in_words(study, sides, trunk)} alone"
     rows.append(RowPlan(label, trunk, "control", last, sides, item))
     return len(rows) - 1
 
@@ -127,10 +127,22 @@ def _sides(study: Study, labels: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
-def _sides_in_words(study: Study, labels: tuple[str, ...]) -> str:
-    return ", ".join(
-        setting_in_words(key, value)
-        for label in labels
-        for config in configs_behind(study, label)
-        for key, value in flat(config.settings).items()
-    )
+def _sides_in_words(study: Study, labels: tuple[str, ...], active: tuple[str, ...]) -> str:
+    """What comes with the tricks: their own settings, and what an override that waits for one of
+    them changes, everywhere, of the recipe and of the `active` tricks."""
+    configs = [config for label in labels for config in configs_behind(study, label)]
+    settings = {key: value for config in configs for key, value in flat(config.settings).items()}
+    names = {config.label for config in configs}
+    there = {config.label for label in active for config in configs_behind(study, label)}
+    for rule in study.rules:
+        if (
+            not names & set(rule.tricks or ())
+            or rule.datasets is not None
+            or rule.models is not None
+        ):
+            continue
+        settings |= flat(rule.settings)
+        for label, params in rule.params.items():
+            if label in there:
+                settings |= {f"{label}.{key}": value for key, value in params.items()}
+    return ", ".join(setting_in_words(key, value) for key, value in settings.items())

@@ -9,7 +9,6 @@ from ablate.study.settings import flat
 
 if TYPE_CHECKING:
     from ablate.recipe import Recipe
-    from ablate.tricks.base import Trick
 
 # They follow image_size unless someone sets them: said once, by it.
 _FOLLOWING = ("eval_size", "eval_resize")
@@ -57,17 +56,15 @@ def differences(before: Recipe, after: Recipe) -> dict[str, tuple[Any, Any]]:
 
 
 def changes_in_words(
-    added: Sequence[tuple[str, Trick]],
+    added: Sequence[str],
     removed: Sequence[str],
     settings: Mapping[str, tuple[Any, Any]],
-    counts: Mapping[str, int] | None = None,
 ) -> str:
     """ "init: γ 1 → 0 in 16 batch norms; batch size: 256 → 1024".
 
-    added: label and trick of each that the row has and the one above has not. removed: labels.
-    counts: how many modules or parameters each label was seen to change on this model.
+    added: what each trick does that the row has and the one above has not. removed: labels.
     """
-    parts = [trick.describe(changed=(counts or {}).get(label)) for label, trick in added]
+    parts = list(dict.fromkeys(added))
     if removed:
         parts.append(f"without {', '.join(removed)}")
     parts += [

@@ -56,5 +56,5 @@ class Warmup(Trick):
 
     def describe(self, changed: int | None = None) -> str:
         """As `plan` prints it."""
-        length = "first epoch" if self.epochs == 1 else f"first {self.epochs:g} epochs"
-        return f"schedule: {length} linear from near 0"
+        plural = "" if self.epochs == 1 else "s"
+        return f"schedule: step → {self.epochs:g} epoch{plural} linear, then step"

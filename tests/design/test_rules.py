@@ -350,6 +350,49 @@ def test_changes_in_words_with_and_without_counts(plan: Any) -> None:
     assert row_changes(resolved, table, table.rows[0], catalogue()) == ""
 
 
+def test_a_control_row_names_what_an_override_changes_with_the_trick(plan: Any) -> None:
+    text = (
+        "[tricks]\nwarmup = { epochs = 1 }\nmixup = { set.batch_size = 128 }\n"
+        '[[override]]\nwhen = { trick = "mixup" }\nset = { lr = 0.5 }\n'
+        "tricks.warmup.epochs = 2\ntricks.label_smoothing.epsilon = 0.2\n"
+        '[[override]]\nwhen = { trick = "mixup", dataset = "imagewoof" }\nset.momentum = 0.8\n'
+    )
+    resolved = plan(text, study='stack = ["warmup", "mixup"]')
+    (table,) = resolved.tables
+    assert [r.label for r in table.rows] == [
+        "baseline", "+ warmup", "+ batch_size 128, lr 0.5, warmup.epochs 2 alone", "+ mixup",
+    ]  # fmt: skip
+    control, mixup = (resolved.trials[r.keys[0]] for r in table.rows[2:])
+    assert control.recipe == mixup.recipe
+    assert (control.recipe.batch_size, control.recipe.lr) == (128, 0.5)
+    assert [spec.params["epochs"] for spec in control.tricks] == [2]
+
+
+def test_a_change_starts_from_what_the_row_above_has(plan: Any) -> None:
+    """`reference/ux.md`, section 2, and what the chain's order makes of other rows."""
+    text = "[tricks]\nwarmup = { epochs = 2 }\nmixup = { alpha = 0.2 }\n"
+    for stack, expected in (
+        (["warmup", "fp16", "mixup"], [
+            "schedule: step → 2 epochs linear, then step",
+            "precision: fp32 → fp16",
+            "batches: plain → mixup, alpha 0.2",
+        ]),
+        (["cosine", "warmup"], [
+            "schedule: step → cosine",
+            "schedule: cosine → 2 epochs linear, then cosine",
+        ]),
+        (["warmup", "cosine"], [
+            "schedule: step → 2 epochs linear, then step",
+            "schedule: 2 epochs linear, then step → 2 epochs linear, then cosine",
+        ]),
+    ):  # fmt: skip
+        (table,) = plan(text, study=f"stack = {stack}").tables
+        assert [row.changes for row in table.rows[1:]] == expected
+    bundle = text + 'both = { bundle = ["warmup", "cosine"] }\n'
+    (table,) = plan(bundle, study='stack = ["both"]').tables
+    assert table.rows[1].changes == "schedule: step → 2 epochs linear, then cosine"
+
+
 def test_the_file_as_named_and_its_text_are_kept(plan: Any, tmp_path: Path) -> None:
     resolved = plan(study='stack = ["mixup"]', overrides=["recipe.epochs=2"])
     assert resolved.file == str(tmp_path / "mine.toml")
