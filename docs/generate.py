@@ -1,4 +1,4 @@
-"""Write docs/tricks.md and docs/cli.md from the code: `python docs/generate.py [--check]`.
+"""Write docs/tricks.md, cli.md and models.md from the code: `python docs/generate.py [--check]`.
 
 With `--check` nothing is written; the exit code is 1 if a page is not what would be written.
 """
@@ -11,9 +11,12 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from models_page import models_page
 
 from ablate.hookspecs import HOOKS, SLOTS
 from ablate.tricks.base import Trick
@@ -130,7 +133,11 @@ def _help(path: str) -> str:
     return done.stdout
 
 
-PAGES = {"tricks.md": tricks_page, "cli.md": cli_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "tricks.md": tricks_page,
+    "cli.md": cli_page,
+    "models.md": partial(models_page, MADE),
+}
 
 
 def main(arguments: list[str]) -> int:
