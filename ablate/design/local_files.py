@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -46,7 +47,8 @@ def find_files(
         place = _place(study, label, name, rules)
         said_in = study.document.origin_of(place).source.path
         base = said_in.parent if said_in is not None else FilePath()
-        path = FilePath.cwd() / base / FilePath(value).expanduser()
+        path = base / FilePath(value).expanduser()
+        path = FilePath(os.path.realpath(path.parent), path.name)  # a link keeps its own suffix
         paths[name] = str(path)
         try:
             digests[name] = digest(path)

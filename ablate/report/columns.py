@@ -30,8 +30,9 @@ def columns(
     """Columns left when `dropped` ones (of `DROPPED`) are gone; `draw`: the drawn interval too."""
     found = [_labels(table)]
     found.append(_means(table, with_sd="±sd" not in dropped))
-    found += [_one_seed_delta(table), _bands(table)] if table.one_seed else [_deltas(table)]
-    if not table.one_seed:
+    if table.compares:
+        found += [_one_seed_delta(table), _bands(table)] if table.one_seed else [_deltas(table)]
+    if not table.one_seed and (table.compares or any(row.verdict for row in table.rows)):
         found.append(Column("", ("", "verdict"), _verdicts(table), minimum=_VERDICT_WIDTH))
     if "Δ base" not in dropped and table.has_base:
         found.append(_bases(table))

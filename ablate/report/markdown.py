@@ -69,7 +69,9 @@ def _grid(table: ReportTable) -> tuple[list[str], list[list[str]]]:
     level = f"[{numbers.level(table)}]"
     reference = words.REFERENCE[table.reference]
     heads = ["row", markdown(table.metric.heading)]
-    if table.one_seed:
+    if not _judged(table):
+        pass
+    elif table.one_seed:
         heads += [f"Δ {reference}", f"re-run noise ({numbers.level(table)} band)"]
     else:
         heads += [f"Δ {reference} {level}", "verdict"]
@@ -88,12 +90,18 @@ def _grid(table: ReportTable) -> tuple[list[str], list[list[str]]]:
 def _row(row: ReportRow, table: ReportTable, clock: numbers.Clock) -> list[str]:
     mean = parts.mean_text(row, table, with_sd=True).replace("±", "± ")
     verdict = parts.band_text(row, table) if table.one_seed else _verdict(row)
-    cells = [markdown(row.label), mean, _delta(row.delta, table), verdict]
+    cells = [markdown(row.label), mean]
+    if _judged(table):
+        cells += [_delta(row.delta, table), verdict]
     if table.has_base:
         cells.append(_delta(row.base, table))
     if table.secondary:
         cells.append(numbers.secondary(row.secondary, table))
     return [*cells, _time(row, clock)]
+
+
+def _judged(table: ReportTable) -> bool:
+    return transposed.judged([table])
 
 
 def _time(row: ReportRow, clock: numbers.Clock) -> str:
@@ -147,8 +155,10 @@ def _transposed(group: Sequence[ReportTable]) -> str:
     first = group[0]
     heads = ["", *(f"{markdown(h)}, {first.metric.heading}" for h in transposed.headings(group))]
     interval = "" if first.one_seed else f" [{numbers.level(first)}]"
-    heads += [f"{markdown(transposed.question(group))}{interval}"]
-    heads += [f"re-run noise ({numbers.level(first)} band)" if first.one_seed else "verdict"]
+    judged = transposed.judged(group)
+    if judged:
+        heads += [f"{markdown(transposed.question(group))}{interval}"]
+        heads += [f"re-run noise ({numbers.level(first)} band)" if first.one_seed else "verdict"]
     rows = []
     for table in group:
         means = [
@@ -158,7 +168,8 @@ def _transposed(group: Sequence[ReportTable]) -> str:
         found = transposed.answer(table)
         verdict = transposed.verdict_of(table) if first.one_seed else found and _verdict(found)
         delta = _delta(transposed.delta_of(table), table)
-        rows.append([markdown(table.column), *means, delta, verdict or ""])
+        compared = [delta, verdict or ""] if judged else []
+        rows.append([markdown(table.column), *means, *compared])
     what = ", ".join(markdown(part) for part in (first.study, first.ablation) if part)
     title = f"### {what} on {markdown(first.dataset)}"
     return "\n\n".join([title, _pipes(heads, rows), *_captions(group)])

@@ -250,8 +250,15 @@ class ReportTable:
         return len(self.seeds) == 1
 
     @property
+    def compares(self) -> bool:
+        """Whether it has a row to compare: a stack may be empty, for the baseline alone."""
+        return len(self.rows) > 1
+
+    @property
     def has_base(self) -> bool:
         """Whether the differences to the baseline are a column of their own."""
+        if not self.compares:
+            return False
         others = (row.delta.reference for row in self.rows if row.delta and row.base)
         return self.reference == "above" or any(other != self.baseline for other in others)
 

@@ -64,6 +64,11 @@ def verdict_of(table: ReportTable) -> str:
     return parts.verdict_text(found)
 
 
+def judged(group: Sequence[ReportTable]) -> bool:
+    """Whether any line compares something, or has a verdict for want of a result."""
+    return any(t.compares or any(row.verdict for row in t.rows) for t in group)
+
+
 def columns(group: Sequence[ReportTable]) -> list[Column]:
     """The columns of the terminal table."""
     first = group[0]
@@ -73,6 +78,8 @@ def columns(group: Sequence[ReportTable]) -> list[Column]:
     for i, label in enumerate(headings(group)):
         cells = tuple(Cell(mean_of(table, i)) for table in group)
         found.append(Column("", (visible(label), unit), cells, right=True))
+    if not judged(group):
+        return found
     deltas = tuple(Cell(parts.delta_texts(table, [delta_of(table)])[0]) for table in group)
     interval = f"[{numbers.level(first)} interval]"
     found.append(Column("", (visible(question(group)), "" if first.one_seed else interval), deltas))

@@ -49,7 +49,7 @@ def short_caption(table: ReportTable) -> str:
         facts.append(f"verdicts Holm-corrected over {over}, equivalent = within ±{margin}")
         if seen := _could_see(table):
             facts.append(f"could see about {seen}; {_needs(table)}")
-    else:
+    elif table.compares:
         facts.append("Δ over the same seeds")
         if table.exact_agreement:
             facts.append("no interval: the seeds agree exactly, so the noise is unknown")
@@ -97,7 +97,7 @@ def long_caption(table: ReportTable) -> str:
         if seen := _could_see(table):
             needs = f"the declared {_needs(table)}"
             said.append(f"This table could see differences from about {seen}; {needs}.")
-    else:
+    elif table.compares:
         said.append("Δ: mean difference over the same seeds.")
         if table.exact_agreement:
             said.append("No interval: the seeds agree exactly, so the noise is unknown.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -12,7 +13,7 @@ from stand_ins import REFERENCE, REPOSITORY
 
 from ablate.errors import StudyError
 from ablate.schema import study_schema
-from ablate.study import init_text, load_study
+from ablate.study import init_text, load_study, shipped_studies
 from ablate.tricks.discovery import load_catalogue
 
 SHIPPED = sorted((REPOSITORY / "studies").rglob("*.toml"))
@@ -100,3 +101,17 @@ def test_schema_agrees_with_check(tmp_path: Any) -> None:
         file.write_text(text)
         with pytest.raises(StudyError):
             load_study(file)
+
+
+def test_docs_list_every_shipped_study_with_its_trainings() -> None:
+    from ablate.design import resolve
+
+    page = (REPOSITORY / "docs" / "studies.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| `([\w/]+)` \| .* \| (\d+) \|$", page, re.MULTILINE))
+    planned = {
+        name: resolve(
+            load_study(name), data_root=REPOSITORY / "none", command="", allow_missing_data=True
+        )
+        for name in shipped_studies()
+    }
+    assert listed == {name: str(len(resolved.trials)) for name, resolved in planned.items()}
