@@ -60,6 +60,7 @@ def test_it_has_both_packages_the_studies_and_nothing_else(wheel: zipfile.ZipFil
     [
         *("ablate/py.typed", "ablate_tricks/py.typed", "ablate/studies/quickstart.toml"),
         *("ablate/studies/group1.toml", "ablate/data/digits.npz", "ablate/testing.py"),
+        *("ablate/studies/paper/table4.toml", "ablate/studies/paper/_recipe.toml"),
         "ablate/report/paper.toml",
         f"ablate_study-{PROJECT['version']}.dist-info/licenses/LICENSE",
         f"ablate_study-{PROJECT['version']}.dist-info/licenses/ablate/data/NOTICE-digits.txt",

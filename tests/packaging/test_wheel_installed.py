@@ -33,7 +33,8 @@ def command(folder: Path, *arguments: str) -> str:
 
 
 def test_shipped_studies_are_found_by_name_and_by_path(tmp_path: Path) -> None:
-    for name in ("quickstart", "group1", "studies/group2.toml", "bag_of_tricks"):
+    in_folders = ("paper/table4", "studies/imagenette/table6.toml", "followup/vgg")
+    for name in ("quickstart", "group1", "studies/group2.toml", "bag_of_tricks", *in_folders):
         assert "ok" in command(tmp_path, "check", name)
 
 
