@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,27 @@ def test_the_entry_points_are_the_index() -> None:
             assert module == f"ablate_tricks.{entry.name}"
             assert CATALOGUE.load(entry.name).cls.__name__ == cls
             assert CATALOGUE.load(entry.name).cls.version is not None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_page_names_tests_against_what_others_wrote(name: str) -> None:
+    """Of the files that docs/tricks.toml names, one imports the trick and an oracle for it."""
+    root = Path(__file__).parents[2]
+    facts = tomllib.loads((root / "docs" / "tricks.toml").read_text(encoding="utf-8"))[name]
+    assert facts["oracle"]
+    imported = [imports(root / file) for file in facts["tests"]]
+    oracles = {"torch", "torchvision", "timm", "numpy", "colorsys"}
+    assert any(
+        f"ablate_tricks.{name}" in modules and oracles & {m.partition(".")[0] for m in modules}
+        for modules in imported
+    )
+
+
+def imports(file: Path) -> set[str]:
+    """The modules that a file imports from."""
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return modules | {a.name for node in nodes if isinstance(node, ast.Import) for a in node.names}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,7 +11,13 @@ import pytest
 import torch
 from torch import nn
 
+from ablate import Trick, hookimpl
+from ablate.models.init import initialise
+from ablate.recipe import Recipe
+from ablate.types import Run
+from ablate_tricks.rmsprop import Rmsprop
 from installed import Training, alone, made, trained
+from support import run, weights
 
 # Too small to change a number in FP32, and allowed where 0 is not; so are 1e30 and 1e-30 below.
 TINY = 1e-12
@@ -57,9 +63,6 @@ def test_without_weight_decay_adamw_is_adam() -> None:
 
 def test_without_memory_rmsprop_steps_by_the_sign() -> None:
     """α = 0: g/√g²."""
-    from ablate.recipe import Recipe
-    from ablate_tricks.rmsprop import Rmsprop
-
     weight = nn.Parameter(torch.tensor([1.0, 2.0, 3.0]))
     recipe = Recipe(model="resnet8", lr=0.01, weight_decay=0)
     optimizer = Rmsprop(alpha=0.0).build_optimizer([{"params": [weight]}], recipe)
@@ -67,6 +70,40 @@ def test_without_memory_rmsprop_steps_by_the_sign() -> None:
         weight.grad = torch.tensor([1e-3, -5.0, 1e4])
         optimizer.step()
     torch.testing.assert_close(weight.detach(), torch.tensor([0.98, 2.02, 2.98]))
+
+
+class Mirror(nn.Module):
+    """A teacher that says what the student says."""
+
+    student: nn.Module
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(self.student(images))
+
+
+class Introduces(Trick):
+    teacher: Any
+
+    @hookimpl
+    def on_trial_start(self, run: Run) -> None:
+        object.__setattr__(self.teacher, "student", run.model)
+
+
+def test_a_teacher_that_agrees_adds_no_gradient() -> None:
+    settings: dict[str, Any] = {"model": "test_neutral:normless", "image_size": 32}
+    teacher = Mirror()
+    tricks = [made("distill", temperature=4.0), Introduces(teacher=teacher)]
+    taught, _ = run(tricks, teacher=teacher, **settings)
+    disagreeing, _ = run(
+        [made("distill", temperature=4.0)], teacher=initialise(normless(10), 1), **settings
+    )
+    plain = weights(run(**settings)[0])
+    for name, value in weights(taught).items():
+        torch.testing.assert_close(value, plain[name], rtol=1e-4, atol=1e-6)
+    moved = max(
+        (value - plain[name]).abs().max().item() for name, value in weights(disagreeing).items()
+    )
+    assert moved > 1e-3  # the comparison above can tell
 
 
 def normless(num_classes: int) -> nn.Module:

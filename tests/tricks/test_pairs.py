@@ -77,6 +77,11 @@ def test_every_compatible_pair_trains_and_its_losses_differ_from_each_alone(pair
     assert bool(equal) == (pair in EQUIVALENT), f"its losses are those of {equal} alone"
 
 
+def test_a_pair_in_which_one_does_nothing_would_be_seen() -> None:
+    idle = made("label_smoothing", epsilon=0.0)
+    assert trained([made("mixup"), idle]).losses == alone("mixup").losses
+
+
 def test_the_sample_has_every_trick_and_is_small() -> None:
     assert {name for pair in SAMPLE for name in pair} == set(NAMES)
     assert len(SAMPLE) <= 2 * len(NAMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -64,6 +65,18 @@ def test_warmup_then_cosine(warmup_epochs: int) -> None:
 
     tricks = [Cosine(), Warmup(epochs=warmup_epochs)]
     assert ours(tricks, recipe) == pytest.approx(theirs(make, 0.1), rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.parametrize("trick", [Cosine(), Linear()], ids=lambda t: str(t.name))
+@pytest.mark.parametrize("start", [0, 5])
+def test_a_decay_falls_and_is_its_own_mirror(trick: Trick, start: int) -> None:
+    """η_t + η_(T−t) = η, and no step is longer than the one before."""
+    schedule = Hooks([trick]).build_schedule(Recipe(model="resnet8"))
+    rates = [schedule(step, start, TOTAL).lr for step in range(start, TOTAL + 1)]
+    assert rates[0] == 1
+    assert all(after < before for before, after in itertools.pairwise(rates))
+    for early, late in zip(rates, reversed(rates), strict=True):
+        assert early + late == pytest.approx(1, rel=1e-12)
 
 
 def test_cosine_alone() -> None:
