@@ -15,7 +15,6 @@ of the contract does not hold. What the trick is *meant* to do is for the author
 
 from __future__ import annotations
 
-import copy
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 
 from ablate.data.cache import ensure_cache
 from ablate.data.catalogue import dataset_info
@@ -40,6 +39,7 @@ from ablate.recipe import Recipe
 from ablate.sentinel import Sentinel
 from ablate.training import checkpoint
 from ablate.training.evaluate import Tested
+from ablate.training.memory import Memory
 from ablate.training.noise import uses_noise
 from ablate.trial import Numerics, Trial
 from ablate.tricks.base import Trick, hookimpl
@@ -112,7 +112,7 @@ def train_tiny(
         recipe=recipe, dataset=cached.ref(_LIMIT), tricks=(), numerics=Numerics(), seed=seed
     )
     device = torch.device("cpu")
-    recorder = _Recorder(resume)
+    recorder = Memory(resume)
     with _one_thread():
         run = train(
             trial,
@@ -121,7 +121,7 @@ def train_tiny(
             device,
             recorder,
         )
-    return TinyTraining(run, recorder.records, recorder.checkpoints, recorder.tested)
+    return TinyTraining(run, recorder.records, recorder.states, recorder.tested)
 
 
 def check_trick(
@@ -271,29 +271,6 @@ class _Check:
             raise ContractError(
                 f"{self.trick.name}: {hook} swallows errors raised inside what it wraps"
             )
-
-
-class _Recorder:
-    """Keeps everything in memory."""
-
-    def __init__(self, resume: dict[str, Any] | None) -> None:
-        self._resume = resume
-        self.records: list[dict[str, Any]] = []
-        self.checkpoints: list[dict[str, Any]] = []
-        self.tested: Tested | None = None
-
-    def resume(self) -> dict[str, Any] | None:
-        return self._resume
-
-    def epoch(self, record: dict[str, Any], state: Callable[[], dict[str, Any]]) -> None:
-        self.records.append(record)
-        self.checkpoints.append(copy.deepcopy(state()))
-
-    def finished(self, run: Run, tested: Tested, model: nn.Module) -> None:
-        self.tested = tested
-
-    def check(self, run: Run) -> None:
-        """Nobody asks a tiny training to stop."""
 
 
 def _failing(hook: str) -> Trick:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,9 +13,8 @@ from ablate.data.cache import ensure_cache
 from ablate.data.catalogue import dataset_info
 from ablate.data.loader import open_data
 from ablate.engine import train
-from ablate.errors import Interrupted
 from ablate.recipe import Recipe
-from ablate.training.evaluate import Tested
+from ablate.training.memory import Memory as Memory
 from ablate.trial import Numerics, Trial
 from ablate.types import Run
 
@@ -52,33 +51,6 @@ def trial(seed: int = 0, limit: int = 40, **settings: Any) -> Trial:
         numerics=Numerics(),
         seed=seed,
     )
-
-
-class Memory:
-    """A recorder that keeps everything, and can interrupt after a number of steps."""
-
-    def __init__(self, saved: dict[str, Any] | None = None, stop_after: int | None = None) -> None:
-        self.saved = saved
-        self.stop_after = stop_after
-        self.records: list[dict[str, Any]] = []
-        self.states: list[dict[str, Any]] = []
-        self.tested: Tested | None = None
-
-    def resume(self) -> dict[str, Any] | None:
-        return self.saved
-
-    def epoch(self, record: dict[str, Any], state: Callable[[], dict[str, Any]]) -> None:
-        import copy
-
-        self.records.append(record)
-        self.states.append(copy.deepcopy(state()))
-
-    def finished(self, run: Run, tested: Tested, model: nn.Module) -> None:
-        self.tested = tested
-
-    def check(self, run: Run) -> None:
-        if self.stop_after is not None and run.step >= self.stop_after:
-            raise Interrupted
 
 
 def run(

@@ -112,8 +112,9 @@ def find_source(name: str, *, image_size: int, root: Path | None) -> tuple[str, 
 
     Of the editions that are there, the smallest whose images need no enlarging, else the largest.
     """
+    from ablate.data.archive import ArchiveSource
+    from ablate.data.folder import FolderSource
     from ablate.data.records import RecordSource
-    from ablate.data.source import ArchiveSource, FolderSource
 
     if name.startswith("imagefolder:"):
         folder = Path(name.partition(":")[2]).expanduser()

@@ -22,9 +22,9 @@ from pathlib import Path, PurePosixPath
 
 from ablate.data import catalogue, roots
 from ablate.data.catalogue import DatasetInfo, Edition
+from ablate.data.folder import FolderSource
 from ablate.data.lock import locked
 from ablate.data.roots import shown
-from ablate.data.source import FolderSource
 from ablate.errors import AblateError, DataError, did_you_mean
 
 # (bytes done, bytes in all or None where the server does not say)

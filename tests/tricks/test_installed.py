@@ -15,7 +15,7 @@ from installed import CATALOGUE, NAMES, alone, lr_for
 
 def test_the_entry_points_are_the_index() -> None:
     files = {p.stem for p in (Path(__file__).parents[2] / "plugins/ablate_tricks").glob("*.py")}
-    assert set(CATALOGUE.names) == files - {"__init__"}
+    assert set(CATALOGUE.names) == {f for f in files if not f.startswith("_")}
     for entry in importlib.metadata.entry_points(group="ablate.tricks"):
         if entry.name in CATALOGUE.names and entry.value.startswith("ablate_tricks"):
             module, cls = entry.value.split(":")
