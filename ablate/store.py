@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from ablate.trial import Trial
 
 FORMAT: Final = 1
 _OURS: Final = frozenset({"FORMAT", ".gitignore", "studies", "trials"})
+_BEING_WRITTEN: Final = re.compile(r"\.(FORMAT|\.gitignore)\.[0-9a-f]{8}\.tmp")
 _NAN: Final = float("nan")
 
 Status = Literal["new", "done", "failed", "diverged", "no_effect", "oom", "interrupted", "running"]
@@ -281,7 +283,9 @@ def _create(path: Path) -> None:
         raise AblateError(
             f"cannot open the store {path}: {error.strerror}", hint="use another: --store DIR"
         ) from error
-    if "FORMAT" not in present and present - _OURS:
+    # Another process may be making it: files.write_whole's temporary files come and go.
+    others = {name for name in present - _OURS if not _BEING_WRITTEN.fullmatch(name)}
+    if "FORMAT" not in present and others:
         raise AblateError(
             f"{path} is not an ablate store and not empty", hint="use another: --store DIR"
         )

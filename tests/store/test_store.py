@@ -74,6 +74,9 @@ def test_a_newer_format_is_refused(store: Store) -> None:
 
 def test_creation_that_was_killed_halfway_is_finished(tmp_path: Path) -> None:
     (tmp_path / "s" / "studies").mkdir(parents=True)
+    # What a process leaves that dies in write_whole, and what one that is busy there shows others.
+    for name in (".FORMAT.0123abcd.tmp", "..gitignore.89ef4567.tmp"):
+        (tmp_path / "s" / name).write_text("")
     assert Store.open(tmp_path / "s", create=True).keys() == []
 
 
