@@ -22,6 +22,8 @@ _PREFIXES = ("module.", "_orig_mod.", "model.")  # DataParallel, torch.compile, 
 _SAVE = "torch.save(model.state_dict(), FILE) keeps the tensors alone"
 # torchvision's DenseNet files are older than its DenseNet's names.
 _DENSE = re.compile(r"^(.*denselayer\d+\.(?:norm|conv))\.([12]\..+)$")
+# What torch calls what it refuses, in its several messages.
+_OBJECT = re.compile(r"(?:GLOBAL|unrecognized function|but got) (?:<\w+ '?)?([\w.]+)")
 _NAMED = 2  # entries of a list that a message names
 
 
@@ -53,10 +55,11 @@ def _torch(path: Path) -> Any:
             warnings.simplefilter("ignore")  # of TorchScript archives: refused below
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        what = f" ({found[1]})" if found else ""
+        found = _OBJECT.search(str(error))
+        if found is None:
+            raise _unreadable(path, error) from error
         raise AblateError(
-            f"{path} holds Python objects{what}, which are code to run, and is not loaded",
+            f"{path} holds Python objects ({found[1]}), which are code to run, and is not loaded",
             hint=_SAVE,
         ) from error
     except Exception as error:  # a damaged file makes torch raise almost anything

@@ -18,7 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel
 
@@ -52,8 +53,9 @@ def file_fields(cls: type[BaseModel]) -> tuple[str, ...]:
     found = []
     for name, field in cls.model_fields.items():
         own = any(isinstance(mark, IsFile) for mark in field.metadata)
-        members = get_args(field.annotation)
-        if own or any(isinstance(m, IsFile) for a in members for m in _marks(a)):
+        members = [part for part in get_args(field.annotation) if part is not NoneType]
+        union = get_origin(field.annotation) in (Union, UnionType) and len(members) == 1
+        if own or (union and any(isinstance(mark, IsFile) for mark in _marks(members[0]))):
             found.append(name)
         elif _mentions(field.annotation):
             raise TypeError(f"{cls.__name__}.{name}: a file is LocalFile or LocalFile | None")
