@@ -55,7 +55,8 @@ def train(
     """Train one trial to its last epoch, from `to`'s checkpoint if there is one.
 
     teacher: the trained model of `trial.teacher`, on the device and in evaluation mode.
-    Raises `Diverged` when an epoch's loss is not finite, `Interrupted` when asked to stop.
+    Raises `Diverged` when a training loss or the last test loss is not finite, `Interrupted` when
+    asked to stop.
     """
     recipe, seed, classes = trial.recipe, trial.seed, trial.dataset.num_classes
     layout = torch.channels_last if trial.numerics.channels_last else torch.contiguous_format
@@ -154,8 +155,11 @@ def train(
         }
         history.append(record)
         to.epoch(record, lambda: checkpoint.capture(run, format_, tricks, history))
-        if not math.isfinite(metrics["train_loss"]) or not math.isfinite(metrics["loss"]):
-            raise Diverged(f"the loss is no longer finite in epoch {run.epoch}")
+        if not math.isfinite(metrics["train_loss"]):
+            raise Diverged(f"the training loss is no longer finite in epoch {run.epoch}")
+        if run.epoch == recipe.epochs and not math.isfinite(metrics["loss"]):
+            # Earlier, half precision may overflow on norms' statistics that have not settled.
+            raise Diverged("the test loss of the last epoch is not finite")
     if tested is None:  # stopped after the last epoch, before its scores were written
         evaluated = hooks.eval_model(run, model, data.clean_batches)
         tested = evaluate(evaluated, data.eval_batches(), format_)

@@ -87,7 +87,7 @@ class Interrupted(Exception):
 
 
 class Diverged(Exception):
-    """The training loss is no longer finite."""
+    """The training loss, or the test loss at the end, is not finite."""
 
 
 def brief(error: BaseException, limit: int = 300) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Generator
 from typing import Any
 
@@ -20,6 +21,7 @@ from ablate.errors import TrickError
 from ablate.models import build_model
 from ablate.models.init import initialise
 from ablate.tricks.chains import Hooks
+from ablate.types import Run
 from ablate_tricks.cosine import Cosine
 from ablate_tricks.fp16 import Fp16
 from ablate_tricks.label_smoothing import LabelSmoothing
@@ -198,6 +200,30 @@ def test_a_diverging_loss_is_reported() -> None:
 
     with pytest.raises(Diverged, match="no longer finite in epoch"):
         run(lr=1e30)
+
+
+def test_a_test_loss_that_overflows_on_the_way_ends_nothing_but_the_last_one_does() -> None:
+    """FP16 may overflow in evaluation while norms' statistics settle; training goes on soundly."""
+    from ablate.errors import Diverged
+
+    class Overflows(Trick):
+        epochs: tuple[int, ...]
+
+        @hookimpl
+        def eval_model(self, run: Run, model: nn.Module) -> nn.Module:
+            if run.epoch not in self.epochs:
+                return model
+            broken = copy.deepcopy(model)
+            with torch.no_grad():
+                next(iter(broken.parameters())).fill_(float("nan"))
+            return broken
+
+    _, plain = run(epochs=2)
+    _, memory = run([Overflows(epochs=(0,))], epochs=2)
+    assert math.isnan(memory.records[0]["metrics"]["loss"])
+    assert strip(memory.records[1:]) == strip(plain.records[1:])
+    with pytest.raises(Diverged, match="test loss of the last epoch"):
+        run([Overflows(epochs=(1,))], epochs=2)
 
 
 def test_micro_batches_take_the_same_step_without_batch_norm() -> None:

@@ -73,7 +73,7 @@ def test_warm_workers_leave_and_are_replaced_and_every_trial_is_trained(tmp_path
         ("leaves", "failed", "trick 'leaves', on_step_end: SystemExit: 3"),
         ("interrupts", "failed", "trick 'interrupts', encode_targets: KeyboardInterrupt"),
         ("dies", "failed", "its process ended by signal 9"),
-        ("explodes", "diverged", "the loss is no longer finite in epoch 1"),
+        ("explodes", "diverged", "the training loss is no longer finite in epoch 1"),
         ("hungry", "oom", "allocate"),
         ("idle", "no_effect", "trick 'idle' has no effect: nothing to act on"),
     ],
