@@ -42,10 +42,8 @@ def tricks_page() -> str:
         "anyone's ([writing-a-trick.md](writing-a-trick.md)). `*` marks a hook that the trick",
         "replaces; two that replace one hook cannot stand in a row. [hooks.md](hooks.md) explains",
         "hooks and slots.",
-        *(
-            "",
-            "Besides what its section names, each is trained by itself, with every other that it",
-        ),
+        "",
+        "Besides what its section names, each is trained by itself, with every other that it",
         "can stand beside, and from its checkpoint after every epoch",
         "(`tests/tricks/test_installed.py`, `test_pairs.py`, `test_resume.py`).",
         *("", "| trick | what it does | hooks |", "| :-- | :-- | :-- |"),
