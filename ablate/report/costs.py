@@ -34,9 +34,11 @@ def macs(row: ReportRow) -> str:
 
 
 def speed(row: ReportRow) -> str:
-    """Images per second: "1,412"."""
-    per_second = row.images_per_second
-    return _known(row, None if per_second is None else numbers.figures(per_second))
+    """Images per second, whole as in the live view: "1,412"; "0.520" where one takes seconds."""
+    found = row.images_per_second
+    if found is None:
+        return _known(row, None)
+    return numbers.fixed(found, 0) if found >= 10 else numbers.figures(found)
 
 
 def facts(table: ReportTable) -> list[str]:

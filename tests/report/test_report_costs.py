@@ -203,6 +203,14 @@ def test_images_per_second_are_an_epoch_s_images_over_its_time():
 
 
 @pytest.mark.parametrize(
+    ("images", "text"), [(9_408, "1,176"), (848, "106"), (666, "83"), (79, "9.88"), (4, "0.500")]
+)
+def test_speeds_are_whole_unless_an_image_takes_long(images, text):
+    (found,) = costly(images=images)
+    assert show([found], columns="cost").splitlines()[3].split()[3] == text
+
+
+@pytest.mark.parametrize(
     "machine",
     [
         {label: {"shared_device": True} for label in LABELS},
