@@ -67,7 +67,10 @@ class Catalogue:
             return self._loose[name]
         if name not in self._loaded:
             if name not in self._entries:
-                raise AblateError(f"unknown trick '{name}'{did_you_mean(name, self.names)}")
+                near = did_you_mean(name, self.names)
+                if not near.startswith("; did you mean"):  # the list would fill the screen
+                    raise AblateError(f"unknown trick '{name}'", hint="ablate tricks")
+                raise AblateError(f"unknown trick '{name}'{near}")
             self._loaded[name] = _load(name, self._entries[name])
         return self._loaded[name]
 

@@ -180,6 +180,15 @@ def test_schema_is_json_schema(cli: Cli, tmp_path: Path) -> None:
     assert document == json.loads(cli("schema").stdout)
 
 
+def test_an_unknown_trick_is_not_answered_with_all_of_them(cli: Cli) -> None:
+    done = cli("tricks", "show", "mixupp")
+    assert (done.returncode, done.stderr) == (
+        2, "error: unknown trick 'mixupp'; did you mean 'mixup'?\n",
+    )  # fmt: skip
+    done = cli("tricks", "show", "zzz")
+    assert (done.returncode, done.stderr) == (2, "error: unknown trick 'zzz'\n  ablate tricks\n")
+
+
 def test_no_plugins_is_named_where_it_is_why_a_trick_is_unknown(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from ablate import Trick, hookimpl\n\n\nclass Mine(Trick):\n    @hookimpl\n"
