@@ -112,9 +112,7 @@ def find_source(name: str, *, image_size: int, root: Path | None) -> tuple[str, 
 
     Of the editions that are there, the smallest whose images need no enlarging, else the largest.
     """
-    from ablate.data.archive import ArchiveSource
     from ablate.data.folder import FolderSource
-    from ablate.data.records import RecordSource
 
     if name.startswith("imagefolder:"):
         folder = Path(name.partition(":")[2]).expanduser()
@@ -126,17 +124,34 @@ def find_source(name: str, *, image_size: int, root: Path | None) -> tuple[str, 
     order = list(info.editions)
     position = order.index(wanted)
     for variant in (*order[position:], *reversed(order[:position])):
-        folder, archive = (
-            root / file for file in (info.editions[variant].folder, info.editions[variant].archive)
-        )
-        if name.startswith("cifar"):
-            if folder.is_dir() or archive.is_file():
-                return variant, RecordSource(name, folder if folder.is_dir() else archive)
-        elif folder.is_dir():
-            return variant, FolderSource(name, folder)
-        elif archive.is_file():
-            return variant, ArchiveSource(name, archive)
+        source = _lying(name, info.editions[variant], root)
+        if source is not None:
+            return variant, source
     raise _missing(info, wanted, root)
+
+
+def _lying(name: str, edition: Edition, root: Path) -> Source | None:
+    """The edition's files, in whichever form they lie in the data root; None if they do not."""
+    from ablate.data.archive import ArchiveSource
+    from ablate.data.folder import FolderSource
+    from ablate.data.originals import originals
+    from ablate.data.packed import TarSource
+    from ablate.data.records import RecordSource
+
+    places = [root / file for file in (edition.folder, edition.archive, *edition.also) if file]
+    there = next((place for place in places if place.exists()), None)
+    if name.startswith("cifar"):
+        return None if there is None else RecordSource(name, there)
+    if there is not None and there.is_file():
+        return (TarSource if there.suffix == ".tar" else ArchiveSource)(name, there)
+    if there is not None and (there / "train").exists():
+        return FolderSource(name, there)
+    folders = dict.fromkeys([root / edition.folder, root, root / name])
+    found = (originals(name, edition, folder) for folder in folders)
+    packed = next((source for source in found if source is not None), None)
+    if packed is not None or there is None or any(there.glob("*.tar")):
+        return packed  # or another edition's
+    return FolderSource(name, there)  # which says what it lacks
 
 
 def _missing(info: DatasetInfo, variant: str, root: Path) -> DataError:
@@ -147,7 +162,7 @@ def _missing(info: DatasetInfo, variant: str, root: Path) -> DataError:
         get = f"ablate datasets fetch {name}{option}      about {edition.megabytes} MB"
     else:
         folder = shown(root / edition.folder)
-        get = f"put your copy's train/CLASS/ and val/CLASS/ folders in {folder}"
+        get = f"put your copy's train/CLASS/ and val/CLASS/, or its archives, in {folder}"
     return DataError(
         f"{name}{size} is not in {shown(root)}", hint=f"{get}; or --data DIR if you have it"
     )

@@ -24,7 +24,9 @@ from ablate.data import catalogue, roots
 from ablate.data.catalogue import DatasetInfo, Edition
 from ablate.data.folder import FolderSource
 from ablate.data.lock import locked
+from ablate.data.packed import TarSource
 from ablate.data.roots import shown
+from ablate.data.source import Source
 from ablate.errors import AblateError, DataError, did_you_mean
 
 # (bytes done, bytes in all or None where the server does not say)
@@ -88,6 +90,8 @@ def fetch_edition(
             _download(url, part, progress)
             _check_md5(info, url, part, edition)
             if not edition.unpack:
+                if edition.md5 is None:
+                    _check_counts(info, url, part, TarSource(info.name, part))
                 part.rename(archive)
                 return archive
             _unpack(info, url, part, folder)
@@ -189,19 +193,22 @@ def _unpack(info: DatasetInfo, url: str, part: Path, folder: Path) -> None:
                     what = f"it holds {member.name!r}, which is no file in {folder.name}/"
                     raise _wrong(info, url, part, what)
                 archive.extract(member, making, filter="data")
-        source = FolderSource(info.name, making / folder.name)
-        try:
-            counts = (source.count("train"), source.count("eval"))
-        except DataError as error:
-            raise _wrong(info, url, part, error.message) from error
-        if info.folders and source.classes != info.folders:
-            raise _wrong(info, url, part, "it has other classes")
-        if info.counts is not None and counts != info.counts:
-            expected = f"expected {info.counts[0]:,} and {info.counts[1]:,}"
-            what = f"it has {counts[0]:,} training and {counts[1]:,} evaluation images, {expected}"
-            raise _wrong(info, url, part, what)
+        _check_counts(info, url, part, FolderSource(info.name, making / folder.name))
         (making / folder.name).rename(folder)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _wrong(info, url, part, f"not a whole archive ({error})") from error
     finally:
         shutil.rmtree(making, ignore_errors=True)
+
+
+def _check_counts(info: DatasetInfo, url: str, part: Path, source: Source) -> None:
+    try:
+        counts = (source.count("train"), source.count("eval"))
+    except DataError as error:
+        raise _wrong(info, url, part, error.message) from error
+    if info.folders and source.classes != info.folders:
+        raise _wrong(info, url, part, "it has other classes")
+    if info.counts is not None and counts != info.counts:
+        expected = f"expected {info.counts[0]:,} and {info.counts[1]:,}"
+        what = f"it has {counts[0]:,} training and {counts[1]:,} evaluation images, {expected}"
+        raise _wrong(info, url, part, what)

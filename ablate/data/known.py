@@ -18,8 +18,9 @@ class Edition:
 
     folder: its folder below the data root. archive: what is downloaded, from `url` ("": nothing
     is), and which may lie there instead of the folder; `unpack`: a fetch makes the folder of it.
-    pixels: the images' short side, None for the original sizes. megabytes: of the download. md5: of
-    the archive, where its publisher or torchvision gives one.
+    also: folders or archives with the same contents in another form. pixels: the images' short
+    side, None for the original sizes. megabytes: of the download. md5: of the archive, where its
+    publisher or torchvision gives one.
     """
 
     folder: str
@@ -29,6 +30,7 @@ class Edition:
     archive: str = ""
     url: str = ""
     unpack: bool = True
+    also: tuple[str, ...] = ()
 
 
 def _fastai(folder: str, pixels: int | None, megabytes: int, md5: str | None = None) -> Edition:
@@ -73,10 +75,11 @@ class DatasetInfo:
         return next(large, list(self.editions)[-1])
 
 
-def _cifar(name: str, folder: str, megabytes: int, md5: str) -> Edition:
-    archive = f"{name}-binary.tar.gz"
+def _cifar(name: str, folder: str, binary: str, megabytes: int, md5: str) -> Edition:
+    archive = f"{name}-python.tar.gz"
     url = f"https://www.cs.toronto.edu/~kriz/{archive}"
-    return Edition(f"{name}-{folder}", 32, megabytes, md5, archive, url, unpack=False)
+    also = (f"{name}-{binary}", f"{name}-binary.tar.gz")
+    return Edition(folder, 32, megabytes, md5, archive, url, unpack=False, also=also)
 
 
 NETTE = {
@@ -169,7 +172,10 @@ CATALOGUE = {
             classes=CIFAR10,
             counts=(50_000, 10_000),
             editions={
-                "": _cifar("cifar-10", "batches-bin", 170, "c32a1d4ab5d03f1284b67883e8d87530")
+                "": _cifar(
+                    *("cifar-10", "cifar-10-batches-py", "batches-bin", 170),
+                    "c58f30108f718f92721af3b95e74349a",
+                )
             },
             licence="none given by its publisher",
             source="https://www.cs.toronto.edu/~kriz/cifar.html",
@@ -183,13 +189,18 @@ CATALOGUE = {
             mean=(129.3, 124.1, 112.4),
             std=(68.2, 65.4, 70.4),
             counts=(50_000, 10_000),
-            editions={"": _cifar("cifar-100", "binary", 169, "03b5dce01913d631647c71ecec9e9cb8")},
+            editions={
+                "": _cifar(
+                    *("cifar-100", "cifar-100-python", "binary", 169),
+                    "eb9058c3a382ffc7106e4002c42a8d85",
+                )
+            },
             licence="none given by its publisher",
             source="https://www.cs.toronto.edu/~kriz/cifar.html",
         ),
         DatasetInfo(
             name="imagenet",
-            description="ILSVRC 2012, 1,000 classes; your own copy, one folder a class",
+            description="ILSVRC 2012, 1,000 classes; your own copy, in folders or as archives",
             num_classes=1000,
             image_size=224,
             counts=(1_281_167, 50_000),
@@ -199,11 +210,21 @@ CATALOGUE = {
         ),
         DatasetInfo(
             name="places365",
-            description="365 kinds of places; your own copy, one folder a class",
+            description="365 kinds of places; 24 GB, or your own copy of the original sizes",
             num_classes=365,
             image_size=224,
             counts=(1_803_460, 36_500),
-            editions={"": Edition("places365", None)},
+            editions={
+                "256": Edition(
+                    "places365_standard",
+                    256,
+                    24_000,
+                    archive="places365standard_easyformat.tar",
+                    url="http://data.csail.mit.edu/places/places365/places365standard_easyformat.tar",
+                    unpack=False,
+                ),
+                "full": Edition("places365", None),
+            },
             licence="research only",
             source="http://places2.csail.mit.edu",
         ),

@@ -1,8 +1,9 @@
-"""CIFAR-10 and CIFAR-100 in their publisher's binary version: folder or archive.
+"""CIFAR-10 and CIFAR-100 in their publisher's Python or binary version: folder or archive.
 
-A file is a row of records: the label's byte (CIFAR-100: the coarse label's, then the fine one's)
-and 3,072 bytes of pixels, one 32 × 32 plane each of red, green and blue.
-https://www.cs.toronto.edu/~kriz/cifar.html
+A binary file is a row of records: the label's byte (CIFAR-100: the coarse label's, then the fine
+one's) and 3,072 bytes of pixels, one 32 × 32 plane each of red, green and blue. The Python version
+is pickles with the same numbers; they are made into such records, so that both versions are the
+same data set. https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.data.pickled import as_binary, pickled_name
 from ablate.data.roots import shown
 from ablate.data.source import Entry, Read, Source, SplitName, constant
 from ablate.errors import DataError
 
 _PIXELS = 3 * 32 * 32
+_BINARY_NAMES = ("batches-bin", "binary")
 _BATCHES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 # name: files of train, file of test, file of class names, label bytes
 _LAYOUTS = {
@@ -37,7 +40,10 @@ class RecordSource(Source):
         self.name = name
         self.location = location
         self._train, self._test, self._names, self._labels = _LAYOUTS[name]
-        self._wanted = (*self._train, self._test, self._names)
+        binary = any(word in location.name for word in _BINARY_NAMES)
+        names = (*self._train, self._test, self._names)
+        self._wanted = {file if binary else pickled_name(file): file for file in names}
+        self._pickled = not binary
         files = [location / file for file in self._wanted] if location.is_dir() else [location]
         digest = hashlib.sha256()
         for file in files:
@@ -51,25 +57,41 @@ class RecordSource(Source):
 
     @cached_property
     def _contents(self) -> dict[str, bytes]:
-        if self.location.is_dir():
-            return {file: (self.location / file).read_bytes() for file in self._wanted}
-        contents: dict[str, bytes] = {}
+        """The files of the binary version."""
+        read = self._read_folder() if self.location.is_dir() else self._read_archive()
+        missing = [file for file in self._wanted if file not in read]
+        if missing:
+            raise DataError(f"{self.name}: {shown(self.location)} has no {missing[0]}")
+        if not self._pickled:
+            return read
+        contents = {}
+        for file, binary in self._wanted.items():
+            try:
+                contents[binary] = as_binary(read[file], self._labels)
+            except ValueError as error:
+                raise DataError(
+                    f"{self.name}: {file} in {shown(self.location)} is not the publisher's: {error}"
+                ) from error
+        return contents
+
+    def _read_folder(self) -> dict[str, bytes]:
+        return {file: (self.location / file).read_bytes() for file in self._wanted}
+
+    def _read_archive(self) -> dict[str, bytes]:
+        read: dict[str, bytes] = {}
         try:
             with tarfile.open(self.location, "r:gz") as archive:
                 for member in archive:
                     file = PurePosixPath(member.name).name
                     stream = archive.extractfile(member) if file in self._wanted else None
                     if stream is not None:
-                        contents[file] = stream.read()
+                        read[file] = stream.read()
         except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
             raise DataError(
                 f"{self.name}: the archive {shown(self.location)} is damaged: {error}",
                 hint="remove it and fetch it again",
             ) from error
-        missing = [file for file in self._wanted if file not in contents]
-        if missing:
-            raise DataError(f"{self.name}: {shown(self.location)} has no {missing[0]}")
-        return contents
+        return read
 
     def _records(self, file: str) -> NDArray[np.uint8]:
         """[records, label bytes + 3,072]."""

@@ -50,6 +50,21 @@ def test_imagenette_archives_are_those_torchvision_downloads() -> None:
     assert dict(zip(info.folders, info.classes, strict=True)) == names
 
 
+def test_cifar_archives_are_those_torchvision_downloads() -> None:
+    from torchvision.datasets import CIFAR10, CIFAR100
+
+    for name, theirs in (("cifar10", CIFAR10), ("cifar100", CIFAR100)):
+        (edition,) = dataset_info(name).editions.values()
+        assert (edition.url, edition.archive) == (theirs.url, theirs.filename)
+        assert (edition.folder, edition.md5) == (theirs.base_folder, theirs.tgz_md5)
+
+
+def test_places_come_from_the_server_that_torchvision_asks() -> None:
+    from torchvision.datasets import Places365
+
+    assert dataset_info("places365").editions["256"].url.startswith(Places365._BASE_URL)
+
+
 @pytest.mark.parametrize("name", ["imagenette", "imagewoof"])
 def test_labels_follow_the_folders_order(name: str) -> None:
     info = dataset_info(name)
@@ -74,8 +89,8 @@ def test_unknown_name() -> None:
 def test_missing_data_says_where_and_what_to_type(name: str, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         dataset_ref(name, image_size=160, data_root=tmp_path, limit=None)
-    size = " (160 px)" if name.startswith("image") and name != "imagenet" else ""
-    assert caught.value.message == f"{name}{size} is not in {tmp_path}"
+    size = {"imagenette": " (160 px)", "imagewoof": " (160 px)", "places365": " (256 px)"}
+    assert caught.value.message == f"{name}{size.get(name, '')} is not in {tmp_path}"
     assert "or --data DIR if you have it" in str(caught.value.hint)
 
 

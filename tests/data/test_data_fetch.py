@@ -328,9 +328,37 @@ def test_records_stay_packed(server: Server, tmp_path: Path) -> None:
     info = dataset_info("cifar10")
     data = b"stands for the archive"
     edition = replace(info.editions[""], md5=hashlib.md5(data).hexdigest())
-    server.files["cifar-10-binary.tar.gz"] = data
+    server.files["cifar-10-python.tar.gz"] = data
     path = fetch_edition(
         replace(info, editions={"": edition}), "", tmp_path / "root", base_url=server.url
     )
-    assert path == tmp_path / "root" / "cifar-10-binary.tar.gz"
+    assert path == tmp_path / "root" / "cifar-10-python.tar.gz"
     assert path.read_bytes() == data
+
+
+def places(tmp_path: Path) -> bytes:
+    """The easy format: no compression, one top folder."""
+    folder = write_images(tmp_path / "published" / "places365_standard", ("airfield", "zoo"), 2, 1)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:") as archive:
+        archive.add(folder, arcname="places365_standard")
+    return buffer.getvalue()
+
+
+def test_an_archive_without_a_published_sum_is_counted(server: Server, tmp_path: Path) -> None:
+    info = dataset_info("places365")
+    (name,) = (e.archive for e in info.editions.values() if e.url)
+    server.files[name] = places(tmp_path)
+    with pytest.raises(DataError, match="4 training and 2 evaluation images, expected 1,803"):
+        fetch("places365", data_root=tmp_path / "root", base_url=server.url)
+    assert left(tmp_path) == []
+    path = fetch_edition(
+        replace(info, counts=(4, 2)), "256", tmp_path / "root", base_url=server.url
+    )
+    assert path == tmp_path / "root" / name
+    packed = ensure_cache("places365", tmp_path / "root", 224)
+    assert packed.identity.classes == ("airfield", "zoo")
+    unpacked = tmp_path / "published" / "places365_standard"
+    assert packed.ref().fingerprint == (
+        ensure_cache(f"imagefolder:{unpacked}", None, 224).ref().fingerprint
+    )
