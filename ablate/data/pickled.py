@@ -85,7 +85,8 @@ class _Plain(pickle.Unpickler):
 
 def _dtype(code: Any, *_: Any) -> np.dtype[Any]:
     """Without the 0 and 1 of Python 2 behind it, of which NumPy warns."""
-    return np.dtype(code)
+    made: np.dtype[Any] = np.dtype(code)
+    return made
 
 
 def _reconstruct(kind: Any, shape: Any, code: Any) -> Any:
