@@ -69,14 +69,14 @@ class Distill(Trick):
 
     def preflight(self, trial: Trial) -> None:
         if self.weights is not None:
-            from ablate.teacher import check_file
+            from ablate.pretrained import check_file
 
             check_file(self.teacher, Path(self.weights), trial)
 
     @hookimpl
     def on_epoch_start(self, run: Run) -> None:
         if self.weights is not None and self._network is None:
-            from ablate.teacher import load_file
+            from ablate.pretrained import load_file
 
             trial = run.trial
             self._network = load_file(
