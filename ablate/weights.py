@@ -73,7 +73,7 @@ def _safetensors(path: Path) -> Any:
         from safetensors.torch import load_file
     except ImportError as error:
         raise AblateError(
-            f"{path} needs the package safetensors", hint="pip install safetensors"
+            f"{path} needs the package safetensors", hint='pip install "ablate-study[safetensors]"'
         ) from error
     try:
         return load_file(path)

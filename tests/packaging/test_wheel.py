@@ -125,6 +125,8 @@ def test_what_is_imported_is_required() -> None:
     extras = PROJECT["optional-dependencies"]
     required = declared(PROJECT["dependencies"])
     used = imports("ablate") | imports("plugins/ablate_tricks")
-    assert used - {"timm"} <= required, "timm is the extra of that name"
+    optional = {"timm", "safetensors"}
+    assert optional <= set(extras), "each is an extra of its name"
+    assert used - optional <= required
     assert required <= used, "a requirement that nothing imports"
     assert imports("tests") <= required | declared(extras["test"])
