@@ -26,7 +26,7 @@ Example    ablate report studies/group1.toml --format markdown -o report.md
 
 STUDY is a file, or the name of a stored study as its last run had it.
 
-Output     --format NAME        terminal, markdown, csv, json [default: terminal]
+Output     --format NAME        terminal, markdown, csv, json [default: as FILE ends, else terminal]
            -o FILE              write it there instead of stdout
            --columns auto|all   drop columns where the terminal is narrow, or never [default: auto]
            --columns cost       parameters, multiply-adds, images per second and time instead
@@ -43,7 +43,7 @@ Where      --store DIR          [env: ABLATE_STORE] [default: ablate-results]
 def report(
     options: Options,
     study: Annotated[str | None, typer.Argument(metavar="STUDY")] = None,
-    format_: Annotated[str, typer.Option("--format")] = "terminal",
+    format_: Annotated[str | None, typer.Option("--format")] = None,
     file: Annotated[Path | None, typer.Option("--output", "-o")] = None,
     columns: Annotated[str, typer.Option("--columns")] = "auto",
     compare: Annotated[str | None, typer.Option("--compare")] = None,
@@ -54,13 +54,15 @@ def report(
 ) -> None:
     """Print it."""
     from ablate.errors import AblateError
-    from ablate.report import render
+    from ablate.report import check_format, format_of, render
     from ablate.session import tables_of
     from ablate.store import Store
 
     output = options.output()
     if columns not in ("auto", "cost", "all"):
         raise AblateError(f"--columns '{columns}': known: auto, cost, all")
+    kind = "json" if output.json else format_ or format_of(file)
+    check_format(kind)
     if compare is not None:
         from ablate.report.published import check_name
 
@@ -75,7 +77,6 @@ def report(
     groups = [tables_of(one.resolved, store) for one in found]
     if compare is not None:
         groups = _beside_paper(found, groups, output)
-    kind = "json" if output.json else format_
     if kind == "terminal":
         text = _terminal(found, groups, output, columns, plain=file is not None)
     else:

@@ -58,7 +58,8 @@ class LogView:
             parts.append(f"loss {progress.loss:.3f}")
         parts += metric_words(self._tracker.resolved.metric, record["metrics"])
         if progress.images_per_second:
-            parts.append(f"images/s {progress.images_per_second:.0f}")
+            speed = progress.images_per_second
+            parts.append(f"images/s {speed:.{0 if speed >= 10 else 1}f}")
         self._line(f"{self._trial(key)} {' '.join(parts)}")
 
     def trial_end(self, key: str, status: str, message: str) -> None:

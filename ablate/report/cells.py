@@ -8,7 +8,6 @@ from typing import Literal
 
 from ablate.report.model import Metric, SeedValue, TrialResultLike, TrialStateLike
 from ablate.resolved import Row, Table
-from ablate.stats import epoch_time
 
 # Written for each epoch and compared between neighbouring rows.
 _CURVES = ("train_loss", "loss", "top1", "top5")
@@ -27,7 +26,7 @@ def seed_values(
     found = []
     for seed, key in zip(seeds, row.keys, strict=True):
         result, state = results.get(key), states.get(key)
-        time = epoch_time(result.epoch_seconds) if result and key not in hidden_times else None
+        time = result.curves.seconds if result and key not in hidden_times else None
         summary = result.summary if result else {}
         found.append(
             SeedValue(
@@ -54,9 +53,8 @@ def _count(value: object) -> int | None:
 
 def _speed(result: TrialResultLike, seconds: float | None) -> float | None:
     """Training images of an epoch over the epoch's time."""
-    images = {epoch.get("images") for epoch in result.epochs}
-    number = images.pop() if len(images) == 1 else None
-    return number / seconds if number and seconds else None
+    images = result.curves.images
+    return images / seconds if images and seconds else None
 
 
 def common(row: Sequence[SeedValue], name: Literal["parameters", "macs"]) -> int | None:
@@ -144,14 +142,9 @@ def identical_rows(
             for a, b in zip(row.keys, other.keys, strict=True)
             if a in results and b in results
         ]
-        if row.keys != other.keys and pairs and all(_same_curves(a, b) for a, b in pairs):
+        if row.keys != other.keys and pairs and all(a.curves.same(b.curves, _CURVES) for a, b in pairs):
             found.append(
                 f"{row.label} and {other.label} have bit-identical curves: "
                 f"what differs between them changed nothing"
             )
     return found
-
-
-def _same_curves(first: TrialResultLike, second: TrialResultLike) -> bool:
-    a, b = ([tuple(e.get(name) for name in _CURVES) for e in r.epochs] for r in (first, second))
-    return a == b and any(number is not None for epoch in a for number in epoch)

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from ablate.stats import Effect, Ratio
 
 if TYPE_CHECKING:
+    from ablate.curves import Curves
     from ablate.report.published_model import Published, PublishedCell
 
 
 class TrialResultLike(Protocol):
     """What a report needs of `ablate.store.TrialResult`.
 
-    final: metrics of the last epoch. epochs: one dict an epoch. epoch_seconds: training time of
-    each epoch. environment: "device_name", "device", "host", "torch", "ablate", "shared_device".
+    final: metrics of the last epoch. curves: what its epochs come to. environment: "device_name", "device", "host", "torch", "ablate", "shared_device".
     summary: "examples", the number of test images, "precision", such as "float16", and the trained
     model's "parameters" and "macs", missing or None where they are not known.
     """
@@ -30,12 +30,8 @@ class TrialResultLike(Protocol):
         """Metrics of the last epoch."""
 
     @property
-    def epochs(self) -> Sequence[Mapping[str, float]]:
-        """Metrics of each epoch."""
-
-    @property
-    def epoch_seconds(self) -> Sequence[float]:
-        """Wall time of each epoch."""
+    def curves(self) -> Curves:
+        """Number and times of the epochs, and which curves are the same."""
 
     @property
     def environment(self) -> Mapping[str, Any]:

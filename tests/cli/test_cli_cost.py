@@ -119,3 +119,18 @@ def test_a_trial_trains_to_the_same_numbers_whatever_is_recorded_with_it(costed:
     assert result is not None
     assert result.summary["parameters"] == WITH_SQUEEZE[0]
     assert result.summary["macs"] is None
+
+
+def test_a_file_is_written_as_its_name_ends_and_a_wrong_format_reads_no_store(
+    cli: Cli, costed: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "table.csv"
+    report(cli, costed, "-o", str(table))
+    rows = list(csv.DictReader(io.StringIO(table.read_text())))
+    assert [row["row"] for row in rows][:2] == ["baseline", "+ mixup"]
+    text = tmp_path / "table.json"
+    report(cli, costed, "-o", str(text), "--format", "markdown")
+    assert text.read_text().startswith("### ")
+    refused = cli("report", "--format", "pdf", "--store", tmp_path / "nowhere")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: unknown format 'pdf'")
