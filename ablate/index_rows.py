@@ -12,6 +12,7 @@ from typing import Any, Final
 from ablate import spool
 from ablate.errors import AblateError
 from ablate.files import read_json, time_of
+from ablate.spool_lines import read_lines
 
 Sources = dict[str, int]  # path in the store → bytes of it that the index has
 Row = tuple[Any, ...]
@@ -122,7 +123,7 @@ def _attempt(batch: Batch, store_path: Path, key: str, attempt: Path, known: Sou
         raise Stale(metrics)
     offset = before
     if size > before:
-        read = spool.read_lines(attempt / "metrics.jsonl", before)
+        read = read_lines(attempt / "metrics.jsonl", before)
         offset = read.offset
         for record in read.records:
             if record.get("kind") == "start":

@@ -182,8 +182,7 @@ def tables_of(resolved: ResolvedStudy, store: Store) -> list[ReportTable]:
     from ablate.report import build_tables
 
     states = store.states(resolved.order)
-    results = {k: r for k in resolved.order if (r := store.result(k)) is not None}
-    return build_tables(resolved, results, states)
+    return build_tables(resolved, store.results(states), states)
 
 
 def _check_owner(store: Store, resolved: ResolvedStudy) -> None:

@@ -3,7 +3,8 @@
     trials/<key>/<attempt>/metrics.jsonl        one JSON object a line, appended by one `write`
                            checkpoint-<n>.pt    the last two, each with its SHA-256 beside it
                            predictions.npz, environment.json, log.txt
-                           done.json            written last: status and summary
+                           done.json            written last: status, summary, and what the
+                                                epochs of a finished training come to
 
 A line is acknowledged when `record` returns: it is then with the operating system and survives the
 death of the process. `sync` (called by every checkpoint and by `finish`) makes it survive the loss
@@ -21,8 +22,9 @@ import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+from ablate.curves import Curves
 from ablate.errors import AblateError
 from ablate.files import (
     is_unique_name,
@@ -36,6 +38,7 @@ from ablate.files import (
     write_whole,
     writing,
 )
+from ablate.spool_lines import read_epochs, read_lines, seconds_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,39 +52,6 @@ _CHECKPOINT: Final = re.compile(r"checkpoint-(\d{1,9})\.pt")
 _KEY: Final = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_-]{0,127}")  # no dots: never leaves trials/
 _WIDE: Final = 100  # classes above which only the best scores of an image are kept
 _KEPT_SCORES: Final = 5
-
-
-class Lines(NamedTuple):
-    """Complete lines of a spool file.
-
-    records: the JSON objects; offset: where to read on; invalid: (byte offset, bytes) of complete
-    lines that are no JSON object, set aside.
-    """
-
-    records: list[dict[str, Any]]
-    offset: int
-    invalid: list[tuple[int, bytes]]
-
-
-def read_lines(path: Path, offset: int = 0) -> Lines:
-    """Complete lines from byte `offset` on. A torn last line is left for the next time."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        data = file.read()
-    records: list[dict[str, Any]] = []
-    invalid: list[tuple[int, bytes]] = []
-    *lines, _torn = data.split(b"\n")
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            record = None
-        if isinstance(record, dict):
-            records.append(record)
-        else:
-            invalid.append((offset, line))
-        offset += len(line) + 1
-    return Lines(records, offset, invalid)
 
 
 # ------------------------------------------------------------------------------------- reading
@@ -108,6 +78,26 @@ def ending(attempt: Path) -> dict[str, Any] | None:
     """What `finish` wrote, or None while an attempt runs, after a kill, or if it is damaged."""
     document = read_json(attempt / "done.json")
     return document if document and document.get("status") in STATUSES else None
+
+
+def curves(attempt: Path, end: Mapping[str, Any]) -> Curves:
+    """What the epochs of an attempt come to; `end` is its ending.
+
+    From the ending, or from the lines themselves: where the ending has none (older releases wrote
+    none), or where it is about a file of another length.
+    """
+    path, stored = attempt / "metrics.jsonl", end.get("curves")
+    found = Curves.read(stored)
+    if found is not None and isinstance(stored, dict):
+        with contextlib.suppress(OSError):
+            if path.stat().st_size == stored.get("bytes"):
+                return found
+    return _curves_in(path)
+
+
+def _curves_in(path: Path) -> Curves:
+    epochs = read_epochs(path)
+    return Curves.of(epochs, [seconds_of(epoch) for epoch in epochs])
 
 
 def checkpoint_files(attempt: Path) -> list[tuple[int, Path]]:
@@ -327,6 +317,8 @@ class Attempt:
             "nonfinite": self._last.get("nonfinite", []),
             "summary": _plain(summary, "summary", nonfinite),
         }
+        if status == "done":
+            document["curves"] = self._curves()
         write_json(self.path / "done.json", document)
         self._finished = True
         self.close()
@@ -334,6 +326,11 @@ class Attempt:
             for attempt in attempts(self.path.parents[2], self.path.parent.name):
                 for _, checkpoint in checkpoint_files(attempt):
                     _remove_checkpoint(checkpoint)
+
+    def _curves(self) -> dict[str, Any]:
+        """For reports, so that none has to read every line: see `curves`."""
+        path = self.path / "metrics.jsonl"
+        return {"bytes": path.stat().st_size, **_curves_in(path).document()}
 
     def close(self) -> None:
         """Close the spool; without `finish` before, the attempt counts as interrupted."""

@@ -15,8 +15,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -24,8 +25,10 @@ from pydantic import ValidationError
 
 from ablate import files, spool
 from ablate.claims import Lease, holder
+from ablate.curves import Curves
 from ablate.errors import AblateError
 from ablate.resolved import ResolvedStudy
+from ablate.spool_lines import finite_or_nan, last_epoch, read_epochs, seconds_of
 from ablate.trial import Trial
 
 FORMAT: Final = 1
@@ -33,6 +36,7 @@ _OURS: Final = frozenset({"FORMAT", ".gitignore", "studies", "trials"})
 _BEING_WRITTEN: Final = re.compile(r"\.(FORMAT|\.gitignore)\.[0-9a-f]{8}\.tmp")
 _NAN: Final = float("nan")
 
+Ending = dict[str, Any] | None  # done.json, None without it
 Status = Literal["new", "done", "failed", "diverged", "no_effect", "oom", "interrupted", "running"]
 
 
@@ -42,7 +46,7 @@ class TrialState:
 
     attempt: the one that counts, the first that is done, else the latest. epoch: epochs finished in
     it. kept: epochs that a next run need not repeat (the newest checkpoint, by its name). message:
-    why it ended. holder: the live process that trains it.
+    why it ended. holder: the live process that trains it. finished: ISO 8601, UTC, "" before.
     """
 
     status: Status
@@ -52,6 +56,7 @@ class TrialState:
     kept: int = 0
     message: str = ""
     holder: Lease | None = None
+    finished: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,21 +64,31 @@ class TrialResult:
     """What a finished trial measured.
 
     final: metrics of the last epoch, accuracies as fractions; a number that was not finite is NaN.
-    epochs: one dict per epoch in order: the metrics, and "epoch" (1-based), "seconds", "steps" and
-    "images" (trained on). epoch_seconds: wall time of each epoch. started, finished: ISO 8601, UTC.
-    resumed_from: the attempt it went on from. summary: what was passed to `Attempt.finish`.
+    curves: what its epochs come to. started, finished: ISO 8601, UTC. resumed_from: the attempt it
+    went on from. lines: where its epochs are. summary: what was passed to `Attempt.finish`.
     """
 
     key: str
     attempt: str
     final: dict[str, float]
-    epochs: list[dict[str, float]]
-    epoch_seconds: list[float]
+    curves: Curves
     environment: dict[str, Any]
     started: str
     finished: str
     resumed_from: str | None
+    lines: Path
     summary: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def epochs(self) -> list[dict[str, float]]:
+        """One dict per epoch in order: the metrics, and "epoch" (1-based), "seconds", "steps" and
+        "images" (trained on). Read when first asked for."""
+        return read_epochs(self.lines)
+
+    @property
+    def epoch_seconds(self) -> list[float]:
+        """Wall time of each epoch; NaN where it is not known."""
+        return [seconds_of(epoch) for epoch in self.epochs]
 
 
 class Disagreement(NamedTuple):
@@ -92,6 +107,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._endings: dict[str, tuple[tuple[int, int, int], Ending]] = {}
 
     @classmethod
     def open(cls, path: Path, *, create: bool) -> Store:
@@ -215,7 +231,7 @@ class Store:
 
     def state(self, key: str) -> TrialState:
         """Where a trial stands now."""
-        tries = [(path, spool.ending(path)) for path in spool.attempts(self.path, key)]
+        tries = [(path, self._ending(path)) for path in spool.attempts(self.path, key)]
         counting = next((t for t in tries if t[1] and _is_done(t[1])), None)
         if counting is None:
             live = holder(self.path, key)
@@ -223,22 +239,15 @@ class Store:
                 return TrialState("running" if live else "new", holder=live)
             counting = tries[-1]
             if live:
-                return self._unfinished("running", key, counting[0], len(tries), live)
+                return _unfinished("running", counting[0], tries, live)
         path, end = counting
         if end is None:
-            return self._unfinished("interrupted", key, path, len(tries), None)
+            return _unfinished("interrupted", path, tries, None)
         status, message = end["status"], str(end.get("message", ""))
-        final = status in spool.FINAL
-        kept = end.get("epochs", 0) if final else _kept(self.path, key)
-        return TrialState(status, path.name, len(tries), end.get("epochs", 0), kept, message)
-
-    def _unfinished(
-        self, status: Status, key: str, path: Path, attempts: int, live: Lease | None
-    ) -> TrialState:
-        records = _records(path)
-        epoch = max((_epoch(r) for r in records if r.get("kind") == "epoch"), default=0)
-        kept = _kept(self.path, key)
-        return TrialState(status, path.name, attempts, max(epoch, kept), kept, holder=live)
+        epoch = end.get("epochs", 0)
+        kept = epoch if status in spool.FINAL else _kept(tries)
+        finished = str(end.get("finished", ""))
+        return TrialState(status, path.name, len(tries), epoch, kept, message, finished=finished)
 
     def states(self, keys: Iterable[str]) -> dict[str, TrialState]:
         """Where each of many trials stands now."""
@@ -247,15 +256,40 @@ class Store:
     def result(self, key: str) -> TrialResult | None:
         """What a trial measured, or None if it is not done."""
         for path in spool.attempts(self.path, key):
-            end = spool.ending(path)
+            end = self._ending(path)
             if end and _is_done(end):
                 return _result(key, path, end)
         return None
 
+    def results(self, states: Mapping[str, TrialState]) -> dict[str, TrialResult]:
+        """What the trials measured that are done, from what `states` just said."""
+        found = {}
+        for key, state in states.items():
+            if state.status == "done" and state.attempt:
+                path = spool.trial_path(self.path, key) / state.attempt
+                end = self._ending(path)
+                if end and _is_done(end):  # else set aside meanwhile
+                    found[key] = _result(key, path, end)
+        return found
+
     def epochs(self, key: str) -> list[dict[str, float]]:
         """Epochs of the attempt that counts, finished or not, as in `TrialResult.epochs`."""
         name = self.state(key).attempt
-        return _epochs(spool.trial_path(self.path, key) / name) if name else []
+        path = spool.trial_path(self.path, key)
+        return read_epochs(path / name / "metrics.jsonl") if name else []
+
+    def _ending(self, attempt: Path) -> Ending:
+        """As `spool.ending`, read once: it is written whole, and another one is another file."""
+        place = f"{attempt}/done.json"
+        try:
+            file = os.stat(place)
+        except OSError:
+            return None
+        identity = file.st_ino, file.st_mtime_ns, file.st_size
+        known = self._endings.get(place)
+        if known is None or known[0] != identity:
+            known = self._endings[place] = identity, spool.ending(attempt)
+        return known[1]
 
     def disagreements(self) -> list[Disagreement]:
         """Trials of which two finished attempts measured different final metrics."""
@@ -328,37 +362,18 @@ def _saved(directory: Path) -> list[Path]:
 # ------------------------------------------------------------------------------------ reading
 
 
-def _kept(store_path: Path, key: str) -> int:
-    found = spool.resumable(store_path, key)
-    return found[0][0] if found else 0
+def _unfinished(
+    status: Status, path: Path, tries: Sequence[tuple[Path, Ending]], live: Lease | None
+) -> TrialState:
+    kept = _kept(tries)
+    epoch = max(last_epoch(path / "metrics.jsonl"), kept)
+    return TrialState(status, path.name, len(tries), epoch, kept, holder=live)
 
 
-def _records(attempt: Path) -> list[dict[str, Any]]:
-    try:
-        return spool.read_lines(attempt / "metrics.jsonl").records
-    except OSError:
-        return []
-
-
-def _epoch(record: dict[str, Any]) -> int:
-    number = record.get("epoch")
-    return number if isinstance(number, int) else 0
-
-
-def _epochs(attempt: Path) -> list[dict[str, float]]:
-    by_epoch: dict[int, dict[str, float]] = {}
-    for record in _records(attempt):
-        if record.get("kind") == "epoch":
-            numbers = {k: record[k] for k in ("epoch", "seconds", "steps", "images") if k in record}
-            by_epoch[_epoch(record)] = _metrics(record.get("metrics")) | numbers
-    return [by_epoch[epoch] for epoch in sorted(by_epoch)]
-
-
-def _metrics(metrics: Any) -> dict[str, float]:
-    """Metrics as written: null is a number that was not finite."""
-    if not isinstance(metrics, dict):
-        return {}
-    return {name: _NAN if value is None else value for name, value in metrics.items()}
+def _kept(tries: Sequence[tuple[Path, Ending]]) -> int:
+    """The newest epoch among checkpoints that a next run would go on from."""
+    left = (path for path, end in tries if end is None or end["status"] not in spool.FINAL)
+    return max((epoch for path in left for epoch, _ in spool.checkpoint_files(path)), default=0)
 
 
 def _is_done(end: dict[str, Any]) -> bool:
@@ -366,20 +381,19 @@ def _is_done(end: dict[str, Any]) -> bool:
 
 
 def _final(end: dict[str, Any]) -> dict[str, float]:
-    return _metrics(end.get("final"))
+    return finite_or_nan(end.get("final"))
 
 
 def _result(key: str, path: Path, end: dict[str, Any]) -> TrialResult:
-    epochs = _epochs(path)
     return TrialResult(
         key=key,
         attempt=path.name,
         final=_final(end),
-        epochs=epochs,
-        epoch_seconds=[epoch.get("seconds", _NAN) for epoch in epochs],
+        curves=spool.curves(path, end),
         environment=files.read_json(path / "environment.json") or {},
         started=str(end.get("started") or files.time_of(path.name)),
         finished=str(end.get("finished", "")),
         resumed_from=end.get("continues"),
+        lines=path / "metrics.jsonl",
         summary=end.get("summary") or {},
     )

@@ -73,7 +73,7 @@ def _look(store: Store, name: str, timings: Timings) -> dict[str, Any] | None:
         "failed": sum(statuses.count(word) for word in _FAILED),
         "left": len(left),
         "seconds_left": _seconds(resolved, states, left, timings),
-        "now": _now(store, resolved, states),
+        "now": _now(resolved, states),
         "statuses": {key: state.status for key, state in states.items()},
         "labels": dict(resolved.labels),
         "command": resolved.command,
@@ -95,7 +95,7 @@ def _seconds(
     return timings.total(remaining, max(1, running))
 
 
-def _now(store: Store, resolved: ResolvedStudy, states: dict[str, TrialState]) -> str:
+def _now(resolved: ResolvedStudy, states: dict[str, TrialState]) -> str:
     """The trial that runs, else one that failed, else when the last one ended."""
     from ablate.console.tracking import in_words
 
@@ -117,10 +117,10 @@ def _now(store: Store, resolved: ResolvedStudy, states: dict[str, TrialState]) -
         kept, epochs = states[key].kept, resolved.trials[key].recipe.epochs
         more = f" (and {len(begun) - 1} more)" if len(begun) > 1 else ""
         return f"interrupted: {resolved.labels[key]} · epoch {kept}/{epochs} kept{more}"
-    results = [r for key in resolved.order if (r := store.result(key)) is not None]
-    if not results:
+    ended = [state.finished for state in states.values() if state.status == "done"]
+    if not ended:
         return "not begun"
-    latest = max(result.finished for result in results)
+    latest = max(ended)
     local = datetime.fromisoformat(latest).astimezone()
     return f"✓ last trial done {local:%Y-%m-%d %H:%M}"
 

@@ -123,12 +123,11 @@ def train_images(dataset: str) -> int | None:
 
 def _seconds(result: TrialResult) -> float | None:
     """Wall time per epoch, start included; of training alone where the trial was resumed."""
-    if result.resumed_from is None and result.epochs:
+    if result.resumed_from is None and result.curves.epochs:
         try:
             begin = datetime.fromisoformat(result.started)
             end = datetime.fromisoformat(result.finished)
         except ValueError:
             return None
-        return max((end - begin).total_seconds(), 1e-3) / len(result.epochs)
-    known = [seconds for seconds in result.epoch_seconds if seconds == seconds]
-    return median(known) if known else None
+        return max((end - begin).total_seconds(), 1e-3) / result.curves.epochs
+    return result.curves.typical

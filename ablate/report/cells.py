@@ -142,7 +142,8 @@ def identical_rows(
             for a, b in zip(row.keys, other.keys, strict=True)
             if a in results and b in results
         ]
-        if row.keys != other.keys and pairs and all(a.curves.same(b.curves, _CURVES) for a, b in pairs):
+        same = pairs and all(a.curves.same(b.curves, _CURVES) for a, b in pairs)
+        if row.keys != other.keys and same:
             found.append(
                 f"{row.label} and {other.label} have bit-identical curves: "
                 f"what differs between them changed nothing"

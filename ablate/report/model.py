@@ -6,7 +6,7 @@ points. What a number means, and when it may be shown, is decided here and never
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 class TrialResultLike(Protocol):
     """What a report needs of `ablate.store.TrialResult`.
 
-    final: metrics of the last epoch. curves: what its epochs come to. environment: "device_name", "device", "host", "torch", "ablate", "shared_device".
-    summary: "examples", the number of test images, "precision", such as "float16", and the trained
-    model's "parameters" and "macs", missing or None where they are not known.
+    final: metrics of the last epoch. curves: what its epochs come to. environment: "device_name",
+    "device", "host", "torch", "ablate", "shared_device". summary: "examples", the number of test
+    images, "precision", such as "float16", and the trained model's "parameters" and "macs", missing
+    or None where they are not known.
     """
 
     @property

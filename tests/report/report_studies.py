@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ablate.curves import Curves
 from ablate.recipe import Recipe
 from ablate.resolved import ResolvedStudy, Row, Table
 from ablate.trial import DatasetRef, Numerics, Trial
@@ -29,6 +30,10 @@ class Result:
     summary: Mapping[str, Any] = field(default_factory=lambda: {"examples": 3925})
     started: str = "2026-01-02T03:04:05.000Z"
     finished: str = "2026-01-02T03:06:05.000Z"
+
+    @property
+    def curves(self) -> Curves:
+        return Curves.of(self.epochs, self.epoch_seconds)
 
 
 @dataclass(frozen=True)

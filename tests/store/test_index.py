@@ -19,7 +19,8 @@ import pytest
 from store_samples import make_trial
 
 from ablate.index import connect, in_memory, ingest, reindex
-from ablate.spool import Attempt, attempts, read_lines
+from ablate.spool import Attempt, attempts
+from ablate.spool_lines import read_lines
 from ablate.store import Store
 
 Train = Callable[..., str]
