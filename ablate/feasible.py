@@ -43,9 +43,13 @@ def check_sizes(resolved: ResolvedStudy, *, bundled_only: bool = False) -> None:
     from ablate.models.check import check_fed
 
     seen: set[tuple[Any, ...]] = set()
+    chosen: dict[tuple[Any, ...], tuple[int, ...]] = {}  # the same for every seed
     for trial in resolved.trials.values():
         recipe = trial.recipe
-        sizes = _train_sizes(trial, bundled_only)
+        choice = recipe, trial.tricks_key()
+        if choice not in chosen:
+            chosen[choice] = _train_sizes(trial, bundled_only)
+        sizes = chosen[choice]
         same = (
             *(recipe.model, trial.dataset.num_classes, sizes, recipe.eval_size),
             *(recipe.batch_size // recipe.micro_batches, trial.numerics),

@@ -189,6 +189,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
         "status": ["status"],
         "logs": ["logs", "scale:mixup/imagewoof/0"],
         "plan": ["plan", study],
+        "plan another": ["plan", study, "--set", "recipe.lr=0.05"],
         "doctor": ["doctor"],
         "tricks": ["tricks"],
         "check": ["check", str(shipped)],

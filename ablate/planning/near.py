@@ -29,7 +29,11 @@ def near_misses(work: Work, store: Store | None) -> tuple[NearMiss, ...]:
     """For the trials that are to be trained, most frequent first."""
     if store is None or not work.new:
         return ()
-    wanted = [_flat(work.resolved.trials[key]) for key in work.new]
+    # Another seed or another row is no near miss: only trials that share both are compared.
+    wanted: dict[tuple[Any, Any], list[dict[str, Any]]] = {}
+    for key in work.new:
+        flat = _flat(work.resolved.trials[key])
+        wanted.setdefault((flat["seed"], flat["tricks"]), []).append(flat)
     own = set(work.resolved.trials)
     found: Counter[str] = Counter()
     values: dict[str, set[tuple[str, str]]] = {}
@@ -41,7 +45,7 @@ def near_misses(work: Work, store: Store | None) -> tuple[NearMiss, ...]:
             continue
         stored = _flat(trial)
         # one stored trial counts once, for the first trial that it nearly is
-        for flat in wanted:
+        for flat in wanted.get((stored["seed"], stored["tricks"]), ()):
             names = _differences(stored, flat)
             if len(names) == 1:
                 found[names[0]] += 1
@@ -61,8 +65,8 @@ def _differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     for name in a.keys() | b.keys():
         if a.get(name) != b.get(name):
             names.append(name)
-            if len(names) > 1 or name in ("seed", "tricks"):
-                return []  # another seed or another row is no near miss
+            if len(names) > 1:
+                return []
     return names
 
 

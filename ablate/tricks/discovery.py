@@ -53,13 +53,16 @@ class Catalogue:
         self._entries = entries
         self._loose = loose
         self._loaded: dict[str, LoadedTrick] = {}
+        self._sources: dict[str, str] = {}
         self.names: tuple[str, ...] = tuple(sorted({*entries, *loose}))
 
     def source(self, name: str) -> str:
         """Where a trick comes from, without importing it."""
         if name in self._loose:
             return self._loose[name].source
-        return _source(self._entries[name].dist)
+        if name not in self._sources:  # it reads a file
+            self._sources[name] = _source(self._entries[name].dist)
+        return self._sources[name]
 
     def load(self, name: str) -> LoadedTrick:
         """Import the trick `name` of `names`; AblateError says why it cannot be."""
