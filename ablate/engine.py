@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from ablate.trial import Trial
 from ablate.tricks.base import Trick
 from ablate.tricks.chains import Hooks, blaming
 from ablate.types import Augmentation, Batch, Factors, Mixer, Run
+
+if TYPE_CHECKING:
+    from ablate.training.profile import Watch
 
 OpenData = Callable[[Sequence[Augmentation]], TrialData]
 
@@ -51,22 +54,27 @@ def train(
     device: torch.device,
     to: Recorder,
     teacher: nn.Module | None = None,
+    watch: Watch | None = None,
 ) -> Run:
     """Train one trial to its last epoch, from `to`'s checkpoint if there is one.
 
     teacher: the trained model of `trial.teacher`, on the device and in evaluation mode.
+    watch: times the hooks and the number format (`ablate run --profile`).
     Raises `Diverged` when a training loss or the last test loss is not finite, `Interrupted` when
     asked to stop.
     """
     recipe, seed, classes = trial.recipe, trial.seed, trial.dataset.num_classes
     layout = torch.channels_last if trial.numerics.channels_last else torch.contiguous_format
-    hooks = Hooks(tricks, may_idle=frozenset(t.name for t in trial.tricks if t.bundle))
+    may_idle = frozenset(t.name for t in trial.tricks if t.bundle)
+    hooks = Hooks(tricks, may_idle=may_idle, around=watch.around if watch else None)
     with isolated_rng():  # a trick that builds a layer may not move the global generator
         model = hooks.init_model(hooks.build_model(recipe, classes), seed)
     model = model.to(device=device, memory_format=layout).train()
     optimizer = hooks.build_optimizer(hooks.param_groups(model, recipe), recipe)
     schedule, precision = hooks.build_schedule(recipe), hooks.precision()
     format_ = NumberFormat(precision, device)
+    if watch is not None:
+        watch.attach(hooks, format_)
     data = open_data([a for each in hooks.augmentations(recipe) for a in each])
     mixers, noisy = hooks.batch_mixers(recipe), uses_noise(model)
     shaping = " with ".join(name.removesuffix(" *") for name in hooks.acting["build_schedule"])

@@ -21,6 +21,7 @@ from ablate.tricks.order import Implementation, implementations, register
 
 Call = Callable[..., Any]
 Check = Callable[[Any, tuple[Any, ...]], str | None]
+Around = Callable[[str, Implementation, bool], Implementation]  # of a hook; whether it wraps
 
 # What passes through unchanged: not the trick's fault, or already explained.
 _PASSING = (AblateError, Interrupted, Diverged, MemoryError)
@@ -39,7 +40,7 @@ class Hooks:
 
     `acting[hook]` names the tricks that implement it, innermost first, a replacement marked `*`.
     `may_idle` names tricks whose NoEffect is passed over: members of a bundle, of which it is
-    enough that one acts.
+    enough that one acts. `around` may replace implementations, by ones that are timed.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Hooks:
         default: object | None = None,
         *,
         may_idle: frozenset[str] = frozenset(),
+        around: Around | None = None,
     ) -> None:
         if default is None:
             from ablate.baseline import Baseline
@@ -59,6 +61,9 @@ class Hooks:
         self._default = default
         for hook, info in HOOKS.items():
             plain, wrappers = implementations(manager, hook)
+            if around is not None:
+                plain = [around(hook, impl, False) for impl in plain]
+                wrappers = [around(hook, impl, True) for impl in wrappers]
             self.acting[hook] = (
                 *(f"{impl.trick.name} *" for impl in plain if info.kind == "replaceable"),
                 *(impl.trick.name for impl in plain if info.kind != "replaceable"),
