@@ -17,9 +17,11 @@ from ablate.errors import Diverged, TrickError
 from ablate.models.build import isolated_rng
 from ablate.streams import Draws
 from ablate.training import checkpoint
+from ablate.training.compiled import compile_forward
 from ablate.training.evaluate import Meter, Tested, evaluate
+from ablate.training.fused import fuse
 from ablate.training.noise import buffers_kept, reseed, uses_noise
-from ablate.training.precision import NumberFormat
+from ablate.training.precision import number_format
 from ablate.trial import Trial
 from ablate.tricks.base import Trick
 from ablate.tricks.chains import Hooks, blaming
@@ -70,9 +72,12 @@ def train(
     with isolated_rng():  # a trick that builds a layer may not move the global generator
         model = hooks.init_model(hooks.build_model(recipe, classes), seed)
     model = model.to(device=device, memory_format=layout).train()
+    if trial.numerics.compiled:
+        compile_forward(model, recipe.model)
     optimizer = hooks.build_optimizer(hooks.param_groups(model, recipe), recipe)
     schedule, precision = hooks.build_schedule(recipe), hooks.precision()
-    format_ = NumberFormat(precision, device)
+    fused = trial.numerics.profile == "fast" and device.type == "cuda" and fuse(optimizer)
+    format_ = number_format(precision, device, fused)
     if watch is not None:
         watch.attach(hooks, format_)
     data = open_data([a for each in hooks.augmentations(recipe) for a in each])

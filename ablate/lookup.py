@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ablate.compiler import compiler_lacks
 from ablate.design import resolve
 from ablate.design.local_files import MISSING
 from ablate.devices import sign_of_gpu
@@ -34,8 +35,13 @@ def from_file(
     Raises AblateError if none of its trials is done.
     """
     kinds = ("cuda", "cpu") if sign_of_gpu() else ("cpu", "cuda")
+    # Fast numerics compile where that works: the trials may be from a machine unlike this one.
+    here = {kind: not compiler_lacks(kind) for kind in kinds}
+    ways = [(kind, here[kind]) for kind in kinds] + [(kind, not here[kind]) for kind in kinds]
     best: tuple[int, ResolvedStudy] | None = None
-    for kind in kinds:
+    for place, (kind, compiles) in enumerate(ways):
+        if place >= len(kinds) and (best is None or best[0] or study.numerics == "exact"):
+            break
         resolved = resolve(
             study,
             data_root=data_root,
@@ -43,6 +49,7 @@ def from_file(
             command=command,
             allow_missing_data=True,
             need_files=False,
+            compiles=compiles,
         )
         done = _done(resolved, store)
         if best is None or done > best[0]:
@@ -57,10 +64,10 @@ def from_file(
         return _trimmed(earlier, store)  # its data is elsewhere, its results are here
     if done:
         return _trimmed(resolved, store)
-    here = shlex.join(["", *places]).removeprefix("''")
-    hint = command.replace("ablate report", "ablate run", 1) + here
+    options = shlex.join(["", *places]).removeprefix("''")
+    hint = command.replace("ablate report", "ablate run", 1) + options
     if earlier is not None and _done(earlier, store):
-        shown = f"ablate report {resolved.name}{here}"
+        shown = f"ablate report {resolved.name}{options}"
         hint = f"it was last run as: {earlier.command}      {shown} shows that"
     raise AblateError(
         f"none of {resolved.name}'s {len(resolved.order):,} trials is done", hint=hint

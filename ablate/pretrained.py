@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ablate.errors import AblateError, brief
+from ablate.training.compiled import compile_forward
 from ablate.trial import DatasetRef, Numerics, Trial
 
 
@@ -62,5 +63,7 @@ def _check(name: str, path: Path, marks: tuple[int, int], data: DatasetRef, size
 def placed(model: nn.Module, device: torch.device, numerics: Numerics) -> nn.Module:
     """On the device, in evaluation mode, without gradients."""
     layout = torch.channels_last if numerics.channels_last else torch.contiguous_format
-    model = model.to(device).to(memory_format=layout)
-    return model.eval().requires_grad_(False)
+    model = model.to(device).to(memory_format=layout).eval().requires_grad_(False)
+    if numerics.compiled:
+        compile_forward(model, "the teacher")
+    return model

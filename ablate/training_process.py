@@ -104,6 +104,8 @@ def set_numerics(numerics: Numerics) -> None:
     torch.use_deterministic_algorithms(numerics.deterministic)
 
 
+    if numerics.compiled:
+        preload_compiler()
 def collect(device: str) -> None:
     """Free what a trial held on its device: the loop's closures are cycles."""
     import gc
@@ -113,6 +115,29 @@ def collect(device: str) -> None:
     gc.collect()
     if torch.device(device).type == "cuda":
         torch.cuda.empty_cache()
+def place_compiler(device: str) -> None:
+    """Where torch's compiler keeps its files: to be said before torchvision is imported."""
+    import hashlib
+    from importlib.metadata import version
+
+    from ablate.data.roots import compiled_root
+
+    # What is compiled on one processor may not run on another.
+    processor = hashlib.sha256(cpu_name().encode()).hexdigest()[:8]
+    folder = compiled_root() / f"torch-{version('torch')}-{processor}"
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
+    os.environ.setdefault("TRITON_CACHE_DIR", str(folder / "triton"))
+    if device == "cpu":  # a trial has one core
+        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
+
+def preload_compiler() -> None:
+    """Import what compiled trials need."""
+    from ablate.training import compiled
+
+    compiled.prepare()
+
+
 
 
 def environment(device: torch.device, trial: Trial, *, shared: bool) -> dict[str, Any]:
@@ -177,23 +202,41 @@ def _train(
         from ablate.teacher import load
 
         teacher = load(Path(request["store"]), trial.teacher, device, trial.numerics)
-    recorder = _Recorder(request, trial, attempt, emit, stopped, cached.eval.ids)
-    run = train(
-        trial,
-        tricks,
-        lambda augmentations: open_data(
+    recorder = Recorder(request, trial, attempt, emit, stopped, cached.eval.ids)
+    graphs = compiled.count()
+
+    def opened(augmentations: Sequence[Augmentation]) -> TrialData:
+        data = open_data(
             cached,
             trial.recipe,
             augmentations,
+    from ablate.recording import Recorder
+    from ablate.training import compiled
             trial.seed,
             device,
             channels_last=trial.numerics.channels_last,
-        ),
-        device,
-        recorder,
-        teacher,
-    )
-    return {
+        )
+        return data if watch is None else watch.data(data)
+
+    try:
+        with recorder:
+            run = train(
+                trial,
+                tricks,
+                opened,
+                device,
+                recorder if watch is None else watch.recorder(recorder),
+                teacher,
+                watch,
+            )
+    finally:
+        if watch is not None:
+            watch.write(attempt.path, trial.key, recorded["device_name"])
+    if graphs.recompiled:
+        log.warning(
+            "%d graphs compiled beyond the %d that differ", graphs.recompiled, len(graphs.used)
+        )
+    return (graphs.summary() if trial.numerics.compiled else {}) | {
         "examples": len(cached.eval.ids),
         "precision": run.precision.dtype,
         "parameters": sum(p.numel() for p in run.model.parameters() if p.requires_grad),

@@ -30,14 +30,18 @@ class Numerics(Frozen):
     threads: int = 1  # of a CPU trial; thread counts change the sums
 
     @classmethod
-    def named(cls, profile: str, device_type: str) -> Numerics:
-        """The numerics of profile "exact" or "fast" on "cpu" or "cuda"."""
+    def named(cls, profile: str, device_type: str, compiles: bool = False) -> Numerics:
+        """The numerics of profile "exact" or "fast" on "cpu" or "cuda".
+
+        compiles: whether torch.compile works there, which `fast` then uses.
+        """
         fast = profile == "fast"
         gpu_fast = fast and device_type == "cuda"
         return cls(
             profile="fast" if fast else "exact",
             device_type="cuda" if device_type == "cuda" else "cpu",
             channels_last=gpu_fast,
+            compiled=fast and compiles,
             deterministic=not gpu_fast,
             tf32=gpu_fast,
         )

@@ -53,6 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--most", type=int, default=50, help="trials before a warm worker leaves")
     options = parser.parse_args(arguments)
     # Events keep the real stdout; whatever a library prints goes to stderr.
+    from ablate import training_process
+
+    training_process.place_compiler("cpu" if options.fork else options.warm)
     events = Events(os.dup(1))
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to translate
@@ -107,6 +110,12 @@ class ForkServer:
             from ablate import training_process
 
             os.close(self._life_end)
+            if request["trial"]["numerics"]["compiled"]:
+                from ablate import training_process
+
+                training_process.preload_compiler()
+            # No collection in a child touches, and so copies, what the server has imported.
+            gc.freeze()
             devnull = os.open(os.devnull, os.O_RDONLY)
             os.dup2(devnull, 0)
             _exit_with(self._life)

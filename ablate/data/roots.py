@@ -33,6 +33,28 @@ def shown(path: Path) -> str:
     """The path as a person would type it: `~` for the home directory."""
     try:
         relative = path.relative_to(Path.home())
+def decoded_limit() -> tuple[int, bool]:
+    """(bytes of pixels up to which a data set is kept decoded, whether someone said so).
+
+    `ABLATE_CACHE_LIMIT` in GB, else 50. Raises DataError for what is no such number.
+    """
+    named = os.environ.get("ABLATE_CACHE_LIMIT")
+    try:
+        gigabytes = float(named) if named else _DECODED_LIMIT
+        return int(gigabytes * 1e9), bool(named)
+    except (ValueError, OverflowError):
+        raise DataError(
+            f"ABLATE_CACHE_LIMIT is '{named}', expected the GB of decoded images to keep",
+            hint="ABLATE_CACHE_LIMIT=200",
+        ) from None
+
+
+def compiled_root() -> Path:
+    """The folder of compiled models, in `ABLATE_CACHE` or the user's cache."""
+    named = os.environ.get("ABLATE_CACHE")
+    return (Path(named).expanduser() if named else user_cache()) / "compiled"
+
+
     except (ValueError, RuntimeError):  # elsewhere, or no home
         return str(path)
     return str(Path("~") / relative)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ablate.design.planner import REFERENCES, Planner, work_order
+from ablate.compiler import compiler_lacks
+from ablate.design.planner import REFERENCES, Planner
 from ablate.design.problems import RowProblem
 from ablate.design.rows import plan_rows
+from ablate.design.work import graphs, work_order
 from ablate.design.variants import resolve_variant
 from ablate.design.words import headline
 from ablate.errors import AblateError, Problem, StudyError
@@ -25,12 +27,14 @@ def resolve(
     command: str,
     allow_missing_data: bool = False,
     need_files: bool = True,
+    compiles: bool | None = None,
 ) -> ResolvedStudy:
     """Every table, row and trial of a study, with the order of work.
 
     allow_missing_data: a data set that is not there becomes a warning; its trials' keys are then
     not the ones that training it would give. need_files: likewise of files that tricks are
-    configured with, without a warning; a report needs none.
+    configured with, without a warning; a report needs none. compiles: whether `fast` numerics
+    compile the model, None for whether this machine can.
 
     Raises StudyError for tricks that do not fit together and for a part, which has no rows,
     DataError for missing data.
@@ -39,8 +43,15 @@ def resolve(
     _refuse_unbuilt(study)
     _refuse_too_many(study)
     profile = study.numerics or ("fast" if device_type == "cuda" else "exact")
-    numerics = Numerics.named(profile, device_type)
+    lacking: tuple[str, ...] = ()
+    if profile == "fast" and compiles is None:
+        lacking = compiler_lacks(device_type)
+        compiles = not lacking
+    numerics = Numerics.named(profile, device_type, bool(compiles))
     planner = Planner(study, data_root, numerics, allow_missing_data, need_files)
+    if lacking:
+        message = f"fast numerics without compiled models: {' and '.join(lacking)} missing here"
+        planner.warnings[message] = None
     infos = [planner.info(dataset) for dataset in study.datasets]
     tables = planner.tables()
     if planner.problems:
@@ -53,6 +64,7 @@ def resolve(
     except RowProblem as problem:
         where = study.document.problem(("recipe",), problem.message, hint=problem.hint)
         raise StudyError([where]) from problem
+    shared = graphs(planner.trials, study.catalogue)
     return ResolvedStudy(
         name=study.name,
         file=study.file,
@@ -66,7 +78,8 @@ def resolve(
         tables=tuple(tables),
         trials=planner.trials,
         labels=planner.labels,
-        order=work_order(tables, planner.trials),
+        order=work_order(tables, planner.trials, shared),
+        graphs=shared,
         warnings=tuple(planner.warnings),
     )
 

@@ -47,8 +47,11 @@ class NumberFormat:
         largest = torch.stack(torch._foreach_norm(grads, float("inf"))).amax()
         self._finite = self._finite and bool(torch.isfinite(largest))
 
-    def step(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Step unless a gradient of this step overflowed; update the scale. True if it stepped."""
+    def step(self, optimizer: torch.optim.Optimizer) -> bool | None:
+        """Step unless a gradient of this step overflowed; update the scale.
+
+        True if it stepped, None where only the device knows.
+        """
         finite, self._finite = self._finite, True
         if finite:
             optimizer.step()
@@ -67,3 +70,54 @@ class NumberFormat:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` gave."""
         self.scale, self._good_steps = state["scale"], state["good_steps"]
+
+
+class ScaledOnDevice(NumberFormat):
+    """The same for a fused optimizer: nothing waits to learn whether a gradient overflowed.
+
+    Scale and verdict are tensors; such an optimizer reads the verdict itself.
+    """
+
+    def __init__(self, precision: Precision, device: torch.device) -> None:
+        super().__init__(precision, device)
+        self._scale = torch.full((), self.scale, device=device)
+        self._good = torch.zeros((), dtype=torch.int32, device=device)
+        self._overflow = torch.zeros((), device=device)
+
+    def backward(self, loss: Tensor) -> None:
+        """Backward through the scaled loss."""
+        (loss * self._scale).backward()  # type: ignore[no-untyped-call]
+
+    def unscale(self, params: list[Tensor]) -> None:
+        """Divide the gradients by the scale, and let the device note whether all are finite."""
+        alike: dict[torch.dtype, list[Tensor]] = {}
+        for p in params:
+            if p.grad is not None:
+                alike.setdefault(p.grad.dtype, []).append(p.grad)
+        inverse = self._scale.double().reciprocal().float()
+        for grads in alike.values():
+            torch._amp_foreach_non_finite_check_and_unscale_(grads, self._overflow, inverse)
+
+    def step(self, optimizer: torch.optim.Optimizer) -> bool | None:
+        """As above; always None."""
+        optimizer.found_inf = self._overflow  # type: ignore[attr-defined]
+        optimizer.step()
+        torch._amp_update_scale_(
+            self._scale, self._good, self._overflow, _GROWTH, _BACKOFF, _INTERVAL
+        )
+        self._overflow.zero_()
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Scale and steps since it last changed; waits for the device."""
+        return {"scale": self._scale.item(), "good_steps": int(self._good.item())}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        self._scale.fill_(state["scale"])
+        self._good.fill_(state["good_steps"])
+
+
+def number_format(precision: Precision, device: torch.device, fused: bool) -> NumberFormat:
+    """The number format of a trial; `fused`: whether its optimizer is."""
+    return (ScaledOnDevice if fused and precision.scale else NumberFormat)(precision, device)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from ablate.training.precision import NumberFormat
+from ablate.training.fused import fuse
+from ablate.training.precision import NumberFormat, ScaledOnDevice, number_format
 from ablate.tricks.chains import Hooks
 from ablate_tricks.bf16 import Bf16
 from ablate_tricks.fp16 import Fp16
@@ -111,3 +114,86 @@ def test_state_round_trips() -> None:
     other = NumberFormat(Hooks([Fp16()]).precision(), CPU)
     other.load_state_dict(format_.state_dict())
     assert other.state_dict() == {"scale": 128.0, "good_steps": 7}
+
+
+OPTIMIZERS = [
+    (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-3}),
+    (torch.optim.SGD, {"lr": 0.1}),
+    (torch.optim.Adam, {"lr": 0.01, "weight_decay": 1e-3}),
+    (torch.optim.AdamW, {"lr": 0.01, "weight_decay": 1e-2}),
+]
+
+
+@pytest.mark.parametrize(("kind", "settings"), OPTIMIZERS)
+def test_fusing_equals_constructing_fused_to_the_bit(
+    kind: type[torch.optim.Optimizer], settings: dict[str, Any]
+) -> None:
+    ours, theirs = model(), model()
+    later = kind(ours.parameters(), **settings)
+    assert fuse(later)
+    fused = kind(theirs.parameters(), fused=True, **settings)
+    for x, y in batches(5):
+        for net, optimizer in ((ours, later), (theirs, fused)):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(net(x), y).backward()
+            optimizer.step()
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_what_has_no_fused_form_stays() -> None:
+    class Own(torch.optim.SGD):
+        pass
+
+    weight = [nn.Parameter(torch.zeros(2))]
+    assert not fuse(torch.optim.RMSprop(weight))
+    assert not fuse(Own(weight, lr=0.1))
+    assert not fuse(torch.optim.SGD(weight, lr=0.1, momentum=0.9, dampening=0.5))
+
+
+@pytest.mark.parametrize(("kind", "settings"), OPTIMIZERS)
+def test_the_scale_on_the_device_equals_gradscaler_with_overflows(
+    kind: type[torch.optim.Optimizer], settings: dict[str, Any]
+) -> None:
+    """The first step among them, as with FP16 it nearly always is."""
+    ours, theirs = model(), model()
+    optimizers = [kind(m.parameters(), **settings) for m in (ours, theirs)]
+    assert fuse(optimizers[0])
+    format_ = number_format(Hooks([Fp16()]).precision(), CPU, fused=True)
+    assert isinstance(format_, ScaledOnDevice)
+    scaler = torch.amp.GradScaler("cpu")
+    for step, (images, y) in enumerate(batches(20)):
+        x = images * 1e38 if step in (0, 3, 11) else images
+        before = [p.detach().clone() for p in ours.parameters()]
+        optimizers[0].zero_grad()
+        format_.backward(nn.functional.cross_entropy(ours(x), y))
+        format_.unscale(list(ours.parameters()))
+        assert format_.step(optimizers[0]) is None
+        optimizers[1].zero_grad()
+        scaler.scale(nn.functional.cross_entropy(theirs(x), y)).backward()
+        scaler.step(optimizers[1])
+        scaler.update()
+        assert format_.state_dict()["scale"] == scaler.get_scale()
+        for a, b, was in zip(ours.parameters(), theirs.parameters(), before, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+            assert torch.equal(a, was) == (step in (0, 3, 11))
+    other = number_format(Hooks([Fp16()]).precision(), CPU, fused=True)
+    other.load_state_dict(format_.state_dict())
+    assert other.state_dict() == format_.state_dict() == {"scale": 2.0**13, "good_steps": 8}
+
+
+def test_two_gradients_in_a_step_are_both_looked_at() -> None:
+    """SAM takes two; an overflow in the first alone must skip the step."""
+    ours = model()
+    sgd = torch.optim.SGD(ours.parameters(), lr=0.1)
+    assert fuse(sgd)
+    format_ = number_format(Hooks([Fp16()]).precision(), CPU, fused=True)
+    before = [p.detach().clone() for p in ours.parameters()]
+    for factor in (1e38, 1.0):
+        sgd.zero_grad()
+        x, y = batches(1)[0]
+        format_.backward(nn.functional.cross_entropy(ours(x * factor), y))
+        format_.unscale(list(ours.parameters()))
+    format_.step(sgd)
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), before, strict=True))
+    assert format_.state_dict() == {"scale": 2.0**15, "good_steps": 0}
