@@ -7,7 +7,7 @@ number of loader workers, a GPU and a resumed run all see the same images.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from ablate.data.resample import crops, resample
+from ablate.data.upload import upload
 from ablate.recipe import Crop
 from ablate.types import Augmentation, Ragged
 
@@ -92,8 +93,15 @@ class _HorizontalFlip:
     p: float
 
     def __call__(self, images: Tensor, u: NDArray[np.float64], size: int) -> Tensor:
-        chosen = torch.from_numpy(np.flatnonzero(u[:, 0] < self.p)).to(images.device)
-        return images.index_copy(0, chosen, images.index_select(0, chosen).flip(-1))
+        chosen = u[:, 0] < self.p
+        if not chosen.any():
+            return images
+        flipped = images.flip(-1)
+        if images.device.type == "cpu":  # ten times as fast there as torch's where or index_copy
+            kept = np.flatnonzero(~chosen)
+            flipped.numpy()[kept] = images.numpy()[kept]
+            return flipped
+        return torch.where(upload(chosen, images.device)[:, None, None, None], flipped, images)
 
 
 @dataclass(frozen=True)
@@ -102,9 +110,20 @@ class Normalise:
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    _sent: dict[torch.device, tuple[Tensor, Tensor]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __call__(self, images: Tensor, u: object = None, size: int = 0) -> Tensor:
         """Float32 [B, C, H, W] of uint8 or float images; `u` and `size` are not used."""
-        mean = torch.tensor(self.mean, dtype=torch.float32, device=images.device).view(-1, 1, 1)
-        std = torch.tensor(self.std, dtype=torch.float32, device=images.device).view(-1, 1, 1)
+        if images.device not in self._sent:  # once a trial and device, not in every batch
+            mean, std = (
+                upload(np.array(values, dtype=np.float32), images.device).view(-1, 1, 1)
+                for values in (self.mean, self.std)
+            )
+            self._sent[images.device] = mean, std
+        mean, std = self._sent[images.device]
         return images.to(torch.float32, copy=True).sub_(mean).div_(std)
+
+    def __reduce__(self) -> tuple[type[Normalise], tuple[tuple[float, ...], tuple[float, ...]]]:
+        return Normalise, (self.mean, self.std)

@@ -1,9 +1,14 @@
-"""A decoded data set: every image's uint8 pixels in one flat buffer, and where each begins."""
+"""A data set in one flat buffer, and where each image begins: its uint8 pixels, or its file.
+
+Files are kept where pixels would be too many; then an image is decoded each time it is used. Both
+forms give the same pixels, so a trial does not say which it was trained on.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.data.decode import DECODER
+from ablate.data.decode import DECODER, decode
 from ablate.data.identity import Identity
 from ablate.data.subset import limited
 from ablate.errors import AblateError
@@ -21,14 +26,16 @@ if TYPE_CHECKING:
     from ablate.trial import DatasetRef
     from ablate.types import Ragged
 
-PIXELS, TABLE, META = "pixels.npy", "table.npy", "meta.json"
+PIXELS, FILES, TABLE, META = "pixels.npy", "files.npy", "table.npy", "meta.json"
+_TOGETHER = 64  # images that a thread decodes without a word
 
 
 @dataclass(frozen=True)
 class Table:
-    """Per image, train first: offset of its first byte, height, width, label, and its path."""
+    """Per image, train first: offset and number of its bytes, height, width, label, and path."""
 
     offsets: NDArray[np.int64]
+    lengths: NDArray[np.int64]
     heights: NDArray[np.int64]
     widths: NDArray[np.int64]
     labels: NDArray[np.int64]
@@ -42,7 +49,7 @@ class Split:
 
     An image's id is its position in the whole split, whatever the limit: the same image draws the
     same random numbers with and without one. `labels` int64 [whole split], indexed by id; `ids`
-    int64, sorted, those within the limit.
+    int64, sorted, those within the limit. `buffer` holds pixels, or files where `encoded`.
     """
 
     name: str
@@ -50,29 +57,47 @@ class Split:
     ids: NDArray[np.int64]
     paths: Sequence[str]
     offsets: NDArray[np.int64] = field(repr=False)
+    lengths: NDArray[np.int64] = field(repr=False)
     heights: NDArray[np.int64] = field(repr=False)
     widths: NDArray[np.int64] = field(repr=False)
-    pixels: NDArray[np.uint8] = field(repr=False)
+    buffer: NDArray[np.uint8] = field(repr=False)
+    encoded: bool = False
+    dataset: CachedDataset | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __reduce__(self) -> Any:
+        return getattr, (self.dataset, self.name)  # as its data set: without the pixels
+
     def image(self, index: int) -> NDArray[np.uint8]:
-        """Image with this id, [h, w, 3]: a view into the buffer."""
-        start, h, w = (int(a[index]) for a in (self.offsets, self.heights, self.widths))
-        return self.pixels[start : start + h * w * 3].reshape(h, w, 3)
+        """Image with this id, [h, w, 3]: a view into the buffer, or decoded now."""
+        start, length = int(self.offsets[index]), int(self.lengths[index])
+        data = self.buffer[start : start + length]
+        if self.encoded:
+            return decode(data.tobytes())
+        return data.reshape(int(self.heights[index]), int(self.widths[index]), 3)
+
+    def native_bytes(self, ids: NDArray[np.int64]) -> int:
+        """What the pixels of these images take."""
+        return int((self.heights[ids] * self.widths[ids]).sum()) * 3
 
     def ragged(self, ids: NDArray[np.int64]) -> Ragged:
-        """Views of these images in the memory-mapped buffer, on the CPU."""
+        """These images on the CPU: views into the memory-mapped pixels, or decoded now."""
         import torch
 
         from ablate.types import Ragged
 
-        buffer = torch.from_numpy(self.pixels)
+        if self.encoded:
+            return self.packed(ids)
+        buffer = torch.from_numpy(self.buffer)
         return Ragged(buffer, self.offsets[ids], self.heights[ids], self.widths[ids])
 
-    def packed(self, ids: NDArray[np.int64]) -> Ragged:
-        """These images copied one after the other into a buffer of their own, on the CPU."""
+    def packed(self, ids: NDArray[np.int64], pinned: bool = False, threads: int = 1) -> Ragged:
+        """These images copied one after the other into a buffer of their own, on the CPU.
+
+        pinned: in memory that a GPU reads by itself. threads: that decode, where that is needed.
+        """
         import torch
 
         from ablate.types import Ragged
@@ -80,22 +105,39 @@ class Split:
         heights, widths = self.heights[ids], self.widths[ids]
         lengths = heights * widths * 3
         ends = np.cumsum(lengths)
-        buffer = np.empty(int(ends[-1]) if len(ends) else 0, dtype=np.uint8)
-        for index, end, length in zip(ids.tolist(), ends.tolist(), lengths.tolist(), strict=True):
-            start = int(self.offsets[index])
-            buffer[end - length : end] = self.pixels[start : start + length]
-        return Ragged(torch.from_numpy(buffer), ends - lengths, heights, widths)
+        total = int(ends[-1]) if len(ends) else 0
+        buffer = torch.empty(total, dtype=torch.uint8, pin_memory=pinned)
+        into = buffer.numpy()
+
+        def fill(part: slice) -> None:
+            places = zip(
+                ids[part].tolist(), ends[part].tolist(), lengths[part].tolist(), strict=True
+            )
+            for index, end, length in places:
+                into[end - length : end] = self.image(index).reshape(-1)
+
+        if threads > 1 and self.encoded:
+            parts = [slice(i, i + _TOGETHER) for i in range(0, len(ids), _TOGETHER)]
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(fill, parts))
+        else:
+            fill(slice(None))
+        return Ragged(buffer, ends - lengths, heights, widths)
 
 
 @dataclass(frozen=True, eq=False)
 class CachedDataset:
-    """A decoded data set, memory-mapped or in memory, and the limit that applies to it."""
+    """A data set, memory-mapped or in memory, and the limit that applies to it.
+
+    buffer: uint8, all images' pixels, or their files where `encoded`.
+    """
 
     identity: Identity
     table: Table = field(repr=False)
-    pixels: NDArray[np.uint8] = field(repr=False)
+    buffer: NDArray[np.uint8] = field(repr=False)
     limit: int | None = None
     folder: Path | None = None  # None: in memory
+    encoded: bool = False
 
     @property
     def name(self) -> str:
@@ -125,9 +167,12 @@ class CachedDataset:
             ids=limited(table.labels[part], self.limit, name),
             paths=table.paths[part],
             offsets=table.offsets[part],
+            lengths=table.lengths[part],
             heights=table.heights[part],
             widths=table.widths[part],
-            pixels=self.pixels,
+            buffer=self.buffer,
+            encoded=self.encoded,
+            dataset=self,
         )
 
     def ref(self, limit: int | None = None) -> DatasetRef:
@@ -141,7 +186,7 @@ class CachedDataset:
     def __reduce__(self) -> Any:
         # A worker maps the file itself: pickling the map would copy every pixel.
         if self.folder is None:
-            return CachedDataset, (self.identity, self.table, self.pixels, self.limit, None)
+            return CachedDataset, (self.identity, self.table, self.buffer, self.limit, None)
         return _reopen, (self.folder, self.identity.name, self.limit)
 
 
@@ -152,12 +197,15 @@ def _reopen(folder: Path, name: str, limit: int | None) -> CachedDataset:
 def open_folder(folder: Path, name: str) -> CachedDataset:
     """The cache in this folder; OSError, ValueError or KeyError where it is not whole."""
     meta = json.loads((folder / META).read_text(encoding="utf-8"))
+    encoded = (folder / FILES).exists()
     # Copy-on-write: the file cannot be changed, and torch needs memory that calls itself writable.
-    pixels = np.load(folder / PIXELS, mmap_mode="c")
-    offsets, heights, widths, labels = np.load(folder / TABLE)
+    buffer = np.load(folder / (FILES if encoded else PIXELS), mmap_mode="c")
+    rows = np.load(folder / TABLE)
+    offsets, heights, widths, labels = rows[:4]
+    lengths = rows[4] if encoded else heights * widths * 3
     paths = tuple(meta["paths"])
-    table = Table(offsets, heights, widths, labels, paths, train=meta["counts"][0])
-    if meta["decoder"] != DECODER or len(pixels) != meta["bytes"]:
+    table = Table(offsets, lengths, heights, widths, labels, paths, train=meta["counts"][0])
+    if meta["decoder"] != DECODER or len(buffer) != meta["bytes"]:
         raise ValueError(f"{folder} is not a whole cache of decoder {DECODER}")
     identity = Identity(
         name=name,
@@ -166,7 +214,7 @@ def open_folder(folder: Path, name: str) -> CachedDataset:
         classes=tuple(meta["classes"]),
         counts=(meta["counts"][0], meta["counts"][1]),
     )
-    return CachedDataset(identity, table, np.asarray(pixels), folder=folder)
+    return CachedDataset(identity, table, np.asarray(buffer), folder=folder, encoded=encoded)
 
 
 def check_recipe(cached: CachedDataset, recipe: Recipe) -> None:

@@ -14,8 +14,9 @@ from ablate import streams
 from ablate.data.augment import Normalise
 from ablate.data.cached import CachedDataset, check_recipe
 from ablate.data.evaluation import EvalImages
-from ablate.data.pipeline import Pipeline, Task, Workers
-from ablate.data.store import image_store
+from ablate.data.pipeline import Augmented, Pipeline, Task, Workers
+from ablate.data.store import ImageStore, image_store
+from ablate.data.upload import upload
 from ablate.recipe import Recipe
 from ablate.types import Augmentation
 
@@ -81,13 +82,17 @@ class TrialData:
         self._image_size = image_size
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._ids = train.ids
-        self._labels = torch.from_numpy(train.labels.copy()).to(device)
-        self._eval_labels = torch.from_numpy(evaluation.labels[evaluation.ids]).to(device)
+        self._labels = train.labels
+        labels = np.zeros(-(-len(evaluation) // recipe.batch_size) * recipe.batch_size, np.int64)
+        labels[: len(evaluation)] = evaluation.labels[evaluation.ids]
+        self._eval_labels = upload(labels, device)
         self._pipeline = Pipeline.of(augmentations, seed)
         self._workers = (
-            Workers(cached, self._pipeline, workers, pin=device.type == "cuda") if workers else None
+            Workers(Augmented(train, self._pipeline), workers, pin=device.type == "cuda")
+            if workers
+            else None
         )
-        self._store = None if workers else image_store(train, device)
+        self._store: ImageStore | None = None if workers else image_store(train, device)
         self._eval_images = EvalImages(evaluation, eval_resize, eval_size, device)
         self._normalise = Normalise(tuple(mean), tuple(std))
 
@@ -111,17 +116,16 @@ class TrialData:
 
     def eval_batches(self) -> Iterator[tuple[Tensor, Tensor, int]]:
         """(images, labels, valid): the last batch is filled up, its first `valid` count."""
-        done, size = 0, self._batch_size
-        for images, valid in self._eval_images.batches(size):
-            labels = self._eval_labels.new_zeros(size)
-            labels[:valid] = self._eval_labels[done : done + valid]
-            done += valid
-            yield self._formatted(self._normalise(images)), labels, valid
+        labels, size = self._eval_labels, self._batch_size
+        for number, (images, valid) in enumerate(self._eval_images.batches(size)):
+            numbers = labels[number * size : (number + 1) * size]
+            yield self._formatted(self._normalise(images)), numbers, valid
 
     def close(self) -> None:
         """End the loader's processes, if there are any."""
-        if self._workers is not None:
-            self._workers.close()
+        for owner in (self._workers, self._store):
+            if owner is not None:
+                owner.close()
 
     def _batches(
         self, order: str, purpose: str, epoch: int, size: int, count: int
@@ -134,9 +138,11 @@ class TrialData:
             Task(shuffled[start : start + batch], epoch, size, purpose)
             for start in range(0, count * batch, batch)
         ]
-        for task, images in zip(tasks, self._images(tasks), strict=True):
-            labels = self._labels[torch.from_numpy(task.ids).to(self._device)]
-            yield RawBatch(task.ids, self._formatted(images), labels)
+        # in one copy for the epoch, not one a batch
+        labels = upload(self._labels[shuffled[: count * batch]], self._device)
+        for number, (task, images) in enumerate(zip(tasks, self._images(tasks), strict=True)):
+            numbers = labels[number * batch : (number + 1) * batch]
+            yield RawBatch(task.ids, self._formatted(images), numbers)
 
     def _images(self, tasks: Sequence[Task]) -> Iterator[Tensor]:
         if self._workers is not None:

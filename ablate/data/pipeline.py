@@ -20,7 +20,7 @@ from ablate.types import SLOTS, Augmentation, Ragged
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ablate.data.cached import CachedDataset
+    from ablate.data.cached import Split
 
 Ids = NDArray[np.int64]
 
@@ -88,14 +88,17 @@ def _wrong(value: object, expected: tuple[int, ...], last: bool) -> str | None:
 
 
 class Workers:
-    """Loader processes that crop and augment on their CPU; they start with the first batch."""
+    """Loader processes, which `make` something of each task; they start with the first batch.
 
-    def __init__(self, cached: CachedDataset, pipeline: Pipeline, count: int, pin: bool) -> None:
+    pin: what comes back is in memory that a GPU reads by itself.
+    """
+
+    def __init__(self, make: Dataset[Tensor | str], count: int, pin: bool) -> None:
         self._tasks = _Tasks()
         # fork: a worker would else import torch anew, which takes seconds
         context = "fork" if sys.platform == "linux" else None
         self._loader: DataLoader[Tensor | str] = DataLoader(
-            _Batches(cached, pipeline),
+            make,
             sampler=self._tasks,
             batch_size=None,
             num_workers=count,
@@ -105,18 +108,14 @@ class Workers:
             generator=torch.Generator(),  # without one it draws from the global generator
         )
 
-    def batches(self, tasks: Sequence[Task]) -> Iterator[Tensor]:
-        """float32 images of each task, on the CPU, in order."""
+    def batches(self, tasks: Sequence[Any]) -> Iterator[Tensor]:
+        """What was made of each task, on the CPU, in order. Work begins now."""
         self._tasks.tasks = tasks
         with warnings.catch_warnings():
             # Python 3.12 and later warn of any fork beside threads; workers only use NumPy and
             # torch's kernels on one thread, which torch supports.
             warnings.filterwarnings("ignore", ".*fork", DeprecationWarning)
-            batches = iter(self._loader)
-        for images in batches:
-            if isinstance(images, str):
-                raise AblateError(images)
-            yield images
+            return _checked(iter(self._loader))
 
     def close(self) -> None:
         """End the processes."""
@@ -126,23 +125,29 @@ class Workers:
             self._loader._iterator = None
 
 
-class _Tasks(Sampler[Task]):
-    def __init__(self) -> None:
-        self.tasks: Sequence[Task] = ()
+def _checked(batches: Iterator[Tensor | str]) -> Iterator[Tensor]:
+    for made in batches:
+        if isinstance(made, str):
+            raise AblateError(made)
+        yield made
 
-    def __iter__(self) -> Iterator[Task]:
+
+class _Tasks(Sampler[Any]):
+    def __init__(self) -> None:
+        self.tasks: Sequence[Any] = ()
+
+    def __iter__(self) -> Iterator[Any]:
         return iter(self.tasks)
 
     def __len__(self) -> int:
         return len(self.tasks)
 
 
-class _Batches(Dataset["Tensor | str"]):
+class Augmented(Dataset["Tensor | str"]):
     """Task -> images, or what went wrong: an error's own class may not survive the queue."""
 
-    def __init__(self, cached: CachedDataset, pipeline: Pipeline) -> None:
-        self._cached = cached
-        self._split = cached.train
+    def __init__(self, split: Split, pipeline: Pipeline) -> None:
+        self._split = split
         self._pipeline = pipeline
 
     def __getitem__(self, task: Task) -> Tensor | str:
@@ -151,8 +156,16 @@ class _Batches(Dataset["Tensor | str"]):
         except AblateError as error:
             return error.message
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"cached": self._cached, "pipeline": self._pipeline}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["cached"], state["pipeline"])  # type: ignore[misc]
+class Natives(Dataset["Tensor | str"]):
+    """Ids -> these images' pixels one after the other, or what went wrong."""
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+
+    def __getitem__(self, ids: Ids) -> Tensor | str:
+        try:
+            return self._split.packed(ids).buffer
+        # decoders raise anything for files that were damaged since they were kept
+        except Exception as error:  # noqa: BLE001
+            return f"an image of the cache cannot be decoded: {brief(error)}"

@@ -36,6 +36,8 @@ _LAYOUTS = {
 class RecordSource(Source):
     """The records of one of the two data sets."""
 
+    compressed = False
+
     def __init__(self, name: str, location: Path) -> None:
         self.name = name
         self.location = location

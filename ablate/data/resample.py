@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from ablate.data.upload import upload_rows
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -93,12 +95,24 @@ def resample_each(images: Ragged, views: Views, size: int) -> Tensor:
 
 
 def resample_batched(images: Ragged, views: Views, size: int) -> Tensor:
-    """The whole batch at once, on any device."""
-    out = torch.empty(
-        len(images), images.channels, size, size, dtype=torch.uint8, device=images.buffer.device
+    """The whole batch at once, on any device; nothing waits for it."""
+    device, channels = images.buffer.device, images.channels
+    out = torch.empty(len(images), channels, size, size, dtype=torch.uint8, device=device)
+    pitch = images.widths * channels
+    first = images.offsets + views.top * pitch + views.left * channels
+    down, across = views.height / views.out_height, views.width / views.out_width
+    sent = upload_rows(
+        device, first, pitch, views.height, down, views.row, views.width, across, views.column
     )
-    for part in _chunks(views.height, images.channels * size):
-        out[part] = _batched(images, part, views.part(part), size)
+    pixels = images.buffer.unfold(0, channels, 1)  # [bytes, C]: the pixel that begins there
+    for part in _chunks(views.height, channels * size):
+        begin, step, high, shrink_high, row, wide, shrink_wide, column = (s[part] for s in sent)
+        starts = _row_starts(begin, step, high, int(views.height[part].max(initial=1)))
+        taps = _taps(wide, shrink_wide, column, _most_taps(across[part]), size)
+        lines = _across(pixels, starts, *taps)
+        taps = _taps(high, shrink_high, row, _most_taps(down[part]), size)
+        tall = _down(lines, *taps)
+        out[part] = tall.round_().clamp_(0, 255).to(torch.uint8).permute(0, 3, 1, 2)
     return out
 
 
@@ -115,56 +129,52 @@ def _chunks(heights: NDArray[np.int64], per_row: int) -> list[slice]:
     return parts
 
 
-def _batched(images: Ragged, part: slice, views: Views, size: int) -> Tensor:
-    device, channels = images.buffer.device, images.channels
-    stride = images.widths[part] * channels
-    first = images.offsets[part] + views.top * stride + views.left * channels
-    base = torch.from_numpy(first).to(device)
-    pitch = torch.from_numpy(stride).to(device)
+def _row_starts(first: Tensor, pitch: Tensor, height: Tensor, tallest: int) -> Tensor:
+    """int64 [B, H]: where each row of a box begins; below its last row, that one again."""
+    rows = torch.arange(tallest, device=first.device)
+    return first[:, None] + torch.minimum(rows, height[:, None] - 1) * pitch[:, None]
 
-    # Across: [B, C, H, S], H the tallest box; rows below a sample's own repeat its last one.
-    tallest = int(views.height.max(initial=1))
-    bottom = torch.from_numpy(views.height - 1).to(device)
-    rows = torch.minimum(torch.arange(tallest, device=device), bottom[:, None])  # [B, H]
-    starts = base[:, None, None] + torch.arange(channels, device=device)[None, :, None]
-    starts = starts + (rows * pitch[:, None])[:, None, :]  # [B, C, H]
-    index, weight = _taps(views.width, views.out_width, views.column, size, device)
-    across = torch.zeros(len(base), channels, tallest, size, device=device)
-    for k in range(index.shape[2]):
-        pixels = images.buffer[starts[..., None] + index[:, None, None, :, k] * channels]
-        across += weight[:, None, None, :, k] * pixels
 
-    # Down: [B, C, S, S].
-    index, weight = _taps(views.height, views.out_height, views.row, size, device)
-    down = torch.zeros(len(base), channels, size, size, device=device)
+def _across(pixels: Tensor, starts: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """FP32 [B, H, S, C]: every row of the boxes resampled."""
+    (count, tallest), (size, taps) = starts.shape, index.shape[1:]
+    channels = pixels.shape[1]
+    total = torch.zeros(count, tallest, size, channels, device=pixels.device)
+    for k in range(taps):
+        taken = pixels[starts[:, :, None] + index[:, None, :, k] * channels]
+        total += weight[:, None, :, k, None] * taken
+    return total
+
+
+def _down(wide: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """FP32 [B, S, S, C] of [B, H, S, C]."""
+    size, channels = wide.shape[2:]
+    total = torch.zeros(len(wide), index.shape[1], size, channels, device=wide.device)
     for k in range(index.shape[2]):
-        chosen = index[:, None, :, k, None].expand(-1, channels, -1, size)
-        down += weight[:, None, :, k, None] * across.gather(2, chosen)
-    return down.round_().clamp_(0, 255).to(torch.uint8)
+        chosen = index[:, :, k, None, None].expand(-1, -1, size, channels)
+        total += weight[:, :, k, None, None] * wide.gather(1, chosen)
+    return total
+
+
+def _most_taps(scale: NDArray[np.float64]) -> int:
+    return int(np.ceil(2 * np.maximum(scale, 1.0)).max(initial=1)) + 1
 
 
 def _taps(
-    length: NDArray[np.int64],
-    out_length: NDArray[np.int64],
-    offset: NDArray[np.int64],
-    size: int,
-    device: torch.device,
+    length: Tensor, scale: Tensor, offset: Tensor, taps: int, size: int
 ) -> tuple[Tensor, Tensor]:
     """Source positions int64 [B, S, K] and triangle weights FP32 [B, S, K] along one axis.
 
-    `length` source pixels become `out_length`, of which `size` from `offset` on are wanted. A
-    weight is the triangle of half-width max(1, length / out_length) around the output's centre,
-    normalised; K is the largest number of taps in the batch.
+    `length` source pixels become length / scale, of which `size` from `offset` on are wanted. A
+    weight is the triangle of half-width max(1, scale) around the output's centre, normalised; K,
+    `taps`, is the largest number of taps in the batch.
     """
-    scale = length / out_length
-    taps = int(np.ceil(2 * np.maximum(scale, 1.0)).max(initial=1)) + 1
-    count = torch.from_numpy(length).to(device)[:, None, None]
-    step = torch.from_numpy(scale).to(device)[:, None]  # float64
+    count, step = length[:, None, None], scale[:, None]  # float64
     support = step.clamp(min=1.0)
-    place = torch.arange(size, device=device) + torch.from_numpy(offset).to(device)[:, None]
+    place = torch.arange(size, device=length.device) + offset[:, None]
     centre = step * (place + 0.5)
     start = (centre - support + 0.5).floor().clamp(min=0).long()
-    position = start[..., None] + torch.arange(taps, device=device)  # [B, S, K]
+    position = start[..., None] + torch.arange(taps, device=length.device)  # [B, S, K]
     distance = (position + 0.5 - centre[..., None]).abs() / support[..., None]
     weight = (1 - distance).clamp(min=0) * (position < count)
     weight = weight / weight.sum(dim=2, keepdim=True)

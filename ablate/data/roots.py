@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ablate.errors import DataError
+
+_DECODED_LIMIT = 50.0  # GB
+
 
 def user_cache() -> Path:
     """`~/.cache/ablate`, or below `XDG_CACHE_HOME`."""
@@ -29,10 +33,6 @@ def decoded_root() -> Path:
     return Path(named).expanduser() if named else user_cache() / "decoded"
 
 
-def shown(path: Path) -> str:
-    """The path as a person would type it: `~` for the home directory."""
-    try:
-        relative = path.relative_to(Path.home())
 def decoded_limit() -> tuple[int, bool]:
     """(bytes of pixels up to which a data set is kept decoded, whether someone said so).
 
@@ -55,6 +55,10 @@ def compiled_root() -> Path:
     return (Path(named).expanduser() if named else user_cache()) / "compiled"
 
 
+def shown(path: Path) -> str:
+    """The path as a person would type it: `~` for the home directory."""
+    try:
+        relative = path.relative_to(Path.home())
     except (ValueError, RuntimeError):  # elsewhere, or no home
         return str(path)
     return str(Path("~") / relative)

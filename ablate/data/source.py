@@ -50,6 +50,7 @@ class Source(ABC):
     name: str
     location: Path
     stat: str
+    compressed: bool = True  # a file is smaller than its pixels, and `decode` is the one below
 
     @property
     @abstractmethod

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ablate.data.cached import Split
+from ablate.data.pipeline import Natives, Workers
 from ablate.types import Ragged
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Ids = NDArray[np.int64]
 
 _AHEAD = 2  # batches under way to the device
 _SHARE = 0.5  # of the free device memory that images may take; the rest is the training's
+_PART = 32  # images that a process decodes at a time: what waits stays small, the first comes soon
 
 
 class ImageStore(Protocol):
@@ -27,9 +33,13 @@ class ImageStore(Protocol):
         """The native images of each of these lists of ids."""
         ...
 
+    def close(self) -> None:
+        """End its processes, if there are any."""
+        ...
+
 
 class Mapped:
-    """Views into the memory-mapped file, for the CPU."""
+    """Views into the memory-mapped file, for the CPU; decoded now where it holds files."""
 
     def __init__(self, split: Split) -> None:
         self._split = split
@@ -38,12 +48,15 @@ class Mapped:
         """The native images of each of these lists of ids."""
         return (self._split.ragged(ids) for ids in batches)
 
+    def close(self) -> None:
+        """Nothing to end."""
+
 
 class Resident:
     """All of a split's images, within its limit, in one buffer on the device."""
 
     def __init__(self, split: Split, device: torch.device) -> None:
-        packed = split.packed(split.ids)
+        packed = split.packed(split.ids, threads=cores())
         self._buffer = packed.buffer.to(device)
         self._offsets = np.zeros(len(split.labels), dtype=np.int64)
         self._offsets[split.ids] = packed.offsets
@@ -55,49 +68,90 @@ class Resident:
         for ids in batches:
             yield Ragged(self._buffer, self._offsets[ids], heights[ids], widths[ids])
 
+    def close(self) -> None:
+        """Nothing to end."""
+
 
 class Sent:
-    """Batches packed by a thread into pinned memory and copied ahead of their use."""
+    """Batches packed into pinned memory and copied ahead of their use, beside the training.
 
-    def __init__(self, split: Split, device: torch.device) -> None:
+    decoders: processes that decode, for a split of image files. A thread puts the copies into a
+    stream of their own; the device waits for them, the caller does not.
+    """
+
+    def __init__(self, split: Split, device: torch.device, decoders: int = 0) -> None:
         self._split = split
         self._device = device
-
-    def _pack(self, ids: Ids) -> Ragged:
-        packed = self._split.packed(ids)
-        if self._device.type == "cuda":
-            packed.buffer = packed.buffer.pin_memory()
-        return packed
+        self._on_gpu = device.type == "cuda"
+        self._stream: torch.cuda.Stream | None = None
+        if self._on_gpu:
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._workers = Workers(Natives(split), decoders, pin=self._on_gpu) if decoders else None
 
     def batches(self, batches: Sequence[Ids]) -> Iterator[Ragged]:
         """The native images of each of these lists of ids."""
-        with ThreadPoolExecutor(1) as thread:
-            waiting: deque[Future[Ragged]] = deque()
+        supply = self._supply(batches)
+        with ThreadPoolExecutor(1) as thread:  # one: the supply's order is the batches'
+            waiting: deque[tuple[Ids, Future[_Copy]]] = deque()
             try:
                 for ids in batches:
-                    waiting.append(thread.submit(self._pack, ids))
+                    waiting.append((ids, thread.submit(self._send, supply)))
                     if len(waiting) > _AHEAD:
-                        yield self._sent(waiting.popleft())
+                        yield self._arrived(*waiting.popleft())
                 while waiting:
-                    yield self._sent(waiting.popleft())
+                    yield self._arrived(*waiting.popleft())
             finally:
-                for future in waiting:
+                for _, future in waiting:
                     future.cancel()
 
-    def _sent(self, future: Future[Ragged]) -> Ragged:
-        packed = future.result()
-        packed.buffer = packed.buffer.to(self._device, non_blocking=True)
-        return packed
+    def close(self) -> None:
+        """End the processes that decode."""
+        if self._workers is not None:
+            self._workers.close()
+
+    def _supply(self, batches: Sequence[Ids]) -> Iterator[Iterable[Tensor]]:
+        """Each batch's pixels in one or more pieces, pinned for a GPU."""
+        if self._workers is None:
+            return ([self._split.packed(ids, pinned=self._on_gpu).buffer] for ids in batches)
+        parts = [np.split(ids, range(_PART, len(ids), _PART)) for ids in batches]
+        made = self._workers.batches([part for batch in parts for part in batch])
+        return ([next(made) for _ in batch] for batch in parts)
+
+    def _send(self, supply: Iterator[Iterable[Tensor]]) -> _Copy:
+        pieces = list(next(supply))
+        if self._stream is None:
+            whole = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+            return whole.to(self._device), None
+        with torch.cuda.stream(self._stream):
+            total = sum(len(piece) for piece in pieces)
+            buffer = torch.empty(total, dtype=torch.uint8, device=self._device)
+            start = 0
+            for piece in pieces:
+                buffer[start : start + len(piece)].copy_(piece, non_blocking=True)
+                start += len(piece)
+            return buffer, self._stream.record_event()
+
+    def _arrived(self, ids: Ids, future: Future[_Copy]) -> Ragged:
+        buffer, copied = future.result()
+        if copied is not None:
+            using = torch.cuda.current_stream(self._device)
+            using.wait_event(copied)
+            buffer.record_stream(using)  # its memory is not given away before it was used
+        heights, widths = self._split.heights[ids], self._split.widths[ids]
+        lengths = heights * widths * 3
+        return Ragged(buffer, np.cumsum(lengths) - lengths, heights, widths)
+
+
+_Copy = tuple["Tensor", "torch.cuda.Event | None"]  # a batch's buffer, and when it is there
 
 
 def image_store(split: Split, device: torch.device, stay: bool = True) -> ImageStore:
     """The fastest way for this device and this many images; `stay`: they are used every epoch."""
     if device.type == "cpu":
         return Mapped(split)
-    needed = int((split.heights[split.ids] * split.widths[split.ids]).sum()) * 3
-    if stay and fits(needed, device):
+    if stay and fits(split.native_bytes(split.ids), device):
         return Resident(split, device)
-    return Sent(split, device)
+    return Sent(split, device, decoders(device) if split.encoded else 0)
 
 
 def fits(needed: int, device: torch.device) -> bool:
@@ -106,3 +160,14 @@ def fits(needed: int, device: torch.device) -> bool:
         return True
     free, _ = torch.cuda.mem_get_info(device)
     return needed <= free * _SHARE
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def decoders(device: torch.device) -> int:
+    """Processes that decode for one device: its share of the cores, but for the trainer's own."""
+    devices = max(1, torch.cuda.device_count()) if device.type == "cuda" else 1
+    return max(1, cores() // devices - 1)

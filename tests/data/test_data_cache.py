@@ -408,7 +408,7 @@ def test_pickle_holds_no_pixels(tmp_path: Path) -> None:
     assert again.train.ids.tolist() == data.train.ids.tolist()
     assert np.array_equal(again.train.image(33), data.train.image(33))
     digits = ensure_cache("digits", None, 32)
-    assert np.array_equal(pickle.loads(pickle.dumps(digits)).pixels, digits.pixels)
+    assert np.array_equal(pickle.loads(pickle.dumps(digits)).buffer, digits.buffer)
 
 
 def test_cache_file_cannot_be_changed_through_it(image_folder: Path) -> None:
@@ -448,7 +448,10 @@ def test_cifar_records(tmp_path: Path) -> None:
         ensure_cache("cifar10", tmp_path, 32)
 
 
-def test_disk_space_is_asked_for_before_decoding(tmp_path: Path) -> None:
+def test_disk_space_is_asked_for_before_decoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ABLATE_CACHE_LIMIT", "1000000")
     folder = write_images(tmp_path / "huge", ("a", "b"), 1, 1)
     name = folder / "train" / "a" / "big.png"
     Image.new("L", (9000, 9000)).save(name)  # 232 MiB decoded, 80 kB on disk
