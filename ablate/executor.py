@@ -37,6 +37,7 @@ class Executor:
     ) -> None:
         self.device = device
         self.running: dict[int, int] = {}  # request id → process that has it
+        self.graphs: set[int] = set()  # of the trials that its process was handed
         self._events = events
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
@@ -81,6 +82,7 @@ class Executor:
         """The worker is leaving: wait until its device's memory is free; the next is a new one."""
         self.close()
         self._process = None
+        self.graphs.clear()
 
     def close(self) -> None:
         """Let it end: no more requests."""

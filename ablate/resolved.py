@@ -67,7 +67,8 @@ class ResolvedStudy(Frozen):
     file: as the user named it; toml: its text with those it extends, by path. trials: the
     definition of every key, teachers included; `labels` says where each is first used:
     "imagenette · + warmup · seed 0". order: keys in the order of work, teachers before those who
-    need them, seed 0 of every row first.
+    need them, seed 0 of every row first. graphs: a number for every key, the same for trials whose
+    models compile to the same graphs (see `ablate.design.work`); none of older studies.
     """
 
     format: int = 1
@@ -84,4 +85,5 @@ class ResolvedStudy(Frozen):
     trials: dict[str, Trial]
     labels: dict[str, str]
     order: tuple[str, ...]
+    graphs: dict[str, int] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()

@@ -21,11 +21,13 @@ from ablate.claims import Claim, claim, holder
 from ablate.errors import AblateError
 from ablate.executor import Device, Executor, Workers
 from ablate.resolved import ResolvedStudy
+from ablate.scheduling import choose
 from ablate.store import Store, TrialState
 from ablate.trial import Trial
 
 FINAL = frozenset({"done", "diverged", "no_effect"})
 _HEARTBEAT = 15.0  # seconds between signs of life on a claim
+_INGEST = 1.0  # seconds between ingests, each of which costs as much as a short trial
 
 
 class Observer(Protocol):
@@ -86,19 +88,24 @@ class Runner:
         data_root: Path | None = None,
         bundled_only: bool = False,
         again: frozenset[str] = frozenset(),
+        profile: frozenset[str] = frozenset(),
         workers: Workers | None = None,
         macs: Callable[[Trial], int | None] = lambda trial: None,
     ) -> None:
-        """`again`: keys to train although a final result of them is stored (`--retrain`). `macs`:
-        multiply-adds of a trial's model, recorded with its result."""
+        """`again`: keys to train although a final result of them is stored (`--retrain`).
+        `profile`: keys of which to write where their time went. `macs`: multiply-adds of a trial's
+        model, recorded with its result."""
         self._resolved = resolved
         self._store = store
         self._observer = observer
         self._data_root = data_root
         self._bundled_only = bundled_only
         self._again = again
+        self._profile = profile
         self._macs = macs
         self._teachers = {t.teacher for t in resolved.trials.values() if t.teacher is not None}
+        rows = [row for table in resolved.tables for row in table.rows]
+        self._first = self._teachers | {row.keys[0] for row in rows}
         workers = workers or Workers(devices)
         self._events, self._executors = workers.events, workers.executors
         self._claims: dict[str, Claim] = {}
@@ -108,6 +115,8 @@ class Runner:
         self._told_elsewhere: set[str] = set()
         self._signal: int | None = None
         self._stop_sent = False
+        self._ingested = 0.0
+        self._ingests = False  # a trial has ended that the index does not have
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
@@ -131,6 +140,7 @@ class Runner:
                     break
                 elif not self._stop_sent:
                     self._stop()
+                self._ingest_between()
                 self._handle_events(timeout=0.2 if self._keys or self._signal else 1.0)
                 self._heartbeat()
         finally:
@@ -155,24 +165,21 @@ class Runner:
 
     def _dispatch(self, waiting: list[str]) -> list[str]:
         """Hand trials to free slots; returns those still waiting."""
-        left: list[str] = []
+        if all(executor.free <= 0 for executor in self._executors):
+            return waiting
+        left = dict.fromkeys(waiting)
+        able = self._able(left)
         elsewhere: list[str] = []
-        for place, key in enumerate(waiting):
-            executor = next((e for e in self._executors if e.free > 0), None)
-            if executor is None:
-                return left + waiting[place:]
-            teacher = self._resolved.trials[key].teacher
-            if teacher is not None and self.outcome.statuses.get(teacher) != "done":
-                if teacher in self.outcome.statuses:
-                    self._end(key, "failed", f"its teacher {teacher[:8]} did not finish")
-                else:
-                    left.append(key)
-                continue
+        while able and (free := [e for e in self._executors if e.free > 0]):
+            # The first seed of every row before any other: graphs decide among equals only.
+            first = [key for key in able if key in self._first] or able
+            key, executor = choose(first, free, self._compiled(), self._resolved.graphs.get)
+            able.remove(key)
             held = claim(self._store.path, key, self._resolved.name)
             if held is None:
                 elsewhere.append(key)
-                left.append(key)
                 continue
+            del left[key]
             if key in self._again:
                 spool.retire(self._store.path, key)
                 self._again -= {key}
@@ -185,7 +192,22 @@ class Runner:
             self._claims[key] = held
             self._start(key, executor)
         self._tell_elsewhere(elsewhere)
-        return left
+        return list(left)
+
+    def _able(self, waiting: dict[str, None]) -> list[str]:
+        """Those that can be trained now; those that never can be are ended and taken out."""
+        able = []
+        for key in list(waiting):
+            teacher = self._resolved.trials[key].teacher
+            if teacher is None or self.outcome.statuses.get(teacher) == "done":
+                able.append(key)
+            elif teacher in self.outcome.statuses:
+                del waiting[key]
+                self._end(key, "failed", f"its teacher {teacher[:8]} did not finish")
+        return able
+
+    def _compiled(self) -> dict[Executor, frozenset[int]]:
+        return {executor: frozenset(executor.graphs) for executor in self._executors}
 
     def _is_final(self, key: str, state: TrialState) -> bool:
         """Whether a trial need not be trained; a teacher must whose weights were not kept."""
@@ -209,10 +231,13 @@ class Runner:
                 "no_plugins": self._bundled_only,
                 "keep_weights": key in self._teachers,
                 "macs": self._macs(self._resolved.trials[key]),
+                "profile": key in self._profile,
                 # CPU trials have a core each; on a GPU several would share one.
                 "shared_device": executor.device.slots > 1 and executor.device.name != "cpu",
             }
         )
+        if key in self._resolved.graphs:
+            executor.graphs.add(self._resolved.graphs[key])
         self._observer.trial_start(key, executor.device.name)
 
     def _handle_events(self, timeout: float) -> None:
@@ -267,7 +292,7 @@ class Runner:
         self._release(key)
         self._end(key, status, message)
         self.outcome.trained += status != "interrupted"
-        self._ingest()
+        self._ingests = True
 
     def _finish(self, executor: Executor, request: int, status: str, message: str) -> None:
         """A trial whose process could not say how it ended."""
@@ -279,6 +304,14 @@ class Runner:
             spool.conclude(self._store.path, key, status, message)
         self._release(key)
         self._end(key, status, message)
+
+    def _ingest_between(self) -> None:
+        """Ingest what has ended, but not while a slot waits for its process to be gone."""
+        leaving = any(i not in self._keys for e in self._executors for i in e.running)
+        if self._ingests and not leaving and time.monotonic() - self._ingested > _INGEST:
+            self._ingests = False
+            self._ingest()
+            self._ingested = time.monotonic()
 
     def _ingest(self) -> None:
         # The spool is the truth; an index that cannot be written now is made up for later, and

@@ -9,7 +9,8 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,11 @@ from ablate.spool import Attempt, checkpoints
 from ablate.trial import Numerics, Trial, TrickSpec
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from torch import nn
 
-    from ablate.training.evaluate import Tested
+    from ablate.data.loader import TrialData
     from ablate.tricks.base import Trick
-    from ablate.types import Run
+    from ablate.types import Augmentation
 
 Emit = Callable[..., None]
 log = logging.getLogger("ablate.trial")
@@ -34,14 +33,24 @@ def preload() -> None:
     """Import what every trial needs, and do nothing else."""
     import torchvision  # noqa: F401 - imported for its children
 
-    import ablate.engine  # noqa: F401 - imported for its children
+    import ablate.baseline
+    import ablate.data.cache
+    import ablate.engine
+    import ablate.recording
+    import ablate.training.snapshot  # noqa: F401 - imported for its children
+    from ablate.tricks import discovery
+
+    discovery.remember()
+    machine()
+    cpu_name()
 
 
 def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str:
     """Train the requested trial; returns the status that was written.
 
     request: id, trial (Trial as JSON), store, data_root, device, no_plugins, shared_device,
-    keep_weights (another trial learns from this one), macs (`ablate.cost`), only to be recorded.
+    keep_weights (another trial learns from this one), macs (`ablate.cost`), only to be recorded,
+    profile (whether to write where the time went; left out: no).
     """
     trial = Trial.model_validate(request["trial"])
     store = Path(request["store"])
@@ -95,6 +104,8 @@ def set_numerics(numerics: Numerics) -> None:
     """Torch's global switches as this trial's numerics profile wants them."""
     import torch
 
+    if numerics.compiled:
+        preload_compiler()
     torch.set_num_threads(numerics.threads)
     torch.backends.cuda.matmul.allow_tf32 = numerics.tf32
     torch.backends.cudnn.allow_tf32 = numerics.tf32
@@ -104,17 +115,6 @@ def set_numerics(numerics: Numerics) -> None:
     torch.use_deterministic_algorithms(numerics.deterministic)
 
 
-    if numerics.compiled:
-        preload_compiler()
-def collect(device: str) -> None:
-    """Free what a trial held on its device: the loop's closures are cycles."""
-    import gc
-
-    import torch
-
-    gc.collect()
-    if torch.device(device).type == "cuda":
-        torch.cuda.empty_cache()
 def place_compiler(device: str) -> None:
     """Where torch's compiler keeps its files: to be said before torchvision is imported."""
     import hashlib
@@ -125,7 +125,11 @@ def place_compiler(device: str) -> None:
     # What is compiled on one processor may not run on another.
     processor = hashlib.sha256(cpu_name().encode()).hexdigest()[:8]
     folder = compiled_root() / f"torch-{version('torch')}-{processor}"
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
+    # Importing torchvision sets torch's default, and who started us may have: that is nobody's wish.
+    if Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR", "torchinductor_")).name.startswith(
+        "torchinductor_"
+    ):
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
     os.environ.setdefault("TRITON_CACHE_DIR", str(folder / "triton"))
     if device == "cpu":  # a trial has one core
         os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
@@ -138,9 +142,20 @@ def preload_compiler() -> None:
     compiled.prepare()
 
 
+def collect(device: str) -> None:
+    """Free what a trial held on its device: the loop's closures are cycles."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.device(device).type == "cuda":
+        torch.cuda.empty_cache()
 
 
-def environment(device: torch.device, trial: Trial, *, shared: bool) -> dict[str, Any]:
+def environment(
+    device: torch.device, trial: Trial, *, shared: bool, profiled: bool = False
+) -> dict[str, Any]:
     """What is recorded with a result and not keyed."""
     import torch
     import torchvision
@@ -152,19 +167,29 @@ def environment(device: torch.device, trial: Trial, *, shared: bool) -> dict[str
         "ablate": ablate.__version__,
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "host": platform.node(),
+        **machine(),
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if cuda else cpu_name(),
         "cuda": torch.version.cuda if cuda else None,
-        "cores": os.cpu_count(),
         "numerics": trial.numerics.model_dump(mode="json"),
         "shared_device": shared,
+        "profiled": profiled,
         "tricks": {spec.name: spec.source for spec in trial.tricks},
     }
 
 
+@cache
+def machine() -> dict[str, Any]:
+    """What is recorded of the machine, the same for every trial of a process."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "host": platform.node(),
+        "cores": os.cpu_count(),
+    }
+
+
+@cache
 def cpu_name() -> str:
     """The processor's model name."""
     try:
@@ -189,10 +214,19 @@ def _train(
     from ablate.data.cache import open_cache
     from ablate.data.loader import open_data
     from ablate.engine import train
+    from ablate.recording import Recorder
+    from ablate.training import compiled
 
     device = torch.device(request["device"])
     set_numerics(trial.numerics)
-    attempt.save_environment(environment(device, trial, shared=request["shared_device"]))
+    profiled = bool(request.get("profile"))
+    recorded = environment(device, trial, shared=request["shared_device"], profiled=profiled)
+    attempt.save_environment(recorded)
+    watch = None
+    if profiled:
+        from ablate.training.profile import Watch
+
+        watch = Watch(device)
     tricks = construct(trial.tricks, bundled_only=request["no_plugins"])
     log.info("%s · %s", device, " ".join(f"{t.name}({_params(t)})" for t in tricks) or "baseline")
     root = request["data_root"]
@@ -210,8 +244,6 @@ def _train(
             cached,
             trial.recipe,
             augmentations,
-    from ablate.recording import Recorder
-    from ablate.training import compiled
             trial.seed,
             device,
             channels_last=trial.numerics.channels_last,
@@ -246,68 +278,6 @@ def _train(
 
 def _params(trick: Trick) -> str:
     return ", ".join(f"{k}={v}" for k, v in trick.model_dump(mode="json").items())
-
-
-class _Recorder:
-    """Writes a trial's epochs, checkpoints and predictions, and tells the runner."""
-
-    def __init__(
-        self,
-        request: dict[str, Any],
-        trial: Trial,
-        attempt: Attempt,
-        emit: Emit,
-        stopped: Callable[[], bool],
-        eval_ids: np.ndarray,
-    ) -> None:
-        self._eval_ids = eval_ids
-        self._keep_weights: bool = request["keep_weights"]
-        self._store = Path(request["store"])
-        self._id = request["id"]
-        self._trial = trial
-        self._attempt = attempt
-        self._emit = emit
-        self._stopped = stopped
-        self._told = 0.0
-
-    def resume(self) -> dict[str, Any] | None:
-        from ablate.training import checkpoint
-
-        for attempt, epoch, path in checkpoints(self._store, self._trial.key):
-            state = checkpoint.read(path)
-            log.info("continues attempt %s after epoch %d", attempt, epoch)
-            for record in state["history"]:
-                self._attempt.record("epoch", **record, copied_from=attempt)
-            self._emit("resumed", id=self._id, epoch=epoch)
-            return state
-        return None
-
-    def epoch(self, record: dict[str, Any], state: Callable[[], dict[str, Any]]) -> None:
-        from ablate.training import checkpoint
-
-        captured = state()
-        self._attempt.save_checkpoint(
-            record["epoch"], lambda file: checkpoint.write(captured, file)
-        )
-        self._attempt.record("epoch", **record)
-        self._attempt.sync()
-        log.info("epoch %d: %s", record["epoch"], record["metrics"])
-        self._emit("epoch", id=self._id, record=record)
-
-    def finished(self, run: Run, tested: Tested, model: nn.Module) -> None:
-        self._attempt.save_predictions(self._eval_ids, tested.labels, tested.scores)
-        if self._keep_weights:
-            from ablate import teacher
-
-            teacher.save(model, self._attempt)
-
-    def check(self, run: Run) -> None:
-        now = time.monotonic()
-        if now - self._told > 0.5:
-            self._told = now
-            self._emit("alive", id=self._id, step=run.step, of=run.total_steps)
-        if self._stopped():
-            raise Interrupted
 
 
 def _failure(error: BaseException) -> tuple[str, str]:

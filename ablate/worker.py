@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import os
 import select
@@ -52,10 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
     mode.add_argument("--warm", metavar="DEVICE")
     parser.add_argument("--most", type=int, default=50, help="trials before a warm worker leaves")
     options = parser.parse_args(arguments)
-    # Events keep the real stdout; whatever a library prints goes to stderr.
     from ablate import training_process
 
     training_process.place_compiler("cpu" if options.fork else options.warm)
+    # Events keep the real stdout; whatever a library prints goes to stderr.
     events = Events(os.dup(1))
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to translate
@@ -79,10 +80,13 @@ class ForkServer:
 
         training_process.preload()
         self._events.emit("ready", pid=os.getpid(), device="cpu")
+        self._wake_on_exit()
         buffer = b""
         while True:
-            readable, _, _ = select.select([0], [], [], 0.02 if self._children else None)
-            if readable:
+            readable, _, _ = select.select([0, self._exits], [], [])
+            if self._exits in readable:
+                os.read(self._exits, 1 << 12)
+            if 0 in readable:
                 chunk = os.read(0, 1 << 16)
                 if not chunk:
                     break
@@ -94,11 +98,24 @@ class ForkServer:
             os.kill(pid, signal.SIGKILL)
         return 0
 
+    def _wake_on_exit(self) -> None:
+        """Let a child's end be readable: the next trial waits for it, and polling would cost it."""
+        self._exits, self._exits_end = os.pipe()
+        os.set_blocking(self._exits_end, False)
+        signal.set_wakeup_fd(self._exits_end, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
     def _handle(self, request: dict[str, Any]) -> None:
         if request["op"] == "stop":
             for pid in self._children:
                 os.kill(pid, signal.SIGTERM)
         elif request["op"] == "train":
+            if request["trial"]["numerics"]["compiled"]:
+                from ablate import training_process
+
+                training_process.preload_compiler()
+            # No collection in a child touches, and so copies, what the server has imported.
+            gc.freeze()
             pid = os.fork()
             if pid == 0:
                 self._child(request)
@@ -109,13 +126,10 @@ class ForkServer:
         try:
             from ablate import training_process
 
-            os.close(self._life_end)
-            if request["trial"]["numerics"]["compiled"]:
-                from ablate import training_process
-
-                training_process.preload_compiler()
-            # No collection in a child touches, and so copies, what the server has imported.
-            gc.freeze()
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for descriptor in (self._life_end, self._exits, self._exits_end):
+                os.close(descriptor)
             devnull = os.open(os.devnull, os.O_RDONLY)
             os.dup2(devnull, 0)
             _exit_with(self._life)
@@ -135,9 +149,9 @@ class ForkServer:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            request = self._children.pop(pid)
-            code = os.waitstatus_to_exitcode(status)
-            self._events.emit("exited", id=request, code=code)
+            if pid in self._children:  # else some library's
+                code = os.waitstatus_to_exitcode(status)
+                self._events.emit("exited", id=self._children.pop(pid), code=code)
 
 
 def _exit_with(descriptor: int) -> None:
@@ -173,7 +187,13 @@ def serve_warm(device: str, most: int, events: Events) -> int:
         requests.put(None)
 
     threading.Thread(target=read, daemon=True, name="requests").start()
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.set_device(device)  # what names no device must not open another worker's
     training_process.preload()
+    gc.collect()
+    gc.freeze()  # collecting after each trial then takes no time for what was imported
     sentinel: Sentinel | None = None
     events.emit("ready", pid=os.getpid(), device=device)
     for count in range(1, most + 1):
@@ -200,4 +220,8 @@ def serve_warm(device: str, most: int, events: Events) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    result = main()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(result)  # taking torch down orderly takes as long as a short trial

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from ablate.design.changes import changes_between
 from ablate.design.problems import RowProblem
@@ -253,25 +252,3 @@ class Planner:
                         f"'{table.column}' are the same trainings"
                     )
                     self.warnings[text] = None
-
-
-def work_order(tables: list[Table], trials: Mapping[str, Trial]) -> tuple[str, ...]:
-    """Seed 0 of every row, then row by row; a teacher right before the first who needs it."""
-    order: dict[str, Any] = {}
-
-    def add(key: str) -> None:
-        if key in order:
-            return
-        teacher = trials[key].teacher
-        if teacher is not None:
-            add(teacher)
-        order[key] = None
-
-    for table in tables:
-        for row in table.rows:
-            add(row.keys[0])
-    for table in tables:
-        for row in table.rows:
-            for key in row.keys[1:]:
-                add(key)
-    return tuple(order)

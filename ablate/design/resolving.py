@@ -8,9 +8,9 @@ from ablate.compiler import compiler_lacks
 from ablate.design.planner import REFERENCES, Planner
 from ablate.design.problems import RowProblem
 from ablate.design.rows import plan_rows
-from ablate.design.work import graphs, work_order
 from ablate.design.variants import resolve_variant
 from ablate.design.words import headline
+from ablate.design.work import graphs, work_order
 from ablate.errors import AblateError, Problem, StudyError
 from ablate.resolved import ResolvedStudy
 from ablate.study.values import Study

@@ -54,8 +54,32 @@ def _state(trick: Trick) -> dict[str, Any]:
 
 
 def write(state: dict[str, Any], file: IO[bytes]) -> None:
-    """Save a state that `read` takes back."""
-    torch.save(state, file)
+    """Save a state that `read` takes back. Raises OSError where the file's disk is full."""
+    watched = _Watched(file)
+    try:
+        torch.save(state, watched)  # type: ignore[arg-type]  # it writes and flushes, no more
+    except RuntimeError:  # what torch raises on top, about the archive that is not whole
+        if watched.error is not None:
+            raise watched.error from None
+        raise
+
+
+class _Watched:
+    """A file that remembers why it could not be written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def read(path: Path) -> dict[str, Any]:

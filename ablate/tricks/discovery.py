@@ -92,7 +92,7 @@ def load_catalogue(
     """The installed tricks, and those of `plugins`: "./file.py" (relative to `base`) or a
     distribution that must be installed. With `bundled_only`, ablate's own alone."""
     entries: dict[str, EntryPoint] = {}
-    for entry in installed_entry_points(group=GROUP):
+    for entry in _installed():
         ours = entry.dist is not None and entry.dist.name == BUNDLED
         if bundled_only and not ours:
             continue
@@ -114,6 +114,21 @@ def load_catalogue(
         else:
             _require(plugin)
     return Catalogue(entries, loose)
+
+
+_remembered: list[EntryPoint] = []
+
+
+def remember() -> None:
+    """Look once for what is installed, and import the bundled tricks: for a worker, whose trials
+    would each do so. What is installed later is not seen in this process."""
+    _remembered[:] = installed_entry_points(group=GROUP)
+    for _ in load_catalogue(bundled_only=True).load_all():
+        pass
+
+
+def _installed() -> Sequence[EntryPoint]:
+    return _remembered or installed_entry_points(group=GROUP)
 
 
 def _source(dist: Distribution | None) -> str:

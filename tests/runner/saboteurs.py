@@ -159,3 +159,22 @@ class Interrupts(Trick):
 
 def _too_dark(images: Any, u: Any, size: int) -> Any:
     raise RuntimeError("too dark")
+
+
+class Heavy(Trick):
+    """Has a state of 48 MB, so that writing a checkpoint takes longer than an epoch."""
+
+    _steps: int = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        generator = torch.Generator().manual_seed(self._steps)
+        return {"steps": self._steps, "filling": torch.rand(12 << 20, generator=generator)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        generator = torch.Generator().manual_seed(state["steps"])
+        assert torch.equal(state["filling"], torch.rand(12 << 20, generator=generator))
+        self._steps = state["steps"]
+
+    @hookimpl
+    def on_step_end(self) -> None:
+        self._steps += 1

@@ -2,67 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from workers import Worker, request
 
 from ablate.sentinel import Sentinel
 from ablate.store import Store
-from ablate.trial import Trial
 from studies import equal, outcome, spec, trial
 
 SABOTEURS = Path(__file__).parent / "saboteurs.py"
-
-
-class Worker:
-    """A worker spoken to by hand."""
-
-    def __init__(self, *mode: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "ablate.worker", *mode],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert self.event() == "ready"
-
-    def event(self) -> str:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        self.last: dict[str, Any] = json.loads(line) if line else {"event": "gone"}
-        return str(self.last["event"])
-
-    def train(self, made: Trial, store: Path) -> list[str]:
-        """Train; the events until the trial's process or the worker has ended with it."""
-        request = {
-            "op": "train",
-            "id": 1,
-            "trial": made.model_dump(mode="json"),
-            "store": str(store),
-            "data_root": None,
-            "device": "cpu",
-            "no_plugins": False,
-            "shared_device": False,
-            "keep_weights": False,
-        }
-        assert self.process.stdin is not None
-        self.process.stdin.write((json.dumps(request) + "\n").encode())
-        self.process.stdin.flush()
-        events = [self.event()]
-        while events[-1] not in ("exited", "gone"):
-            events.append(self.event())
-        return [e for e in events if e != "alive"]
-
-    def close(self) -> int:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.close()
-        self.process.stdout.close()
-        return self.process.wait(timeout=30)
 
 
 def test_a_warm_worker_keeps_clean_trials_apart_and_leaves_after_a_dirty_one(
@@ -101,20 +52,7 @@ def test_closing_stdin_in_the_middle_of_a_trial_ends_the_worker(tmp_path: Path) 
     for mode in (["--fork"], ["--warm", "cpu"]):
         worker = Worker(*mode)
         slow = trial([spec("slow", SABOTEURS)], epochs=100)
-        request = {
-            "op": "train",
-            "id": 1,
-            "trial": slow.model_dump(mode="json"),
-            "store": str(store.path),
-            "data_root": None,
-            "device": "cpu",
-            "no_plugins": False,
-            "shared_device": False,
-            "keep_weights": False,
-        }
-        assert worker.process.stdin is not None
-        worker.process.stdin.write((json.dumps(request) + "\n").encode())
-        worker.process.stdin.flush()
+        worker.send(request(slow, store.path))
         while worker.event() != "epoch":
             pass
         worker.close()

@@ -1,0 +1,187 @@
+"""Where a trial's results go: epochs and checkpoints behind the training, predictions at its end.
+
+Writing a checkpoint takes as long as a short epoch, most of it waiting for the disk. So the engine
+hands over a copy of its state and trains on, and a thread writes: the checkpoint first, then the
+lines of its epoch. A line that is there says that a checkpoint at least as new is; the lines of the
+last epoch have none, because nothing but the predictions follows.
+
+One checkpoint is written at a time. Epochs that end meanwhile wait; of their states only the newest
+is kept. So training never waits for a disk, and a kill repeats at most what was trained during
+about two writes. Whoever ends in order (done, interrupted, diverged, failed) waits for all of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ablate.errors import Interrupted
+from ablate.spool import Attempt, checkpoints
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+    from ablate.training.evaluate import Tested
+    from ablate.training.snapshot import Snapshot
+    from ablate.trial import Trial
+    from ablate.types import Run
+
+log = logging.getLogger("ablate.trial")
+
+
+class Writer:
+    """Writes epochs to an attempt from a thread, in order. A context manager that waits.
+
+    What goes wrong there is raised by the next call, and by leaving, whatever was raised inside: it
+    happened before.
+    """
+
+    def __init__(self, attempt: Attempt, written: Callable[[dict[str, Any]], None]) -> None:
+        """`written`: told of every epoch that is stored, from the thread."""
+        self._attempt = attempt
+        self._written = written
+        self._thread: threading.Thread | None = None
+        self._changed = threading.Condition()
+        self._records: list[dict[str, Any]] = []
+        self._newest: tuple[int, Snapshot] | None = None
+        self._closing = False
+        self._error: BaseException | None = None
+
+    def put(self, record: dict[str, Any], state: Snapshot | None) -> None:
+        """Store an epoch, with a checkpoint of `state` unless a newer one comes first."""
+        self.check()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, daemon=True, name="checkpoints")
+            self._thread.start()
+        with self._changed:
+            self._records.append(record)
+            self._newest = None if state is None else (record["epoch"], state)
+            self._changed.notify()
+
+    def check(self) -> None:
+        """Raise what went wrong."""
+        if self._error is not None:
+            raise self._error
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+        if error is not self._error:
+            self.check()
+
+    def _run(self) -> None:
+        try:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._records or self._closing)
+                    if not self._records:
+                        return
+                    records, self._records = self._records, []
+                    newest, self._newest = self._newest, None
+                self._write(records, newest)
+                del newest  # its memory, before the next one is waited for
+        except BaseException as error:  # noqa: BLE001 - the trial's thread raises it
+            self._error = error
+
+    def _write(self, records: list[dict[str, Any]], newest: tuple[int, Snapshot] | None) -> None:
+        from ablate.training import checkpoint
+
+        if newest is not None:
+            epoch, state = newest
+            self._attempt.save_checkpoint(epoch, lambda file: checkpoint.write(state.wait(), file))
+        for record in records:
+            self._attempt.record("epoch", **record)
+        self._attempt.sync()
+        for record in records:
+            self._written(record)
+
+
+class Recorder:
+    """What `ablate.engine.train` reports to. A context manager that waits for what is written."""
+
+    def __init__(
+        self,
+        request: dict[str, Any],
+        trial: Trial,
+        attempt: Attempt,
+        emit: Callable[..., None],
+        stopped: Callable[[], bool],
+        eval_ids: np.ndarray,
+    ) -> None:
+        """`request`: as `ablate.training_process.run` takes it."""
+        self._eval_ids = eval_ids
+        self._keep_weights: bool = request["keep_weights"]
+        self._store = Path(request["store"])
+        self._id = request["id"]
+        self._trial = trial
+        self._attempt = attempt
+        self._emit = emit
+        self._stopped = stopped
+        self._told = 0.0
+        self._writer = Writer(attempt, self._tell)
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._writer.__exit__(*raised)
+
+    def resume(self) -> dict[str, Any] | None:
+        """The newest sound checkpoint, or None to start afresh."""
+        from ablate.training import checkpoint
+
+        for attempt, epoch, path in checkpoints(self._store, self._trial.key):
+            state = checkpoint.read(path)
+            log.info("continues attempt %s after epoch %d", attempt, epoch)
+            for record in state["history"]:
+                self._attempt.record("epoch", **record, copied_from=attempt)
+            self._emit("resumed", id=self._id, epoch=epoch)
+            return state
+        return None
+
+    def epoch(self, record: dict[str, Any], state: Callable[[], dict[str, Any]]) -> None:
+        """An epoch is over: its record, and the state after it, are on their way."""
+        from ablate.training.snapshot import Snapshot
+
+        captured = state()  # of the last epoch, too: a trick's state that cannot be is refused
+        last = record["epoch"] == self._trial.recipe.epochs
+        self._writer.put(record, None if last else Snapshot(captured))
+
+    def finished(self, run: Run, tested: Tested, model: nn.Module) -> None:
+        """Keep the test images' scores, and the weights if another trial learns from them."""
+        self._attempt.save_predictions(self._eval_ids, tested.labels, tested.scores)
+        if self._keep_weights:
+            from ablate import teacher
+
+            teacher.save(model, self._attempt)
+
+    def check(self, run: Run) -> None:
+        """A step was taken: tell the runner, twice a second; stop if asked to."""
+        self._writer.check()
+        now = time.monotonic()
+        if now - self._told > 0.5:
+            self._told = now
+            self._emit("alive", id=self._id, step=run.step, of=run.total_steps)
+        if self._stopped():
+            raise Interrupted
+
+    def _tell(self, record: dict[str, Any]) -> None:
+        log.info("epoch %d: %s", record["epoch"], record["metrics"])
+        self._emit("epoch", id=self._id, record=record)

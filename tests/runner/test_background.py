@@ -1,0 +1,184 @@
+"""Checkpoints that are written while the training goes on: kept whole, in order, and never late."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from workers import Worker, request
+
+from ablate.errors import AblateError
+from ablate.recording import Writer
+from ablate.spool import Attempt, checkpoints
+from ablate.spool_lines import read_lines
+from ablate.store import Store
+from ablate.training.snapshot import Snapshot
+from ablate.trial import Trial
+from studies import equal, outcome, spec, trial
+
+SABOTEURS = Path(__file__).parent / "saboteurs.py"
+
+
+def _saved(state: Any) -> Any:
+    """As it comes back from a file."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+def _alike(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor):
+        return (
+            type(a) is type(b) and a.dtype == b.dtype and a.stride() == b.stride()
+            and a.requires_grad == b.requires_grad and torch.equal(a, b)
+        )  # fmt: skip
+    if isinstance(a, dict):
+        return type(a) is type(b) and [*a] == [*b] and all(_alike(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return type(a) is type(b) and all(map(_alike, a, b)) and len(a) == len(b)
+    return type(a) is type(b) and a == b
+
+
+def test_a_snapshot_is_what_saving_at_that_moment_gives() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).to(
+        memory_format=torch.channels_last
+    )
+    optimizer = torch.optim.AdamW(model.parameters())
+
+    def step() -> None:
+        model(torch.rand(2, 3, 5, 5)).sum().backward()
+        optimizer.step()
+
+    step()
+    whole = torch.arange(12.0)
+    history = [{"loss": 1.0}]
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "trick": {"whole": whole, "view": whole[2:8:2], "own": nn.Parameter(whole[:3].clone())},
+        "odd": (torch.tensor(3), torch.empty(0, 4), {"a", "b"}, None, torch.float16),
+        "history": history,
+    }
+    expected = _saved(state)
+    taken = Snapshot(state)
+    step()
+    whole.add_(1)
+    history.append({"loss": 2.0})
+    got = _saved(taken.wait())
+    assert not _alike(_saved(state), expected), "nothing changed: the test cannot fail"
+    assert _alike(got, expected)
+    assert got["model"]._metadata == expected["model"]._metadata
+    got["trick"]["whole"][2] = 99
+    assert got["trick"]["view"][0] == 99, "they shared memory"
+
+
+class _Slow(Snapshot):
+    """A state that takes a while to be written."""
+
+    def wait(self) -> dict[str, Any]:
+        time.sleep(0.15)
+        return super().wait()
+
+
+def test_training_does_not_wait_and_every_epoch_is_there_in_order(tmp_path: Path) -> None:
+    attempt, told = Attempt.begin(tmp_path, "key"), []
+    began = time.monotonic()
+    with Writer(attempt, lambda record: told.append(record["epoch"])) as writer:
+        for epoch in range(1, 9):
+            state = {"epoch": epoch, "weights": torch.full((4,), epoch)}
+            writer.put({"epoch": epoch, "metrics": {}}, _Slow(state))
+        assert time.monotonic() - began < 0.14, "it waited for a write"
+    assert told == [*range(1, 9)]
+    lines = read_lines(attempt.path / "metrics.jsonl").records
+    assert [line["epoch"] for line in lines if line["kind"] == "epoch"] == told
+    _, epoch, path = next(checkpoints(tmp_path, "key"))
+    assert epoch == 8
+    assert torch.load(path, weights_only=True)["weights"].tolist() == [8] * 4
+
+
+def test_what_goes_wrong_in_the_thread_is_raised_whatever_else_is(tmp_path: Path) -> None:
+    attempt = Attempt.begin(tmp_path, "key")
+    attempt.close()  # recording a line raises ValueError from here on
+
+    def trained() -> None:
+        with Writer(attempt, print) as writer:
+            writer.put({"epoch": 1, "metrics": {}}, None)
+            raise AblateError("later")
+
+    with pytest.raises(ValueError, match="is closed"):
+        trained()
+
+
+def test_a_full_disk_ends_the_trial_as_failed_and_keeps_what_was_written(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, create=True)
+    limited = ("bash", "-c", 'ulimit -f 16384; exec "$0" "$@"')  # files of at most 16 MiB
+    worker = Worker("--fork", before=limited)
+    made = trial([spec("heavy", SABOTEURS)], epochs=3)
+    worker.train(made, store.path)
+    worker.close()
+    state = store.state(made.key)
+    assert state.status == "failed"
+    assert "no space left" in state.message
+    attempt = next((store.path / "trials" / made.key).glob("2*"))
+    assert not list(attempt.glob(".checkpoint*")), "half a checkpoint was left"
+
+
+def test_killed_while_a_checkpoint_is_written_nothing_acknowledged_is_lost(
+    tmp_path: Path,
+) -> None:
+    made = trial([spec("mixup"), spec("heavy", SABOTEURS)], epochs=8)
+    cut, whole = (Store.open(tmp_path / name, create=True) for name in ("cut", "whole"))
+    worker, chance = Worker("--fork"), random.Random(4)
+    kills, acknowledged = 0, 0
+    for _ in range(6):
+        worker.send(request(made, cut.path))
+        pid, epochs = _kill_in_a_write(cut, made, worker, chance.uniform(0, 0.06))
+        if pid is None:
+            break
+        kills += 1
+        sound = next(checkpoints(cut.path, made.key), ("", 0, Path()))
+        acknowledged = max([acknowledged, *epochs])
+        assert sound[1] >= acknowledged
+    assert kills >= 3, "it ended before it was killed"
+    events = worker.train(made, cut.path)
+    assert events[0] == "resumed"
+    assert worker.train(made, whole.path)[-2:] == ["ended", "exited"]
+    assert worker.close() == 0
+    assert equal(outcome(cut, made.key), outcome(whole, made.key))
+
+
+def _kill_in_a_write(
+    store: Store, made: Trial, worker: Worker, delay: float
+) -> tuple[int | None, list[int]]:
+    """Kill the trial's process `delay` s into the second write of its attempt: its number and the
+    epochs it had acknowledged; no number if it ended before."""
+    folder = store.path / "trials" / made.key
+    before = len(list(folder.glob("2*"))) if folder.exists() else 0
+    end, seen = time.monotonic() + 60, set[str]()
+    while time.monotonic() < end:
+        newest = sorted(folder.glob("2*"))
+        if len(newest) > before or (newest and not before):
+            seen |= {path.name for path in newest[-1].glob(".checkpoint-*.tmp")}
+            if len(seen) >= 2 or (newest[-1] / "done.json").exists():
+                break
+        time.sleep(0.001)
+    time.sleep(delay)
+    start = json.loads((newest[-1] / "metrics.jsonl").read_text().splitlines()[0])
+    finished = (newest[-1] / "done.json").exists()
+    if not finished:
+        os.kill(start["pid"], signal.SIGKILL)
+    epochs = []
+    while worker.event() != "exited":
+        if worker.last["event"] == "epoch":
+            epochs.append(worker.last["record"]["epoch"])
+    return (None if finished else start["pid"]), epochs
