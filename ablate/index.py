@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from ablate.errors import AblateError
 from ablate.files import utc_now
-from ablate.index_rows import Batch, Sources, Stale, collect
+from ablate.index_insert import insert
+from ablate.index_rows import Sources, Stale, collect
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -84,6 +85,7 @@ T = TypeVar("T")
 
 _FILE: Final = "results.duckdb"
 _STORAGE: Final = "v1.0.0"  # DuckDB 1.5 and 2.x both open it
+_MEMORY: Final = "512MB"  # of DuckDB while it rebuilds
 _PATIENCE: Final = 5.0  # seconds a reader waits for those who write
 
 
@@ -218,7 +220,7 @@ def _update(store_path: Path) -> int:
             known = _sources(connection)
         for batch in collect(store_path, known):
             with contextlib.closing(_open(path, read_only=False)) as connection:
-                _insert(connection, batch)
+                insert(connection, batch)
             lines += batch.lines
     except Stale:
         return _rebuild(store_path)
@@ -239,6 +241,8 @@ def _rebuild(store_path: Path) -> int:
     fresh = path.with_name(f"{_FILE}.new-{secrets.token_hex(4)}")
     try:
         with contextlib.closing(duckdb.connect(":memory:")) as connection:
+            # Else it keeps in memory whatever it has written, as long as there is memory.
+            connection.execute(f"SET memory_limit = '{_MEMORY}'")
             quoted = str(fresh).replace("'", "''")
             connection.execute(f"ATTACH '{quoted}' AS fresh (STORAGE_VERSION '{_STORAGE}')")
             connection.execute("USE fresh")
@@ -267,20 +271,9 @@ def _fill(connection: DuckDBPyConnection, store_path: Path) -> int:
     connection.execute("INSERT INTO version VALUES (?)", [_VERSION])
     lines = 0
     for batch in collect(store_path, {}):
-        _insert(connection, batch)
+        insert(connection, batch)
         lines += batch.lines
     return lines
-
-
-def _insert(connection: DuckDBPyConnection, batch: Batch) -> None:
-    connection.execute("BEGIN")
-    for table, rows in batch.tables.items():
-        described = connection.execute(f"DESCRIBE {table}").fetchall()
-        columns = ", ".join(f"unnest(?::{column[1]}[])" for column in described)
-        connection.execute(
-            f"INSERT INTO {table} SELECT {columns}", [list(c) for c in zip(*rows, strict=True)]
-        )
-    connection.execute("COMMIT")
 
 
 # ------------------------------------------------------------------------------------- opening

@@ -5,23 +5,41 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ablate import spool
 from ablate.errors import AblateError
 from ablate.files import read_json, time_of
-from ablate.spool_lines import read_lines
+from ablate.spool_lines import read_pieces
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Sources = dict[str, int]  # path in the store → bytes of it that the index has
 Row = tuple[Any, ...]
 
 _ROWS: Final = 50_000  # of one transaction, roughly
+_PIECE: Final = 1 << 20  # bytes of metrics read at a time
 
 
 class Stale(Exception):
     """A file that the index has read is gone or another one now: the index has to be remade."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Those of one attempt: ids [N], labels [N], scores [N, K], and classes [N, K] or None."""
+
+    key: str
+    attempt: str
+    ids: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    classes: NDArray[np.int32] | None
 
 
 class Batch:
@@ -29,14 +47,21 @@ class Batch:
 
     def __init__(self) -> None:
         self.tables: dict[str, list[Row]] = {}
+        self.predictions: list[Predictions] = []
         self.lines = 0
 
     def add(self, table: str, *row: Any) -> None:
         """Add one row, in the order of the table's columns."""
         self.tables.setdefault(table, []).append(row)
 
+    def take(self) -> Batch:
+        """What was added so far; this one is empty again."""
+        taken = Batch()
+        taken.__dict__, self.__dict__ = self.__dict__, taken.__dict__
+        return taken
+
     def __len__(self) -> int:
-        return sum(map(len, self.tables.values()))
+        return sum(map(len, self.tables.values())) + sum(len(p.ids) for p in self.predictions)
 
 
 def collect(store_path: Path, known: Sources) -> Iterator[Batch]:
@@ -53,14 +78,28 @@ def collect(store_path: Path, known: Sources) -> Iterator[Batch]:
             continue
         left.discard(_trial(batch, store_path, key, known))
         for attempt in attempts:
-            left -= _attempt(batch, store_path, key, attempt, known)
-        if len(batch) >= _ROWS:
-            yield batch
-            batch = Batch()
+            files = _Files.of(key, attempt)
+            left -= {files.metrics, files.done, files.predictions}
+            for _ in _attempt(batch, key, attempt, files, known):
+                if len(batch) >= _ROWS:
+                    yield batch.take()
     if left:
         raise Stale(min(left))
     if len(batch):
         yield batch
+
+
+class _Files(NamedTuple):
+    """An attempt's files, by their paths in the store."""
+
+    metrics: str
+    done: str
+    predictions: str
+
+    @classmethod
+    def of(cls, key: str, attempt: Path) -> _Files:
+        prefix = f"trials/{key}/{attempt.name}"
+        return cls(*(f"{prefix}/{f}" for f in ("metrics.jsonl", "done.json", "predictions.npz")))
 
 
 def _names(directory: Path) -> list[str]:
@@ -110,46 +149,47 @@ def _trial(batch: Batch, store_path: Path, key: str, known: Sources) -> str:
     return name
 
 
-def _attempt(batch: Batch, store_path: Path, key: str, attempt: Path, known: Sources) -> set[str]:
-    """Add an attempt's news; the names of its files."""
-    prefix = f"trials/{key}/{attempt.name}"
-    metrics, done, predictions = (
-        f"{prefix}/{file}" for file in ("metrics.jsonl", "done.json", "predictions.npz")
-    )
-    host = continues = None
-    before = known.get(metrics, 0)
-    size = _size(attempt / "metrics.jsonl")
-    if metrics in known and size < before:
-        raise Stale(metrics)
-    offset = before
+def _attempt(
+    batch: Batch, key: str, attempt: Path, files: _Files, known: Sources
+) -> Iterator[None]:
+    """Add an attempt's news; pauses where the batch may be inserted as it is."""
+    size, before = _size(attempt / "metrics.jsonl"), known.get(files.metrics, 0)
+    if files.metrics in known and size < before:
+        raise Stale(files.metrics)
+    begun = before > 0
     if size > before:
-        read = read_lines(attempt / "metrics.jsonl", before)
-        offset = read.offset
-        for record in read.records:
-            if record.get("kind") == "start":
-                host, continues = _text(record.get("host")), _text(record.get("continues"))
-            elif record.get("kind") == "epoch":
-                _epoch(batch, key, attempt.name, record)
-        for byte, raw in read.invalid:
-            batch.add("set_aside", metrics, byte, raw.decode("utf-8", "replace"))
-        if offset > before:
-            batch.lines += len(read.records) + len(read.invalid)
-            batch.add("source", metrics, offset)
-    news = offset > 0 and before == 0
-    ended = done in known
-    if _fresh(attempt / "done.json", done, known):
+        for lines in read_pieces(attempt / "metrics.jsonl", before, _PIECE):
+            host = continues = None
+            for record in lines.records:
+                if record.get("kind") == "start":
+                    host, continues = _text(record.get("host")), _text(record.get("continues"))
+                elif record.get("kind") == "epoch":
+                    _epoch(batch, key, attempt.name, record)
+            for byte, raw in lines.invalid:
+                batch.add("set_aside", files.metrics, byte, raw.decode("utf-8", "replace"))
+            batch.lines += len(lines.records) + len(lines.invalid)
+            batch.add("source", files.metrics, lines.offset)
+            if not begun:
+                _begin(batch, key, attempt, host, continues)
+                begun = True
+            yield
+    ended = files.done in known
+    if _fresh(attempt / "done.json", files.done, known):
         end = spool.ending(attempt)
         if end is not None:
             ended = True
-            news = news or metrics not in known
+            if not begun:
+                _begin(batch, key, attempt, None, None)
             _ending(batch, key, attempt.name, end)
-            batch.add("source", done, _size(attempt / "done.json"))
-    if news:
-        batch.add("attempt", key, attempt.name, time_of(attempt.name)[:-1], host, continues)
-    if ended and _fresh(attempt / "predictions.npz", predictions, known):
-        _predictions(batch, key, attempt.name, attempt / "predictions.npz", predictions)
-        batch.add("source", predictions, _size(attempt / "predictions.npz"))
-    return {metrics, done, predictions}
+            batch.add("source", files.done, _size(attempt / "done.json"))
+    if ended and _fresh(attempt / "predictions.npz", files.predictions, known):
+        _predictions(batch, key, attempt, files.predictions)
+        batch.add("source", files.predictions, _size(attempt / "predictions.npz"))
+    yield
+
+
+def _begin(batch: Batch, key: str, attempt: Path, host: str | None, continues: str | None) -> None:
+    batch.add("attempt", key, attempt.name, time_of(attempt.name)[:-1], host, continues)
 
 
 def _epoch(batch: Batch, key: str, attempt: str, record: dict[str, Any]) -> None:
@@ -201,17 +241,26 @@ def _metrics(metrics: Any) -> Iterator[tuple[str, float | None]]:
                 yield str(_text(metric)), _number(value)
 
 
-def _predictions(batch: Batch, key: str, attempt: str, path: Path, name: str) -> None:
+def _predictions(batch: Batch, key: str, attempt: Path, name: str) -> None:
     import numpy as np
 
     try:
+        path = attempt / "predictions.npz"
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            ids, labels = stored["ids"].tolist(), stored["labels"].tolist()
-            scores = stored["scores"].tolist()
-            classes = stored["indices"].tolist() if "indices" in stored else [None] * len(ids)
-        rows = list(zip(ids, labels, scores, classes, strict=True))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            ids, labels, scores = (stored[one] for one in ("ids", "labels", "scores"))
+            classes = stored.get("indices")
+        alike = ids.ndim == 1 and ids.shape == labels.shape == scores.shape[:1]
+        if not alike or scores.ndim != 2 or (classes is not None and classes.shape != scores.shape):
+            raise ValueError(f"{len(ids)} ids, {len(labels)} labels, scores {scores.shape}")
+        found = Predictions(
+            key=key,
+            attempt=attempt.name,
+            ids=ids.astype(np.int64, casting="safe"),
+            labels=labels.astype(np.int64, casting="safe"),
+            scores=scores.astype(np.float32, casting="same_kind"),
+            classes=None if classes is None else classes.astype(np.int32, casting="same_kind"),
+        )
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         batch.add("set_aside", name, 0, str(error))
         return
-    for image, label, values, kept in rows:
-        batch.add("prediction", key, attempt, image, label, values, kept)
+    batch.predictions.append(found)
