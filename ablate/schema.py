@@ -45,6 +45,7 @@ def study_schema(catalogue: Catalogue) -> Schema:
             "items": {"anyOf": [_ref("name"), {**_ref("names"), "minItems": 1}]},
             "description": "tricks, in the order of the table's rows; [a list] is a branch",
         },
+        "inherited": _inherited(),
         "alias": {"anyOf": [_bundle(), *(_alias(name, tricks[name]) for name in tricks)]},
     }
     definitions |= {f"trick.{name}": _trick(tricks[name]) for name in tricks}
@@ -65,7 +66,7 @@ def study_schema(catalogue: Catalogue) -> Schema:
                         name: {"anyOf": [_ref(f"trick.{name}"), _ref("alias")]}
                         for name in catalogue.names
                     },
-                    "additionalProperties": _ref("alias"),
+                    "additionalProperties": {"anyOf": [_ref("alias"), _ref("inherited")]},
                 },
                 "protocol": _section(ProtocolSection, definitions, {}),
                 "ablation": {"type": "array", "items": _ablation(settings)},
@@ -147,6 +148,12 @@ def _alias(name: str, parameters: Schema | None) -> Schema:
 def _bundle() -> Schema:
     bundle = {**_ref("names"), "minItems": 1, "uniqueItems": True}
     return _object({"bundle": bundle, "set": _ref("settings")}, "", ("bundle",))
+
+
+def _inherited() -> Schema:
+    """Changes to an alias or bundle of the file that this one extends: whose, is not known here."""
+    named: Schema = {"anyOf": [{"required": ["use"]}, {"required": ["bundle"]}]}
+    return {"type": "object", "properties": {"set": _ref("settings")}, "not": named}
 
 
 def _ablation(settings: Schema) -> Schema:
