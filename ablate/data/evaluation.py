@@ -1,12 +1,22 @@
-"""Evaluation images: short side to `eval_resize`, centre crop of `eval_size`, made once a trial."""
+"""Evaluation images: short side to `eval_resize`, centre crop of `eval_size`, made once.
+
+They are the same in every epoch and trial. On a CPU they are a file in the data set's cache, which
+all trials map and the system keeps in memory once; on a GPU each trial makes them, in less time
+than they would take to read.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ablate.data.resample import centres, resample
 from ablate.data.store import fits, image_store
@@ -14,16 +24,18 @@ from ablate.data.store import fits, image_store
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ablate.data.cached import Split
+    from ablate.data.cached import CachedDataset
 
 _PART = 256  # images resized together
+_SHARE = 0.25  # of the free disk that one such file may take
 
 
 class EvalImages:
-    """uint8 [N, 3, size, size] of a split, kept on the device where they fit."""
+    """uint8 [N, 3, size, size] of the evaluation split, kept on the device where they fit."""
 
-    def __init__(self, split: Split, resize: int, size: int, device: torch.device) -> None:
-        self._split = split
+    def __init__(self, cached: CachedDataset, resize: int, size: int, device: torch.device) -> None:
+        self._split = cached.eval
+        self._folder = cached.folder if device.type == "cpu" else None
         self._resize = resize
         self._size = size
         self._device = device
@@ -32,20 +44,44 @@ class EvalImages:
     def all(self) -> Tensor:
         """Every image within the split's limit, in the order of `split.ids`."""
         if self._images is None:
-            self._images = self._made()
+            self._images = self._made() if self._folder is None else self._shared(self._folder)
         return self._images
+
+    def _shared(self, folder: Path) -> Tensor:
+        """Mapped from the cache's folder, written there first; in memory where that cannot be."""
+        shape = (len(self._split), 3, self._size, self._size)
+        # torch's kernel may differ in a bit between its versions and the processor's instructions
+        kernel = f"{torch.__version__}-{torch.backends.cpu.get_cpu_capability()}"
+        name = f"eval-{self._resize}-{self._size}-{shape[0]}-{kernel}.npy"
+        images = _mapped(folder / name, shape)
+        if images is None:
+            made = self._made()
+            _save(folder / name, made.numpy())
+            images = _mapped(folder / name, shape)
+            if images is None:  # the folder is read-only, or the disk is full
+                return made
+        return torch.from_numpy(images)
 
     def _made(self) -> Tensor:
         split, size = self._split, self._size
         needed = len(split) * 3 * size * size
         home = self._device if fits(needed, self._device) else torch.device("cpu")
-        images = torch.empty(len(split), 3, size, size, dtype=torch.uint8, device=home)
+        images = torch.empty(
+            (len(split), 3, size, size),
+            dtype=torch.uint8,
+            device=home,
+            pin_memory=home != self._device,
+        )
         parts = np.split(split.ids, range(_PART, len(split), _PART))
         done = 0
-        for ragged in image_store(split, self._device, stay=False).batches(parts):
-            views = centres(ragged.heights, ragged.widths, self._resize, size)
-            images[done : done + len(ragged)] = resample(ragged, views, size)
-            done += len(ragged)
+        store = image_store(split, self._device, stay=False)
+        try:
+            for ragged in store.batches(parts):
+                views = centres(ragged.heights, ragged.widths, self._resize, size)
+                images[done : done + len(ragged)] = resample(ragged, views, size)
+                done += len(ragged)
+        finally:
+            store.close()
         return images
 
     def batches(self, count: int) -> Iterator[tuple[Tensor, int]]:
@@ -57,3 +93,33 @@ class EvalImages:
             if valid < count:  # every batch has one shape, so that a compiled model has one graph
                 part = torch.cat([part, part.new_zeros(count - valid, *part.shape[1:])])
             yield part, valid
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """The file's images; None where it is not there, or not whole."""
+    try:
+        # Copy-on-write: torch needs memory that calls itself writable.
+        images = np.load(path, mmap_mode="c")
+    except (OSError, ValueError, EOFError):
+        return None
+    whole = images.shape == shape and images.dtype == np.uint8
+    return np.asarray(images) if whole else None
+
+
+def _save(path: Path, images: NDArray[np.uint8]) -> None:
+    """Whole or not at all, and only where there is plenty of space; two trials may both."""
+    try:
+        if images.nbytes > shutil.disk_usage(path.parent).free * _SHARE:
+            return
+        handle, making = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.save(file, images)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(making).replace(path)
+        except BaseException:
+            Path(making).unlink(missing_ok=True)
+            raise
+    except OSError:  # training goes on without it
+        return

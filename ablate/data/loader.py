@@ -93,7 +93,7 @@ class TrialData:
             else None
         )
         self._store: ImageStore | None = None if workers else image_store(train, device)
-        self._eval_images = EvalImages(evaluation, eval_resize, eval_size, device)
+        self._eval_images = EvalImages(cached, eval_resize, eval_size, device)
         self._normalise = Normalise(tuple(mean), tuple(std))
 
     def train_batches(self, epoch: int, size: int) -> Iterator[RawBatch]:
