@@ -126,8 +126,24 @@ class Session:
         workers.start(len(self.work.to_train))
         return workers
 
-    def train(self, observer: Observer, workers: Workers | None = None) -> Outcome:
-        """Save what was asked for, then train what is missing."""
+    def to_profile(self) -> frozenset[str]:
+        """Of what is to be trained, the first seed of every distinct row: other seeds take the
+        same time."""
+        first: dict[str, str] = {}
+        for key in self.work.to_train:
+            row = self.resolved.trials[key].model_copy(update={"seed": 0}).key
+            seed = self.resolved.trials[key].seed
+            if row not in first or seed < self.resolved.trials[first[row]].seed:
+                first[row] = key
+        return frozenset(first.values())
+
+    def train(
+        self,
+        observer: Observer,
+        workers: Workers | None = None,
+        profile: frozenset[str] = frozenset(),
+    ) -> Outcome:
+        """Save what was asked for, then train what is missing; `profile` these of it."""
         from ablate.cost import Costs
         from ablate.runner import Runner
 
@@ -140,6 +156,7 @@ class Session:
             data_root=self.data_root,
             bundled_only=self.bundled_only,
             again=self.work.again,
+            profile=profile,
             workers=workers,
             macs=Costs(bundled_only=self.bundled_only).macs,
         )

@@ -35,6 +35,7 @@ Where      --device NAME        auto, cpu, cuda, cuda:1 [default: auto, all GPUs
 Output     -q  -qq              only the table and errors; only errors
            -v  -vv              each trial's start and end too; what acts at each hook
            --json               one event per line on stdout instead of the table
+           --profile            also write where the time went, for each row's first seed
 Ctrl-C is safe: the same command continues. Exit: 0 done, 1 a trial failed, 2 refused beforehand.
 """
 
@@ -49,9 +50,11 @@ def run(
     retrain: Annotated[list[str] | None, typer.Option("--retrain")] = None,
     settings: Settings = None,
     device: Annotated[str, typer.Option("--device")] = "auto",
+    profile: Annotated[bool, typer.Option("--profile")] = False,
 ) -> None:
     """Run it."""
     began = time.monotonic()
+    from ablate.cli import profiling
     from ablate.session import open_session, tables_of
 
     output = options.output()
@@ -68,16 +71,21 @@ def run(
     for warning in session.warnings():
         output.warn(warning)
     if not session.work.to_train:
+        if profile:
+            profiling.nothing(output)
         _nothing_to_train(session, output, began)
         return
-    tracker, outcome = _train(session, output)
+    profiled = session.to_profile() if profile else frozenset()
+    tracker, outcome = _train(session, output, profiled)
     tables = tables_of(session.resolved, session.store)
     if output.json:
+        profiling.tell(session, output, profiled)
         _study_end(session, output, outcome, tables, began)
     elif outcome.signal is not None:
         _interrupted(session, output, outcome, selection)
     else:
         _print(tables, output)
+        profiling.tell(session, output, profiled)
         _summary(session, output, tracker, began)
         output.next_steps(_next_steps(session, selection, tables, tracker))
     if outcome.exit_code:
@@ -116,7 +124,7 @@ def _nothing_to_train(session: Session, output: Output, began: float) -> None:
         raise typer.Exit(1)
 
 
-def _train(session: Session, output: Output) -> tuple[Tracker, Outcome]:
+def _train(session: Session, output: Output, profiled: frozenset[str]) -> tuple[Tracker, Outcome]:
     from ablate.console.events import EventView
     from ablate.console.live import LiveView
     from ablate.console.log import LogView, stamped
@@ -149,7 +157,7 @@ def _train(session: Session, output: Output) -> tuple[Tracker, Outcome]:
         else:
             view = LiveView(output, tracker) if live else LogView(output, tracker)
         with view:
-            return tracker, session.train(view, workers)
+            return tracker, session.train(view, workers, profiled)
 
 
 def _hooks_bound(session: Session, output: Output) -> None:

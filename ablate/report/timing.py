@@ -23,12 +23,14 @@ class Times:
 def comparable(
     resolved: ResolvedStudy, table: Table, results: Mapping[str, TrialResultLike]
 ) -> Times:
-    """Hide times of other devices, of trials that shared theirs, and of FP16 on a CPU."""
+    """Hide times of other devices, of trials that shared theirs or were profiled, and of FP16 on a
+    CPU."""
     done = {key: results[key] for row in table.rows for key in row.keys if key in results}
     names = sorted({str(r.environment.get("device_name", "unknown")) for r in done.values()})
     if len(names) > 1:
         return Times(frozenset(done), (f"times not compared: {' and '.join(names)}",))
     shared = {key for key, r in done.items() if r.environment.get("shared_device")}
+    profiled = {key for key, r in done.items() if r.environment.get("profiled")}
     slow = {
         key
         for key, r in done.items()
@@ -40,9 +42,11 @@ def comparable(
         notes.append("times not shown: the first epoch, which warms up, is the only one")
     if shared:
         notes.append("times not shown: trials ran side by side on one device")
-    if slow - shared:
+    if profiled - shared:
+        notes.append("times not shown of trials trained with --profile")
+    if slow - shared - profiled:
         notes.append("times not shown for fp16 on a CPU")
-    return Times(frozenset(shared | slow), tuple(notes))
+    return Times(frozenset(shared | profiled | slow), tuple(notes))
 
 
 class Ratios:

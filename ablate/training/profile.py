@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from ablate.tricks.chains import Hooks
     from ablate.tricks.order import Implementation
 
-WARM_UP = 10  # steps before those in the trace, where there are as many
+# In an epoch of fewer steps than 20, half come before those in the trace, which are a quarter.
+WARM_UP = 10
 TRACED = 5
 
 _LOOP = ("data", "augmentation", "forward", "backward", "optimizer", "hooks", "other")
@@ -110,7 +111,7 @@ class Watch:
         fetch = self._spans.timed(("data",), lambda: next(made, None))
         if self._seen == 0:
             begin = min(WARM_UP, count // 2)
-            self._window = range(begin, min(begin + TRACED, count))
+            self._window = range(begin, begin + min(TRACED, max(1, count // 4)))
         self._spans.base(OTHER)
         while True:
             self._begin_step()
@@ -286,8 +287,15 @@ class _Watched:
 
     def __init__(self, recorder: Recorder, spans: Spans) -> None:
         self._recorder = recorder
-        for name in ("resume", "epoch", "finished"):
+        for name in ("resume", "epoch"):
             setattr(self, name, spans.timed(("checkpoint",), getattr(recorder, name)))
+        finished = spans.timed(("checkpoint",), recorder.finished)
+
+        def last(*args: Any) -> None:
+            finished(*args)
+            spans.base(("checkpoint",))  # all that is left is to wait for what is being written
+
+        self.finished = last
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._recorder, name)
