@@ -34,10 +34,17 @@ def preload() -> None:
     import torchvision  # noqa: F401 - imported for its children
 
     import ablate.baseline
+    import ablate.data.arrays
     import ablate.data.cache
     import ablate.engine
+    import ablate.models.catalogue
+    import ablate.models.cifar
+    import ablate.models.forward
+    import ablate.models.init
     import ablate.recording
-    import ablate.training.snapshot  # noqa: F401 - imported for its children
+    import ablate.stats
+    import ablate.training.snapshot
+    import ablate.tricks.behaviour  # noqa: F401 - imported for its children
     from ablate.tricks import discovery
 
     discovery.remember()

@@ -92,8 +92,7 @@ def load_catalogue(
     """The installed tricks, and those of `plugins`: "./file.py" (relative to `base`) or a
     distribution that must be installed. With `bundled_only`, ablate's own alone."""
     entries: dict[str, EntryPoint] = {}
-    for entry in _installed():
-        ours = entry.dist is not None and entry.dist.name == BUNDLED
+    for entry, ours in _remembered or _installed():
         if bundled_only and not ours:
             continue
         # A bundled name is never replaced by another package's: that would change results silently.
@@ -116,19 +115,23 @@ def load_catalogue(
     return Catalogue(entries, loose)
 
 
-_remembered: list[EntryPoint] = []
+_remembered: list[tuple[EntryPoint, bool]] = []
 
 
 def remember() -> None:
     """Look once for what is installed, and import the bundled tricks: for a worker, whose trials
     would each do so. What is installed later is not seen in this process."""
-    _remembered[:] = installed_entry_points(group=GROUP)
+    _remembered[:] = _installed()
     for _ in load_catalogue(bundled_only=True).load_all():
         pass
 
 
-def _installed() -> Sequence[EntryPoint]:
-    return _remembered or installed_entry_points(group=GROUP)
+def _installed() -> list[tuple[EntryPoint, bool]]:
+    """Every trick's entry point, and whether it is a bundled one."""
+    return [
+        (entry, entry.dist is not None and entry.dist.name == BUNDLED)
+        for entry in installed_entry_points(group=GROUP)
+    ]
 
 
 def _source(dist: Distribution | None) -> str:
