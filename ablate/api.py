@@ -157,7 +157,7 @@ class Results:
     _resolved: ResolvedStudy = field(repr=False, compare=False)
 
     def __init__(self, resolved: ResolvedStudy, store: Path) -> None:
-        from ablate.session import tables_of
+        from ablate.lookup import tables_of
         from ablate.store import Store
 
         tables = tables_of(resolved, Store.open(store, create=False))

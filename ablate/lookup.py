@@ -1,4 +1,7 @@
-"""What to report on: a study file as it is now, or an invocation that is stored."""
+"""What to report on: a study file as it is now, or an invocation that is stored.
+
+A stored study needs neither its file nor tricks: what resolves a file is imported for files alone.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,15 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ablate.compiler import compiler_lacks
-from ablate.design import resolve
-from ablate.design.local_files import MISSING
-from ablate.devices import sign_of_gpu
 from ablate.errors import AblateError, did_you_mean
 from ablate.resolved import ResolvedStudy
 from ablate.store import Store
-from ablate.study.values import Study
+
+if TYPE_CHECKING:
+    from ablate.report.model import ReportTable
+    from ablate.study.values import Study
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,10 @@ def from_file(
 
     Raises AblateError if none of its trials is done.
     """
+    from ablate.compiler import compiler_lacks
+    from ablate.design import resolve
+    from ablate.devices import sign_of_gpu
+
     kinds = ("cuda", "cpu") if sign_of_gpu() else ("cpu", "cuda")
     # Fast numerics compile where that works: the trials may be from a machine unlike this one.
     here = {kind: not compiler_lacks(kind) for kind in kinds}
@@ -54,6 +61,8 @@ def from_file(
         done = _done(resolved, store)
         if best is None or done > best[0]:
             best = done, resolved
+        if done == len(resolved.order):  # no other way has more
+            break
     assert best is not None
     done, resolved = best
     if done and not _missing_file(resolved):
@@ -86,12 +95,20 @@ def from_store(name: str, store: Store) -> Found:
     return _trimmed(resolved, store)
 
 
+def tables_of(resolved: ResolvedStudy, store: Store) -> list[ReportTable]:
+    """The report's tables, from what is stored now."""
+    from ablate.report import build_tables
+
+    states = store.states(resolved.order)
+    return build_tables(resolved, store.results(states), states)
+
+
 def _trimmed(resolved: ResolvedStudy, store: Store) -> Found:
     """Without the tables of which nothing is done, unless that is all of them."""
-    states = store.states(resolved.order)
     kept, left_out = [], []
     for table in resolved.tables:
-        if any(states[key].status != "new" for row in table.rows for key in row.keys):
+        keys = (key for row in table.rows for key in row.keys)
+        if any(store.state(key).status != "new" for key in keys):  # mostly the first
             kept.append(table)
         else:
             left_out.append(" ".join(part for part in (table.dataset, table.column) if part))
@@ -109,6 +126,8 @@ def _missing_data(resolved: ResolvedStudy) -> bool:
 
 
 def _missing_file(resolved: ResolvedStudy) -> bool:
+    from ablate.design.local_files import MISSING
+
     return any(
         MISSING in (spec.params[name] for name in spec.files)
         for trial in resolved.trials.values()

@@ -12,6 +12,7 @@ from ablate import devices as machine
 from ablate.design import resolve
 from ablate.errors import AblateError, StudyError
 from ablate.executor import Device, Workers
+from ablate.lookup import tables_of as tables_of
 from ablate.planning.timing import Timings
 from ablate.planning.work import Work, survey, trained_with
 from ablate.resolved import ResolvedStudy
@@ -20,7 +21,6 @@ from ablate.study import find_study
 from ablate.study.values import Study
 
 if TYPE_CHECKING:
-    from ablate.report.model import ReportTable
     from ablate.runner import Observer, Outcome
     from ablate.tricks.discovery import Catalogue
 
@@ -192,14 +192,6 @@ def open_session(
     work = survey(resolved, opened, again)
     timings = Timings(opened, machine.device_names(devices) if work.to_train else ())
     return Session(study, resolved, opened, tuple(devices), work, timings, data_root, bundled_only)
-
-
-def tables_of(resolved: ResolvedStudy, store: Store) -> list[ReportTable]:
-    """The report's tables, from what is stored now."""
-    from ablate.report import build_tables
-
-    states = store.states(resolved.order)
-    return build_tables(resolved, store.results(states), states)
 
 
 def _check_owner(store: Store, resolved: ResolvedStudy) -> None:

@@ -6,7 +6,8 @@ Writes such a store through the writer that trials use (5 rows × 2 data sets ×
 and a second study that shares its first seeds; one trial in fifty is interrupted), unless FOLDER
 has it already; takes it into the database; then times each command as a fresh process, `--repeats`
 rounds, one command after the other in each round. Prints a table and writes JSON: hardware,
-versions, command, date, seconds of every run, largest memory.
+versions, command, date, seconds of every run, processor seconds, largest memory (at least this
+program's own: a child begins with it).
 
 What a training would spend on fsync after every epoch is left out of the writing: it changes no
 byte of the store.
@@ -170,6 +171,7 @@ def timed(arguments: Sequence[str], folder: Path) -> dict[str, Any]:
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return {
         "seconds": round(seconds, 4),
+        "cpu": round(usage.ru_utime + usage.ru_stime, 4),
         "exit": process.returncode,
         "mib": round(usage.ru_maxrss / unit, 1),
         "output": output.decode("utf-8", "replace"),
@@ -216,6 +218,7 @@ def measure(folder: Path, repeats: int, only: Sequence[str]) -> dict[str, Any]:
             "median": round(statistics.median(seconds), 3),
             "least": min(seconds),
             "most": max(seconds),
+            "cpu": round(statistics.median(run["cpu"] for run in each), 3),
             "mib": max(run["mib"] for run in each),
             "bar": BARS.get(name),
         }
@@ -228,7 +231,7 @@ def reindexed(folder: Path) -> dict[str, Any]:
     if run["exit"]:
         raise SystemExit(f"ablate reindex failed:\n{run['output']}")
     size = (folder / "ablate-results" / "results.duckdb").stat().st_size
-    return {"seconds": run["seconds"], "mib": run["mib"], "bytes": size}
+    return {name: run[name] for name in ("seconds", "cpu", "mib")} | {"bytes": size}
 
 
 def provenance() -> dict[str, Any]:
@@ -263,14 +266,14 @@ def table(document: dict[str, Any]) -> str:
     if database:
         size = database["bytes"] / 1e6
         lines += [
-            f"`ablate reindex`: {database['seconds']:.1f} s, {database['mib']:.0f} MiB of memory "
-            f"at most, a database of {size:,.0f} MB",
+            f"`ablate reindex`: {database['seconds']:.1f} s ({database['cpu']:.1f} s of processor), "
+            f"{database['mib']:.0f} MiB of memory at most, a database of {size:,.0f} MB",
             "",
         ]
-    lines += ["| command | median s | least | most | memory MiB | bar s |"]
-    lines += ["| :-- | --: | --: | --: | --: | --: |"]
+    lines += ["| command | median s | least | most | processor s | memory MiB | bar s |"]
+    lines += ["| :-- | --: | --: | --: | --: | --: | --: |"]
     for one in document["commands"].values():
-        figures = [f"{one[name]:.2f}" for name in ("median", "least", "most")]
+        figures = [f"{one[name]:.2f}" for name in ("median", "least", "most", "cpu")]
         bar = f"{one['bar']:.2f}" if one["bar"] else ""
         cells = [f"`{one['command']}`", *figures, f"{one['mib']:.0f}", bar]
         lines.append(f"| {' | '.join(cells)} |")

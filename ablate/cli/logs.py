@@ -79,7 +79,7 @@ def find_trial(store: Store, address: str) -> str:
     """The key of "7c1e04" or "group1:mixup/imagewoof/1". Raises AblateError."""
     from ablate.errors import AblateError
     from ablate.lookup import from_store
-    from ablate.report import row_address
+    from ablate.report.address import row_address
 
     if ":" not in address:
         return store.find(address)

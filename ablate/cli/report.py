@@ -54,8 +54,8 @@ def report(
 ) -> None:
     """Print it."""
     from ablate.errors import AblateError
+    from ablate.lookup import tables_of
     from ablate.report import check_format, format_of, render
-    from ablate.session import tables_of
     from ablate.store import Store
 
     output = options.output()

@@ -1,12 +1,33 @@
 """Tables and their formats: one model (`ReportTable`), made once, printed in any of them."""
 
-from ablate.report.address import row_address
-from ablate.report.build import build_tables
-from ablate.report.data import render_csv, render_json
-from ablate.report.formats import FORMATS, check_format, format_of, render
-from ablate.report.markdown import render_markdown
-from ablate.report.model import ReportTable
-from ablate.report.terminal import render_terminal
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ablate.report.address import row_address
+    from ablate.report.build import build_tables
+    from ablate.report.data import render_csv, render_json
+    from ablate.report.formats import FORMATS, check_format, format_of, render
+    from ablate.report.markdown import render_markdown
+    from ablate.report.model import ReportTable
+    from ablate.report.terminal import render_terminal
+
+# Imported when first asked for: the address of a row needs no NumPy.
+_HOMES = {
+    "FORMATS": "formats",
+    "ReportTable": "model",
+    "build_tables": "build",
+    "check_format": "formats",
+    "format_of": "formats",
+    "render": "formats",
+    "render_csv": "data",
+    "render_json": "data",
+    "render_markdown": "markdown",
+    "render_terminal": "terminal",
+    "row_address": "address",
+}
 
 __all__ = [
     "FORMATS",
@@ -21,3 +42,9 @@ __all__ = [
     "render_terminal",
     "row_address",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"ablate.report.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'ablate.report' has no attribute '{name}'")
