@@ -135,6 +135,16 @@ def tests(session: nox.Session) -> None:
     )
 
 
+@nox.session(venv_backend="none")
+def bench(session: nox.Session) -> None:
+    """Benchmarks, not in plain nox: all parts in small; `-- --part NAME --data ROOT …` for real."""
+    out = Path(session.create_tmp(), "bench")
+    if not session.posargs:
+        shutil.rmtree(out, ignore_errors=True)
+    small = ["--tiny", "--device", "cpu", "--out", str(out)]
+    _run(session, "python", "benchmarks/run.py", *(session.posargs or small), env=THREADS)
+
+
 def _run(
     session: nox.Session, tool: str, *arguments: str, env: dict[str, str] | None = None
 ) -> None:

@@ -56,12 +56,15 @@ class Row:
         return first, third
 
     def interval(self) -> tuple[float, float] | None:
-        """A 95% interval of the median from the ranks (binomial); needs six values."""
+        """The shortest pair of ranks that has the median between it in 95% of samples or more.
+
+        The number of values below the median is binomial. None for fewer than six values.
+        """
         ordered, n = sorted(self.values), len(self.values)
-        if n < 6:
-            return None
-        rank = max(0, math.floor((n - 1.96 * math.sqrt(n)) / 2) - (n < 20))
-        return ordered[rank], ordered[n - 1 - rank]
+        outside, rank = 0.0, -1  # the chance that the median lies below the value of this rank
+        while 2 * (outside := outside + math.comb(n, rank + 1) / 2**n) <= 0.05:
+            rank += 1
+        return None if rank < 0 else (ordered[rank], ordered[n - 1 - rank])
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -124,7 +127,9 @@ def provenance(device: torch.device) -> dict[str, Any]:
         except PackageNotFoundError:
             versions[name] = "not installed"
     cuda = device.type == "cuda"
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+    memory = (
+        os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+    )
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": " ".join(["python", *sys.argv]),
@@ -141,7 +146,9 @@ def provenance(device: torch.device) -> dict[str, Any]:
 
 def number(value: float) -> str:
     """Three significant digits or the whole number."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if value < 1 else f"{value:.4g}"
+    return (
+        f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if value < 1 else f"{value:.4g}"
+    )
 
 
 def table(documents: Sequence[dict[str, Any]]) -> str:
@@ -167,9 +174,10 @@ def table(documents: Sequence[dict[str, Any]]) -> str:
             )
         notes += [f"- {document['part']}: {note}" for note in document["notes"]]
     where = [
-        f"- {d['part']}: {d['date']}, {d['device']}, {d['cores']} cores, Python {d['python']}, torch "
-        f"{d['torch']}, torchvision {d['torchvision']}, timm {d['timm']}, ablate "
-        f"{d['ablate-study']}, {d['seconds']:.0f} s, load before {d['load'][0]:.1f}. `{d['command']}`"
+        f"- {d['part']}: {d['date']}, {d['device']}, {d['cores']} cores, Python {d['python']}, "
+        f"torch {d['torch']}, torchvision {d['torchvision']}, timm {d['timm']}, ablate "
+        f"{d['ablate-study']}, {d['seconds']:.0f} s, load before {d['load'][0]:.1f}. "
+        f"`{d['command']}`"
         for d in documents
         if d.get("load")
     ]

@@ -1,4 +1,4 @@
-"""Benchmarks: paired, interleaved, with medians and spread. benchmarks/README.md says what is there.
+"""Benchmarks: paired, interleaved, medians with spread; benchmarks/README.md has the parts.
 
     python benchmarks/run.py [--part NAME …] [--data ROOT] [--out FOLDER] [--minutes 30]
 

@@ -42,9 +42,7 @@ class Bare:
         model = initialise(build_model(recipe.model, 10), 0)
         self.model = model.to(device=device, memory_format=layout).train()
         self.called = torch.compile(self.model, dynamic=False) if compiled else self.model
-        kept = {
-            id(m.weight) for m in self.model.modules() if isinstance(m, nn.Conv2d | nn.Linear)
-        }
+        kept = {id(m.weight) for m in self.model.modules() if isinstance(m, nn.Conv2d | nn.Linear)}
         free = [p for p in self.model.parameters() if five and id(p) not in kept]
         rest = [p for p in self.model.parameters() if not five or id(p) in kept]
         groups = [{"params": rest, "weight_decay": recipe.weight_decay}]

@@ -66,17 +66,17 @@ class Reference:
         self.options, self.device = options, device
         root = Path(options.data_path)
         self.model = model.to(device)
-        if options.channels_last:
-            self.model = self.model.to(memory_format=torch.channels_last)
-        mixing = v2.MixUp(alpha=options.mixup_alpha, num_classes=classes)
+        self.layout = torch.channels_last if options.channels_last else torch.contiguous_format
+        self.model = self.model.to(memory_format=self.layout)
         mixed = options.mixup_alpha > 0
+        mixing = v2.MixUp(alpha=options.mixup_alpha, num_classes=classes) if mixed else None
         pin = device.type == "cuda"
         self.train = DataLoader(
             folder(root / "train", train_preset(options.train_crop_size, options.backend),
                    options.backend),
             batch_size=options.batch_size, shuffle=True, drop_last=True,
             num_workers=options.workers, pin_memory=pin,
-            collate_fn=(lambda samples: mixing(*default_collate(samples))) if mixed else None,
+            collate_fn=(lambda samples: mixing(*default_collate(samples))) if mixing else None,
         )  # fmt: skip
         self.test = DataLoader(
             folder(root / "val", eval_preset(options.val_resize_size, options.val_crop_size)),
@@ -117,16 +117,17 @@ class Reference:
 
     def autocast(self) -> Any:
         """Of one forward pass."""
-        return torch.autocast(self.device.type, dtype=torch.float16, enabled=self.scaler is not None)
+        return torch.autocast(
+            self.device.type, dtype=torch.float16, enabled=self.scaler is not None
+        )
 
     def epoch(self) -> tuple[int, float]:
         """(images, seconds) of the next epoch's training."""
         self.model.train()
         began, images, total = time.perf_counter(), 0, 0.0
-        for image, target in self.train:
-            image, target = image.to(self.device), target.to(self.device)
-            if self.options.channels_last:
-                image = image.contiguous(memory_format=torch.channels_last)
+        for native, truth in self.train:
+            image = native.to(self.device).contiguous(memory_format=self.layout)
+            target = truth.to(self.device)
             with self.autocast():
                 output = self.model(image)
                 loss = self.criterion(output, target)
@@ -151,8 +152,8 @@ class Reference:
         self.model.eval()
         right = count = 0
         with torch.inference_mode():
-            for image, target in self.test:
-                image, target = image.to(self.device), target.to(self.device)
+            for native, truth in self.test:
+                image, target = native.to(self.device), truth.to(self.device)
                 with self.autocast():
                     output = self.model(image)
                 right += int((output.argmax(1) == target).sum())

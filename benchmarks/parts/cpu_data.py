@@ -76,7 +76,9 @@ def measure(place: Place) -> Result:
         images = count * batch
         bar = Bar("≥", 2.5) if size in (16, 128) else None
         result.rows += [
-            Row(f"images/s ÷ PIL pipeline, {size} px", ratios(wall["PIL"], wall["ablate"]), bar=bar),
+            Row(
+                f"images/s ÷ PIL pipeline, {size} px", ratios(wall["PIL"], wall["ablate"]), bar=bar
+            ),
             Row(f"the same in CPU time, {size} px", ratios(cpu["PIL"], cpu["ablate"])),
             Row(f"images/s ÷ tensor pipeline, {size} px", ratios(wall["tensor"], wall["ablate"])),
             *(

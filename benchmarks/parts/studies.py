@@ -1,4 +1,4 @@
-"""The part `studies` of gpu.py: shipped studies on real images, as a person runs them.
+"""Shipped studies on real images through the command line, as a person runs them.
 
 Group 1 and group 2 first, then the Imagenette editions of the paper's tables, those first that tell
 most for their time. Each leaves `studies/NAME.json` (command, exit, seconds, whether it finished,
@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from measure import Result, UnfinishedError, provenance
+from place import Place
+
 from ablate.data.catalogue import dataset_ref
 from ablate.errors import DataError
 from ablate.study import load_study
@@ -34,13 +37,9 @@ SPARE = 20.0  # seconds kept for stopping and for the reports
 ENDED = (0, 1)  # 1: a trial diverged or failed, and its row says so
 
 
-class UnfinishedError(Exception):
-    """The minutes are over; the same call continues."""
-
-
 @dataclass(frozen=True)
-class Place:
-    """Where it runs. left: seconds of the call's minutes. provenance: goes into each document."""
+class Where:
+    """left: seconds of the call's minutes. provenance: goes into each document."""
 
     data: Path
     out: Path
@@ -54,27 +53,30 @@ class Place:
         return ["--store", str(self.out / "ablate-results"), "--data", str(self.data)]
 
 
-def run_studies(place: Place, *, editions: bool, seeds: int | None, tiny: bool) -> dict[str, Any]:
-    """Every study's document by name. Raises UnfinishedError, or RuntimeError for a refusal."""
+def measure(place: Place) -> Result:
+    """Every study's document. Raises UnfinishedError, or RuntimeError for a refusal."""
+    where = Where(
+        place.data, place.out, str(place.device), lambda: place.left, provenance(place.device)
+    )
     done: dict[str, Any] = {}
     waiting, refused = [], []
-    (place.out / "studies").mkdir(exist_ok=True)
-    for name, options in asked(editions=editions, seeds=seeds, tiny=tiny):
-        there, missing = datasets(name, place.data)
+    (where.out / "studies").mkdir(exist_ok=True)
+    for name, options in asked(editions=place.editions, seeds=place.seeds, tiny=place.tiny):
+        there, missing = datasets(name, where.data)
         if not there:
             done[name] = {"left out": missing}
             print(f"  {name}: left out, {missing}", flush=True)
             continue
         arguments = [name, *options, *(x for one in there for x in ("--dataset", one))]
-        file = place.out / "studies" / f"{name.replace('/', '-')}.json"
+        file = where.out / "studies" / f"{name.replace('/', '-')}.json"
         known = json.loads(file.read_text()) if file.exists() else {}
         if known.get("finished") and known["arguments"] == arguments:
             done[name] = known
             continue
-        if place.left() < 2 * SPARE:
+        if where.left() < 2 * SPARE:
             waiting.append(name)
             continue
-        done[name] = one_study(place, arguments, file)
+        done[name] = one_study(where, arguments, file)
         if done[name]["exit"] == 2:
             refused.append(name)
         elif not done[name]["finished"]:
@@ -84,7 +86,7 @@ def run_studies(place: Place, *, editions: bool, seeds: int | None, tiny: bool) 
         raise RuntimeError(f"refused: {', '.join(refused)}")
     if waiting:
         raise UnfinishedError(f"not finished: {', '.join(waiting)}")
-    return done
+    return Result(details=done, notes=[f"{name}: in studies/" for name in done])
 
 
 def asked(*, editions: bool, seeds: int | None, tiny: bool) -> list[tuple[str, list[str]]]:
@@ -111,18 +113,18 @@ def datasets(name: str, data: Path) -> tuple[list[str], str]:
     return there, "; ".join(missing)
 
 
-def one_study(place: Place, arguments: Sequence[str], file: Path) -> dict[str, Any]:
+def one_study(where: Where, arguments: Sequence[str], file: Path) -> dict[str, Any]:
     """Train what is missing of one study until it is done or time is up, and write its reports."""
-    run = ["run", *arguments, *place.common, "--device", place.device]
+    run = ["run", *arguments, *where.common, "--device", where.device]
     began = time.monotonic()
     process = subprocess.Popen(ablate(*run), stdout=subprocess.DEVNULL)
     try:
-        process.wait(timeout=max(SPARE, place.left() - SPARE))
+        process.wait(timeout=max(SPARE, where.left() - SPARE))
     except subprocess.TimeoutExpired:
         process.terminate()  # it stops after the step, and what is done is kept
         process.wait()
     document = {
-        **place.provenance,
+        **where.provenance,
         "command": " ".join(["ablate", *run]),
         "arguments": list(arguments),
         "exit": process.returncode,
@@ -131,19 +133,19 @@ def one_study(place: Place, arguments: Sequence[str], file: Path) -> dict[str, A
     }
     if process.returncode != 2:
         name = arguments[0]
-        document["report"] = json.loads(report(place, name, "json") or "null")
-        file.with_suffix(".md").write_text(report(place, name, "markdown"))
+        document["report"] = json.loads(report(where, name, "json") or "null")
+        file.with_suffix(".md").write_text(report(where, name, "markdown"))
         if name in EDITIONS:
-            beside = report(place, name, "markdown", "--compare", "paper")
+            beside = report(where, name, "markdown", "--compare", "paper")
             file.with_name(f"{file.stem}-paper.md").write_text(beside)
     # last: it says that the others are there
     file.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     return document
 
 
-def report(place: Place, name: str, kind: str, *options: str) -> str:
+def report(where: Where, name: str, kind: str, *options: str) -> str:
     """A report of the study as it was last run; empty when no trial is done."""
-    command = ablate("report", name, "--format", kind, *options, *place.common)
+    command = ablate("report", name, "--format", kind, *options, *where.common)
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode:
         print(f"  {made.stderr.strip()}", flush=True)
