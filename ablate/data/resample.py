@@ -9,6 +9,7 @@ setting and no non-deterministic kernel can enter.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from ablate.data.upload import upload_rows
+from ablate.data.upload import upload
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -101,17 +102,20 @@ def resample_batched(images: Ragged, views: Views, size: int) -> Tensor:
     pitch = images.widths * channels
     first = images.offsets + views.top * pitch + views.left * channels
     down, across = views.height / views.out_height, views.width / views.out_width
-    sent = upload_rows(
-        device, first, pitch, views.height, down, views.row, views.width, across, views.column
-    )
+    scales = (down.view(np.int64), across.view(np.int64))  # all in one copy to the device
+    rows = (first, pitch, views.height, views.width, *scales, views.row, views.column)
+    table = upload(np.stack(rows), device)
+    lengths, offsets = table[2:4], table[6:8]
+    shrink = table[4:6].view(torch.float64)
     pixels = images.buffer.unfold(0, channels, 1)  # [bytes, C]: the pixel that begins there
+    largest = np.maximum(down, across)
     for part in _chunks(views.height, channels * size):
-        begin, step, high, shrink_high, row, wide, shrink_wide, column = (s[part] for s in sent)
-        starts = _row_starts(begin, step, high, int(views.height[part].max(initial=1)))
-        taps = _taps(wide, shrink_wide, column, _most_taps(across[part]), size)
-        lines = _across(pixels, starts, *taps)
-        taps = _taps(high, shrink_high, row, _most_taps(down[part]), size)
-        tall = _down(lines, *taps)
+        tallest = int(views.height[part].max(initial=1))
+        count = int(np.ceil(2 * max(1.0, largest[part].max(initial=1)))) + 1
+        starts = _row_starts(table[0, part], table[1, part], table[2, part], tallest)
+        index, weight = _taps(lengths[:, part], shrink[:, part], offsets[:, part], count, size)
+        lines = _across(pixels, starts, index[1] * channels, weight[1])
+        tall = _down(lines, index[0], weight[0])
         out[part] = tall.round_().clamp_(0, 255).to(torch.uint8).permute(0, 3, 1, 2)
     return out
 
@@ -136,46 +140,45 @@ def _row_starts(first: Tensor, pitch: Tensor, height: Tensor, tallest: int) -> T
 
 
 def _across(pixels: Tensor, starts: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-    """FP32 [B, H, S, C]: every row of the boxes resampled."""
-    (count, tallest), (size, taps) = starts.shape, index.shape[1:]
-    channels = pixels.shape[1]
-    total = torch.zeros(count, tallest, size, channels, device=pixels.device)
-    for k in range(taps):
-        taken = pixels[starts[:, :, None] + index[:, None, :, k] * channels]
-        total += weight[:, None, :, k, None] * taken
-    return total
+    """FP32 [B, H, S, C]: every row of the boxes resampled; `index` in bytes from its start."""
+    rows = starts[:, :, None]
+    taps = zip(index[:, None].unbind(3), weight[:, None, ..., None].unbind(3), strict=True)
+    return _sum(share * pixels[rows + place] for place, share in taps)
 
 
-def _down(wide: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+def _down(lines: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     """FP32 [B, S, S, C] of [B, H, S, C]."""
-    size, channels = wide.shape[2:]
-    total = torch.zeros(len(wide), index.shape[1], size, channels, device=wide.device)
-    for k in range(index.shape[2]):
-        chosen = index[:, :, k, None, None].expand(-1, -1, size, channels)
-        total += weight[:, :, k, None, None] * wide.gather(1, chosen)
+    size, channels = lines.shape[2:]
+    wide = index[..., None, None].expand(-1, -1, -1, size, channels)
+    taps = zip(wide.unbind(2), weight[..., None, None].unbind(2), strict=True)
+    return _sum(share * lines.gather(1, place) for place, share in taps)
+
+
+def _sum(terms: Iterator[Tensor]) -> Tensor:
+    """One after the other, in place of the first."""
+    total = next(terms)
+    for term in terms:
+        total += term
     return total
-
-
-def _most_taps(scale: NDArray[np.float64]) -> int:
-    return int(np.ceil(2 * np.maximum(scale, 1.0)).max(initial=1)) + 1
 
 
 def _taps(
     length: Tensor, scale: Tensor, offset: Tensor, taps: int, size: int
 ) -> tuple[Tensor, Tensor]:
-    """Source positions int64 [B, S, K] and triangle weights FP32 [B, S, K] along one axis.
+    """Source positions int64 [2, B, S, K] and triangle weights FP32 [2, B, S, K], down and across.
 
-    `length` source pixels become length / scale, of which `size` from `offset` on are wanted. A
-    weight is the triangle of half-width max(1, scale) around the output's centre, normalised; K,
-    `taps`, is the largest number of taps in the batch.
+    `length` source pixels become length / scale, of which `size` from `offset` on are wanted: [2,
+    B] each. A weight is the triangle of half-width max(1, scale) around the output's centre,
+    normalised; K, `taps`, is the largest number of taps in the batch. Both axes at once, because
+    on a GPU the number of operations is what this costs.
     """
-    count, step = length[:, None, None], scale[:, None]  # float64
+    count, step = length[..., None, None], scale[..., None]  # float64
     support = step.clamp(min=1.0)
-    place = torch.arange(size, device=length.device) + offset[:, None]
+    place = torch.arange(size, device=length.device) + offset[..., None]
     centre = step * (place + 0.5)
     start = (centre - support + 0.5).floor().clamp(min=0).long()
-    position = start[..., None] + torch.arange(taps, device=length.device)  # [B, S, K]
+    position = start[..., None] + torch.arange(taps, device=length.device)  # [2, B, S, K]
     distance = (position + 0.5 - centre[..., None]).abs() / support[..., None]
     weight = (1 - distance).clamp(min=0) * (position < count)
-    weight = weight / weight.sum(dim=2, keepdim=True)
+    weight = weight / weight.sum(dim=-1, keepdim=True)
     return torch.minimum(position, count - 1), weight.float()
