@@ -28,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -198,13 +198,20 @@ def commands(folder: Path) -> dict[str, list[str]]:
     }
 
 
-def measure(folder: Path, repeats: int, only: Sequence[str]) -> dict[str, Any]:
-    """Every command, `repeats` times, round by round."""
+def measure(folder: Path, repeats: int, only: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Every command, `repeats` times, round by round; the figures so far after each round."""
     chosen = {n: a for n, a in commands(folder).items() if not only or n in only}
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in chosen}
     for _ in range(repeats):
         for name, arguments in chosen.items():
             runs[name].append(timed(arguments, folder))
+        yield figures(chosen, runs, folder)
+
+
+def figures(
+    chosen: dict[str, list[str]], runs: dict[str, list[dict[str, Any]]], folder: Path
+) -> dict[str, Any]:
+    """Medians and spread of each command's runs."""
     found = {}
     for name, each in runs.items():
         codes = {run["exit"] for run in each}
@@ -301,10 +308,11 @@ def main() -> int:
         document: dict[str, Any] = provenance()
         document["store"] = json.loads(made.read_text(encoding="utf-8"))
         document["reindex"] = None if options.no_reindex else reindexed(folder)
-        document["commands"] = measure(folder, options.repeats, options.only)
+        for found in measure(folder, options.repeats, options.only):
+            document["commands"] = found
+            if options.out:
+                options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     print(table(document))
-    if options.out:
-        options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
