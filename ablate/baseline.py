@@ -87,13 +87,15 @@ class Baseline:
 
     def encode_targets(self, labels: Tensor, num_classes: int) -> Tensor:
         """One-hot."""
-        from torch.nn.functional import one_hot
+        import torch
 
-        return one_hot(labels, num_classes).float()
+        # torch's one_hot reads the smallest and the largest label first, and gives integers.
+        targets = labels.new_zeros((len(labels), num_classes), dtype=torch.float32)
+        return targets.scatter_(1, labels[:, None], 1.0)
 
     def forward(self, model: nn.Module, batch: Batch) -> Outputs:
         """The model's logits, auxiliary heads' as the model says they are weighted."""
-        from ablate.models import outputs
+        from ablate.models.forward import outputs
 
         return outputs(model, batch.images)
 

@@ -110,7 +110,8 @@ def train(
 
             def compute_gradients(batch: Batch = batch) -> None:
                 nonlocal gradients
-                optimizer.zero_grad(set_to_none=True)
+                for p in params:
+                    p.grad = None
                 with buffers_kept(model, keep=gradients > 0):
                     for number, part in enumerate(split(batch, recipe.micro_batches)):
                         if noisy:

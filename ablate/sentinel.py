@@ -5,11 +5,21 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import threading
 from typing import Any
 
 import numpy as np
 import torch
+
+# What torch's compiler sets when it first compiles.
+_COMPILERS = ("TORCHINDUCTOR_", "_TORCHINDUCTOR_", "TRITON_", "KMP_DUPLICATE_LIB_OK")
+
+
+def _compilers(thread: threading.Thread) -> bool:
+    """Whether it may be of the pool that torch's compiler keeps; only where that was imported."""
+    compiler = "torch._inductor.async_compile" in sys.modules
+    return compiler and thread.name.startswith(("ThreadPoolExecutor-", "triton_compile_"))
 
 
 class Sentinel:
@@ -36,8 +46,8 @@ class Sentinel:
             "python generator": hash(random.getstate()),
             "numpy generator": hash(str(np.random.get_state())),
             "working directory": os.getcwd(),
-            "environment": dict(os.environ),
-            "threads": {t.name for t in threading.enumerate() if not t.daemon},
+            "environment": {k: v for k, v in os.environ.items() if not k.startswith(_COMPILERS)},
+            "threads": {t.name for t in threading.enumerate() if not (t.daemon or _compilers(t))},
             "signal handlers": [str(signal.getsignal(s)) for s in (2, 15)],
             "functions": (
                 torch.nn.functional.cross_entropy,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
+from itertools import islice
+from operator import add
 
 import numpy as np
 import torch
@@ -14,25 +17,24 @@ from ablate.training.precision import NumberFormat
 
 
 class Meter:
-    """Means over an epoch that stay on the device until they are asked for."""
+    """Means over an epoch of scalars that stay on the device until they are asked for."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._values: dict[str, list[Tensor]] = {}
 
     def add(self, name: str, value: Tensor) -> None:
-        """Add one scalar; no synchronisation."""
-        value = value.detach().double()
-        self._sums[name] = self._sums[name] + value if name in self._sums else value
-        self._counts[name] = self._counts.get(name, 0) + 1
+        """Add one scalar; no synchronisation, and nothing for the device to do."""
+        self._values.setdefault(name, []).append(value.detach())
 
     def means(self) -> dict[str, float]:
-        """The means so far; waits for the device once."""
-        if not self._sums:
+        """The means so far, summed in the order of the steps; waits for the device once."""
+        if not self._values:
             return {}
-        values = torch.stack(list(self._sums.values())).tolist()
-        return {
-            name: value / self._counts[name] for name, value in zip(self._sums, values, strict=True)
+        stacked = torch.cat([torch.stack(values).double() for values in self._values.values()])
+        numbers = iter(stacked.tolist())
+        return {  # not sum(), which newer Pythons compute more exactly than a device would
+            name: reduce(add, islice(numbers, len(values))) / len(values)
+            for name, values in self._values.items()
         }
 
 
@@ -69,10 +71,13 @@ def evaluate(
         model.train(was_training)
     scores, truth = torch.cat(logits), torch.cat(labels)
     metrics = {
-        "top1": (scores.argmax(1) == truth).double().mean().item(),
-        "loss": cross_entropy(scores.double(), truth).item(),
+        "top1": (scores.argmax(1) == truth).double().mean(),
+        "loss": cross_entropy(scores.double(), truth),
     }
     if scores.shape[1] > 5:
         hits = (scores.topk(5, dim=1).indices == truth[:, None]).any(1)
-        metrics["top5"] = hits.double().mean().item()
-    return Tested(metrics, scores.cpu().numpy(), truth.cpu().numpy())
+        metrics["top5"] = hits.double().mean()
+    values = torch.stack(list(metrics.values())).tolist()  # waits for the device, the only time
+    return Tested(
+        dict(zip(metrics, values, strict=True)), scores.cpu().numpy(), truth.cpu().numpy()
+    )
