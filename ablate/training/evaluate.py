@@ -24,7 +24,9 @@ class Meter:
 
     def add(self, name: str, value: Tensor) -> None:
         """Add one scalar; no synchronisation, and nothing for the device to do."""
-        self._values.setdefault(name, []).append(value.detach())
+        kept = value.detach()
+        # A view would keep what it is a view of until the epoch ends.
+        self._values.setdefault(name, []).append(kept.clone() if value._is_view() else kept)
 
     def means(self) -> dict[str, float]:
         """The means so far, summed in the order of the steps; waits for the device once."""
