@@ -55,5 +55,11 @@ class Sentinel:
                 torch.conv2d,
             ),
             # Caches of the allocator and of cuDNN grow in honest trials too; a leak is larger.
-            "device memory": torch.cuda.memory_allocated(self._device) >> 28 if cuda else 0,
+            "device memory": self._allocated() >> 28 if cuda else 0,
         }
+
+    def _allocated(self) -> int:
+        """Bytes on the device, but for the images that a next trial will want."""
+        from ablate.data.store import kept_bytes
+
+        return torch.cuda.memory_allocated(self._device) - kept_bytes()

@@ -70,6 +70,12 @@ class Split:
     def __reduce__(self) -> Any:
         return getattr, (self.dataset, self.name)  # as its data set: without the pixels
 
+    @property
+    def address(self) -> tuple[str, str, int] | None:
+        """Of these images on this machine; None where they are in memory only."""
+        folder = self.dataset.folder if self.dataset else None
+        return (str(folder), self.name, len(self)) if folder else None
+
     def image(self, index: int) -> NDArray[np.uint8]:
         """Image with this id, [h, w, 3]: a view into the buffer, or decoded now."""
         start, length = int(self.offsets[index]), int(self.lengths[index])

@@ -71,7 +71,9 @@ def _magnitude(space: Space, operation: str, level: int, size: int) -> float:
 
 def apply_steps(images: Tensor, steps: Sequence[Step]) -> Tensor:
     """uint8 [B, 3, H, W], each image after its own step; images with equal steps go together."""
-    import torch
+    import numpy as np
+
+    from ablate.data.upload import upload
 
     groups: dict[Step, list[int]] = {}
     for i, step in enumerate(steps):
@@ -79,7 +81,7 @@ def apply_steps(images: Tensor, steps: Sequence[Step]) -> Tensor:
     done = images.clone()
     for (operation, magnitude), members in groups.items():
         if operation != "Identity":
-            index = torch.tensor(members, device=images.device)
+            index = upload(np.array(members), images.device)
             done[index] = operate(images[index], operation, magnitude)
     return done
 

@@ -6,24 +6,26 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ablate.data.cached import Split
 from ablate.data.pipeline import Natives, Workers
 from ablate.types import Ragged
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Ids = NDArray[np.int64]
 
 _AHEAD = 2  # batches under way to the device
 _SHARE = 0.5  # of the free device memory that images may take; the rest is the training's
 _PART = 32  # images that a process decodes at a time: what waits stays small, the first comes soon
+
+
+# One data set, left on the device by the last trial: (of what, where) -> (buffer, checksum)
+_kept: dict[tuple[tuple[str, str, int], torch.device], tuple[Tensor, int]] = {}
 
 
 class ImageStore(Protocol):
@@ -53,14 +55,26 @@ class Mapped:
 
 
 class Resident:
-    """All of a split's images, within its limit, in one buffer on the device."""
+    """All of a split's images, within its limit, in one buffer on the device.
 
-    def __init__(self, split: Split, device: torch.device) -> None:
-        packed = split.packed(split.ids, threads=cores())
-        self._buffer = packed.buffer.to(device)
+    keep: leave the buffer there for the process's next trial on the same images. It is used again
+    only if its checksum is what it was: no trial may see what another one did to its images.
+    """
+
+    def __init__(self, split: Split, device: torch.device, keep: bool = False) -> None:
+        lengths = split.heights[split.ids] * split.widths[split.ids] * 3
         self._offsets = np.zeros(len(split.labels), dtype=np.int64)
-        self._offsets[split.ids] = packed.offsets
+        self._offsets[split.ids] = np.cumsum(lengths) - lengths
         self._split = split
+        place = (split.address, device) if keep and split.address else None
+        kept = _kept.get(place) if place else None
+        if kept is not None and _checksum(kept[0]) == kept[1]:
+            self._buffer = kept[0]
+            return
+        forget()
+        self._buffer = split.packed(split.ids, threads=cores()).buffer.to(device)
+        if place:
+            _kept[place] = self._buffer, _checksum(self._buffer)
 
     def batches(self, batches: Sequence[Ids]) -> Iterator[Ragged]:
         """The native images of each of these lists of ids."""
@@ -142,16 +156,36 @@ class Sent:
         return Ragged(buffer, np.cumsum(lengths) - lengths, heights, widths)
 
 
-_Copy = tuple["Tensor", "torch.cuda.Event | None"]  # a batch's buffer, and when it is there
+_Copy = tuple[Tensor, torch.cuda.Event | None]  # a batch's buffer, and when it is there
 
 
 def image_store(split: Split, device: torch.device, stay: bool = True) -> ImageStore:
     """The fastest way for this device and this many images; `stay`: they are used every epoch."""
     if device.type == "cpu":
         return Mapped(split)
-    if stay and fits(split.native_bytes(split.ids), device):
-        return Resident(split, device)
+    if stay and (split.address, device) in _kept:
+        return Resident(split, device, keep=True)
+    if stay:
+        forget()
+        if fits(split.native_bytes(split.ids), device):
+            return Resident(split, device, keep=device.type == "cuda")
     return Sent(split, device, decoders(device) if split.encoded else 0)
+
+
+def kept_bytes() -> int:
+    """What is left on the device for the next trial."""
+    return sum(buffer.numel() for buffer, _ in _kept.values())
+
+
+def forget() -> None:
+    """Give back what is left on the device for the next trial."""
+    _kept.clear()
+
+
+def _checksum(buffer: Tensor) -> int:
+    """Of all bytes, as 64-bit words; waits for the device."""
+    whole = len(buffer) // 8 * 8
+    return int(buffer[:whole].view(torch.int64).sum() + buffer[whole:].sum())
 
 
 def fits(needed: int, device: torch.device) -> bool:

@@ -57,10 +57,10 @@ class Lighting:
     pixel_std: tuple[float, float, float]
 
     def __call__(self, images: Tensor, u: NDArray[np.float64], size: int) -> Tensor:
-        import torch
+        from ablate.data.upload import upload
 
-        colours = torch.from_numpy(self.colours(u) / self.pixel_std)
-        return images + colours.to(images.device, torch.float32)[:, :, None, None]
+        colours = (self.colours(u) / self.pixel_std).astype(np.float32)
+        return images + upload(colours, images.device)[:, :, None, None]
 
     def colours(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
         """[B, 3], in [0, 255] pixels; the normals by Box and Muller."""

@@ -74,10 +74,12 @@ class Erase:
     def __call__(self, images: Tensor, u: NDArray[np.float64], size: int) -> Tensor:
         import torch
 
+        from ablate.data.upload import upload
+
         top, left, height, width = self.boxes(u, *images.shape[-2:])
         if not self.noise:
-            place = torch.from_numpy(np.stack([top, left, top + height, left + width]))
-            top_, left_, bottom, right = place.to(images.device)[:, :, None]
+            place = np.stack([top, left, top + height, left + width])
+            top_, left_, bottom, right = upload(place, images.device)[:, :, None]
             y, x = (torch.arange(side, device=images.device) for side in images.shape[-2:])
             inside = ((y >= top_) & (y < bottom))[:, :, None] & ((x >= left_) & (x < right))[
                 :, None

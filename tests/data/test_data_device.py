@@ -20,7 +20,7 @@ from ablate.data.augment import Normalise, horizontal_flip, normalise, random_re
 from ablate.data.cache import ensure_cache
 from ablate.data.cached import CachedDataset
 from ablate.data.loader import TrialData, open_data
-from ablate.data.store import Resident, Sent, image_store
+from ablate.data.store import Resident, Sent, forget, image_store, kept_bytes
 from ablate.recipe import Crop, Recipe
 
 MEAN, STD = (120.0, 110.0, 100.0), (60.0, 50.0, 40.0)
@@ -163,3 +163,32 @@ def test_kept_files_are_decoded_for_the_gpu(
     for a, b in zip(ours.train_batches(0, 16), theirs.train_batches(0, 16), strict=True):
         assert torch.equal(a.images, b.images)
     ours.close()
+
+
+def test_images_stay_for_the_next_trial_unless_someone_changed_them(data: CachedDataset) -> None:
+    cpu, ids = torch.device("cpu"), [np.array([5, 0, 7])]
+
+    def images(split: Any) -> tuple[int, list[torch.Tensor]]:
+        (batch,) = Resident(split, cpu, keep=True).batches(ids)
+        return batch.buffer.data_ptr(), [batch[i] for i in range(3)]
+
+    forget()
+    try:
+        expected = [
+            torch.from_numpy(data.train.image(i).copy()).permute(2, 0, 1) for i in (5, 0, 7)
+        ]
+        first, made = images(data.train)
+        again, same = images(data.train)
+        assert again == first
+        for batch in (made, same):
+            assert all(torch.equal(a, b) for a, b in zip(batch, expected, strict=True))
+        assert kept_bytes() == data.train.native_bytes(data.train.ids)
+        made[1][0, 0, 0] ^= 1  # as an augmentation that writes into what it is given
+        _, fresh = images(data.train)
+        assert all(torch.equal(a, b) for a, b in zip(fresh, expected, strict=True))
+        limited = data.limited(20).train
+        images(limited)
+        assert kept_bytes() == limited.native_bytes(limited.ids)  # one data set at a time
+    finally:
+        forget()
+    assert kept_bytes() == 0
