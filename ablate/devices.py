@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from ablate import limits
 from ablate.errors import AblateError
 from ablate.executor import Device
 
@@ -67,8 +68,9 @@ def describe(devices: Sequence[Device]) -> str:
 
 
 def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    """Cores to train on: more than a container's share would only slow each other down."""
+    cores, quota = limits.cores(), limits.cpu_quota()
+    return cores if quota is None else max(1, min(cores, int(quota)))
 
 
 def sign_of_gpu() -> bool:

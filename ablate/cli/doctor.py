@@ -7,20 +7,22 @@ import platform
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import typer
 
+from ablate.cli import doctor_limits as limits
 from ablate.cli.app import command
+from ablate.cli.finding import Finding
 from ablate.cli.options import Options
 
 if TYPE_CHECKING:
     import torch
 
 HELP = """\
-Check this machine, the data sets, the installed tricks and the store, and say what to do.
+Check this machine and what limits it, the data sets, the tricks and the store; say what to do.
 
 Usage: ablate doctor [options]
 Example    ablate doctor
@@ -31,16 +33,6 @@ Exit: 0 all fine, 1 something to do.
 """
 
 
-@dataclass(frozen=True)
-class Finding:
-    """fine: nothing to do; attention: something may be wanted; wrong: something must be done."""
-
-    kind: Literal["fine", "attention", "wrong"]
-    subject: str
-    message: str
-    todo: str = ""
-
-
 _MARKS = {"fine": ("✓", "good"), "attention": ("!", "worse"), "wrong": ("✗", "failed")}
 
 
@@ -49,7 +41,8 @@ def doctor(options: Options) -> None:
     """Check."""
     output = options.output()
     checks: tuple[Callable[[Options], Iterator[Finding]], ...] = (
-        _machine, _names, _data, _plugins, _store,
+        _machine, limits.gpus, limits.compiling, limits.processor, limits.memory, limits.disks,
+        _names, _data, _plugins, _store,
     )  # fmt: skip
     found = [finding for check in checks for finding in check(options)]
     todo = [finding for finding in found if finding.todo]
