@@ -264,6 +264,25 @@ def test_seed_0_of_every_row_first_then_row_by_row(plan: Any) -> None:
     ]
 
 
+def test_the_other_seeds_are_grouped_by_graph(plan: Any) -> None:
+    """ResNet-D is another graph; zero-γ, smoothing and mixup are none of their own."""
+    stack = '["mixup", "resnet_d", "label_smoothing", "zero_gamma"]'
+    text = f'[[ablation]]\nname = "b"\nkind = "one_at_a_time"\nstack = {stack}\n'
+    resolved = plan(text, seeds=3)
+    by_row = {row.label: row.keys for row in resolved.tables[0].rows}
+    (other,) = (label for label in by_row if "resnet_d" in label)
+    graphs = {label: {resolved.graphs[key] for key in keys} for label, keys in by_row.items()}
+    assert all(len(numbers) == 1 for numbers in graphs.values()), "a seed changes no graph"
+    plain = [label for label in by_row if label != other]
+    assert len(set().union(*(graphs[label] for label in plain))) == 1
+    assert graphs[other].isdisjoint(graphs[plain[0]])
+    assert resolved.order == (
+        *(keys[0] for keys in by_row.values()),
+        *(key for label in plain for key in by_row[label][1:]),
+        *by_row[other][1:],
+    )
+
+
 def test_seeds_names_and_protocol_do_not_enter_the_key(plan: Any) -> None:
     text = '[tricks]\nother = {{ use = "mixup", alpha = 0.2 }}\n[protocol]\nmargin = {}\n'
     first = plan(text.format(0.5), study='stack = ["mixup"]', seeds=2)

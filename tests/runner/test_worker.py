@@ -35,6 +35,29 @@ def test_a_warm_worker_keeps_clean_trials_apart_and_leaves_after_a_dirty_one(
     assert forked.close() == 0
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads memory from /proc")
+def test_a_warm_workers_memory_does_not_grow_and_its_last_trial_is_as_its_first(
+    tmp_path: Path,
+) -> None:
+    first, again = (Store.open(tmp_path / name, create=True) for name in ("first", "again"))
+    worker = Worker("--warm", "cpu", "--most", "100")
+
+    def resident() -> int:
+        """MiB of the worker's that are in memory and its own."""
+        _, pages, shared, *_ = Path(f"/proc/{worker.process.pid}/statm").read_text().split()
+        return (int(pages) - int(shared)) * 4096 >> 20
+
+    made = [trial([spec("mixup")], epochs=1, seed=seed) for seed in range(20)]
+    sizes = []
+    for one in made:
+        assert worker.train(one, first.path) == ["epoch", "ended", "exited"]
+        sizes.append(resident())
+    assert worker.train(made[0], again.path) == ["epoch", "ended", "exited"]
+    assert worker.close() == 0
+    assert equal(outcome(first, made[0].key), outcome(again, made[0].key))
+    assert sizes[-1] - sizes[4] < 15, sizes
+
+
 def test_a_warm_worker_leaves_after_a_failure_and_after_its_count(tmp_path: Path) -> None:
     store = Store.open(tmp_path, create=True)
     worker = Worker("--warm", "cpu")
