@@ -68,7 +68,7 @@ def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str
     with _logging_to(attempt.path / "log.txt"):
         try:
             summary |= _train(request, trial, attempt, emit, stopped)
-            status, message = "done", ""
+            status, message = "done", _compiled_too_often(summary)
         except Interrupted:
             status, message = "interrupted", "stopped on request"
         except Diverged as error:
@@ -132,10 +132,9 @@ def place_compiler(device: str) -> None:
     # What is compiled on one processor may not run on another.
     processor = hashlib.sha256(cpu_name().encode()).hexdigest()[:8]
     folder = compiled_root() / f"torch-{version('torch')}-{processor}"
-    # Importing torchvision sets torch's default, and who started us may have: that is nobody's wish.
-    if Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR", "torchinductor_")).name.startswith(
-        "torchinductor_"
-    ):
+    # Importing torchvision sets torch's default, which who started us may have passed on.
+    default = "torchinductor_"
+    if Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR", default)).name.startswith(default):
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
     os.environ.setdefault("TRITON_CACHE_DIR", str(folder / "triton"))
     if device == "cpu":  # a trial has one core
@@ -271,10 +270,6 @@ def _train(
     finally:
         if watch is not None:
             watch.write(attempt.path, trial.key, recorded["device_name"])
-    if graphs.recompiled:
-        log.warning(
-            "%d graphs compiled beyond the %d that differ", graphs.recompiled, len(graphs.used)
-        )
     return (graphs.summary() if trial.numerics.compiled else {}) | {
         "examples": len(cached.eval.ids),
         "precision": run.precision.dtype,
@@ -300,6 +295,12 @@ def _failure(error: BaseException) -> tuple[str, str]:
     if isinstance(error, TrickError | AblateError):
         return "failed", error.message
     return "failed", brief(error)
+
+
+def _compiled_too_often(summary: dict[str, Any]) -> str:
+    """What to say of graphs that were made again although nothing that decides them differs."""
+    more = summary.get("recompiled", 0)
+    return f"{more} graphs compiled beyond the {summary['graphs']} that differ" if more else ""
 
 
 def _first_line(text: str) -> str:

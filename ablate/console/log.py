@@ -71,7 +71,7 @@ class LogView:
         elif self._output.verbose:
             started = progress.started
             took = f" after {time.monotonic() - started:.0f} s" if started is not None else ""
-            self._line(f"{self._trial(key)} {status}{took}")
+            self._line(f"{self._trial(key)} {status}{took}{f': {message}' if message else ''}")
 
     def elsewhere(self, keys: Sequence[str], who: str) -> None:
         """Somebody else trains them."""
