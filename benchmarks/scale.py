@@ -41,6 +41,7 @@ from ablate.store import Store
 from ablate.study import load_study
 from ablate.training_process import cpu_name
 
+ROOT = Path(__file__).resolve().parent.parent
 METRICS = (
     *("train_loss", "train_top1", "loss", "top1", "top5"),
     *("calibration", "lr", "momentum", "gradient_norm", "weight_norm"),
@@ -181,7 +182,7 @@ def timed(arguments: Sequence[str], folder: Path) -> dict[str, Any]:
 def commands(folder: Path) -> dict[str, list[str]]:
     """What is timed, by a short name; `reindex` is timed before them, once."""
     study = str(folder / "studies" / "scale.toml")
-    shipped = Path(__file__).resolve().parent.parent / "studies" / "group1.toml"
+    shipped = ROOT / "studies" / "group1.toml"
     return {
         "help": ["--help"],
         "report one": ["report", "scale"],
@@ -205,14 +206,14 @@ def measure(folder: Path, repeats: int, only: Sequence[str]) -> Iterator[dict[st
     for _ in range(repeats):
         for name, arguments in chosen.items():
             runs[name].append(timed(arguments, folder))
-        yield figures(chosen, runs, folder)
+        yield summarised(chosen, runs, folder)
 
 
-def figures(
+def summarised(
     chosen: dict[str, list[str]], runs: dict[str, list[dict[str, Any]]], folder: Path
 ) -> dict[str, Any]:
     """Medians and spread of each command's runs."""
-    found = {}
+    found, shown = {}, (str(folder), "FOLDER")
     for name, each in runs.items():
         codes = {run["exit"] for run in each}
         # doctor ends with 1 where there is something to do: the data sets are not here.
@@ -220,7 +221,7 @@ def figures(
             raise SystemExit(f"ablate {' '.join(chosen[name])} failed:\n{each[0]['output']}")
         seconds = [run["seconds"] for run in each]
         found[name] = {
-            "command": "ablate " + " ".join(chosen[name]).replace(str(folder), "FOLDER"),
+            "command": "ablate " + " ".join(chosen[name]).replace(*shown).replace(f"{ROOT}/", ""),
             "seconds": seconds,
             "median": round(statistics.median(seconds), 3),
             "least": min(seconds),
@@ -273,8 +274,8 @@ def table(document: dict[str, Any]) -> str:
     if database:
         size = database["bytes"] / 1e6
         lines += [
-            f"`ablate reindex`: {database['seconds']:.1f} s ({database['cpu']:.1f} s of processor), "
-            f"{database['mib']:.0f} MiB of memory at most, a database of {size:,.0f} MB",
+            f"`ablate reindex`: {database['seconds']:.1f} s ({database['cpu']:.1f} s of processor),"
+            f" {database['mib']:.0f} MiB of memory at most, a database of {size:,.0f} MB",
             "",
         ]
     lines += ["| command | median s | least | most | processor s | memory MiB | bar s |"]
