@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from ablate.data.cached import Split
 from ablate.data.pipeline import Natives, Workers
+from ablate.limits import cores
 from ablate.types import Ragged
 
 Ids = NDArray[np.int64]
@@ -194,11 +194,6 @@ def fits(needed: int, device: torch.device) -> bool:
         return True
     free, _ = torch.cuda.mem_get_info(device)
     return needed <= free * _SHARE
-
-
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def decoders(device: torch.device) -> int:
