@@ -102,7 +102,9 @@ def asked() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda:0" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--tiny", action="store_true", help="all parts, in seconds")
     parser.add_argument("--editions", action="store_true", help="of part studies: also those")
-    parser.add_argument("--seeds", type=int, help="of part studies: instead of each study's own")
+    parser.add_argument(
+        "--seeds", type=int, help="of parts study and studies: instead of their own"
+    )
     return parser.parse_args()
 
 

@@ -47,7 +47,11 @@ def measure(place: Place) -> Result:
     shares = [a / b for a, b in zip(ours, theirs, strict=True)]
     result = Result(
         [
-            Row(f"{what} ÷ torchvision's pipeline, {size} px", shares, bar=Bar("≤", 0.02)),
+            Row(
+                f"{what} ÷ torchvision's pipeline, {size} px",
+                shares,
+                bar=Bar("≤", 0.02) if cuda else None,
+            ),
             Row(f"{what}, {size} px, batch {batch}", [1e6 * s for s in ours], "µs"),
             Row(f"CPU time per image, PIL pipeline, {size} px", [1e6 * s for s in theirs], "µs"),
         ]

@@ -61,6 +61,7 @@ def measure(place: Place) -> Result:
     model, size, batch, epochs, seeds = place.pick(
         gpu=("resnet8", 32, 64, 3, 3), cpu=("resnet8", 32, 64, 3, 3), tiny=("resnet8", 16, 10, 1, 1)
     )
+    seeds = place.seeds or seeds
     place.use_own_cache()
     cores = os.cpu_count() or 1
     file = place.out / "study.toml"
@@ -92,6 +93,7 @@ def measure(place: Place) -> Result:
         ours.append(taken(lambda: study(place, file)))
         for way, (commands, at_once) in list(ways.items()):
             theirs[way].append(taken(lambda c=commands, n=at_once: separate(c, n)))  # type: ignore[misc]
+        print(f"  {ours[-1]}, { ({way: t[-1] for way, t in theirs.items()}) }", flush=True)
         if len(ways) > 1:  # the slower way is not tried again
             slower = max(ways, key=lambda way: theirs[way][0].wall)
             del ways[slower]

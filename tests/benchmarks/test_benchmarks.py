@@ -81,7 +81,9 @@ def test_every_part_is_a_file_that_measures() -> None:
 
 
 @pytest.mark.parametrize("n", [6, 8, 12, 20, 21, 60, 200])
-def test_interval_of_the_median_covers_95_percent_and_little_more(measure: ModuleType, n: int) -> None:
+def test_interval_of_the_median_covers_95_percent_and_little_more(
+    measure: ModuleType, n: int
+) -> None:
     low, high = measure.Row("x", list(range(n))).interval()  # the values are their own ranks
     # The median lies between the ranks i and n − 1 − i if so many of n coins show heads.
     covered = binom.cdf(high, n, 0.5) - binom.cdf(low, n, 0.5)
