@@ -143,9 +143,16 @@ def place_compiler(device: str) -> None:
 
 def preload_compiler() -> None:
     """Import what compiled trials need."""
+    from ablate.devices import sign_of_gpu
     from ablate.training import compiled
 
     compiled.prepare()
+    if not sign_of_gpu():  # it would open the GPU, which no fork survives
+        import torch
+
+        # Half a second of reading Triton's files, once; not in every release.
+        with contextlib.suppress(AttributeError):
+            torch._inductor.codecache.CacheBase.get_system()
 
 
 def collect(device: str) -> None:

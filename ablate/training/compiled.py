@@ -18,7 +18,7 @@ import os
 import re
 import time
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -101,10 +101,8 @@ def prepare() -> None:
     import torch._inductor.compile_fx
     import torch._inductor.cpp_builder
     import torch.export._trace
-    import torch.utils.cpp_extension
+    import torch.utils.cpp_extension  # noqa: F401 - these are imported for forked children
 
-    with suppress(AttributeError):  # not in every release: half a second of reading Triton's files
-        torch._inductor.codecache.CacheBase.get_system()
     # A trick's layer may hang in a forward hook, and a graph without it is another graph.
     dynamo.config.skip_nnmodule_hook_guards = False
     # Were a limit reached, torch would go on without compiling and say nothing.

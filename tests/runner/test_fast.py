@@ -57,7 +57,7 @@ def ablate(
         env=environment(cache),
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=900,
     )
     assert done.returncode == code, done.stderr
     return done
@@ -139,6 +139,24 @@ def test_killed_it_goes_on_to_the_same_weights_and_compiles_nothing(
     ablate(tmp_path, cache, "run", "study.toml", "--limit", "200")
     assert finals(tmp_path) == finals(folder)
     assert sum(summary["compiled"] for summary in summaries(tmp_path)) == 0
+
+
+@compiles
+@pytest.mark.long
+def test_a_study_of_several_graphs_compiles_each_once(
+    trained: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    """SAM and EMA add none; a number format and a layer add one each for training and testing."""
+    _, cache, _ = trained
+    stack = '["sam", "ema", "bf16", "stochastic_depth"]'
+    (tmp_path / "study.toml").write_text(STUDY.replace('["label_smoothing"]', stack))
+    ablate(tmp_path, cache, "run", "study.toml", "--limit", "200")
+    made = summaries(tmp_path)
+    graphs = {key for summary in made for key in summary["graph_keys"]}
+    assert len(made) == 5
+    assert len(graphs) == 6
+    assert sum(summary["compiled"] for summary in made) == 4, "two were there"
+    assert all(summary["recompiled"] == summary["graph_breaks"] == 0 for summary in made)
 
 
 def fast(seed: int, *names: str) -> Trial:
