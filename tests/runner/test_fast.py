@@ -23,7 +23,7 @@ from studies import Silent, equal, outcome, spec, study
 
 ABLATE = [sys.executable, "-c", "import sys; from ablate.cli import main; sys.exit(main())"]
 LACKING = compiler_lacks("cpu")
-pytestmark = pytest.mark.timeout(1200)  # compiling takes half a minute, and minutes on a busy machine
+pytestmark = pytest.mark.timeout(1200)  # half a minute of compiling is minutes on a busy machine
 compiles = pytest.mark.skipif(bool(LACKING), reason=f"cannot compile here: {', '.join(LACKING)}")
 
 STUDY = """\
