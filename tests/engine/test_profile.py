@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from ablate.data.loader import open_data
 from ablate.engine import train
 from ablate.files import read_json
 from ablate.training.profile import TRACED, Watch
-from ablate.training.profile_spans import uncovered
+from ablate.training.profile_spans import Segment, uncovered
 from ablate.training.profile_table import PROFILE, TABLE, TRACE, Profile, Row, cells, read
 from ablate_tricks.ema import Ema
 from ablate_tricks.mixup import Mixup
@@ -206,3 +207,32 @@ def test_what_kernels_leave_uncovered_by_hand() -> None:
     assert uncovered(stretches, kernels) == [0.25, 0.25, 1.0, 0.5]
     assert uncovered(stretches, []) == [1.0, 0.5, 2.5, 1.0]
     assert uncovered([(0.0, 1.0)], [(-1.0, 2.0)]) == [0.0]
+
+
+def test_a_gpus_waiting_by_hand() -> None:
+    def event(name: str, start: float, end: float, on: str, named: bool = False) -> SimpleNamespace:
+        return SimpleNamespace(
+            name=name,
+            time_range=SimpleNamespace(start=start * 1e6, end=end * 1e6),  # in microseconds
+            device_type=SimpleNamespace(name=on),
+            is_user_annotation=named,
+        )
+
+    events = [
+        event("ablate: traced steps", 10.0, 18.0, "CPU", named=True),
+        event("ablate: forward", 11.0, 13.0, "CPU", named=True),
+        event("ablate: forward", 11.0, 13.0, "CUDA", named=True),  # a range, no work
+        event("aten::conv2d", 11.0, 12.0, "CPU"),
+        event("conv_kernel", 11.5, 13.0, "CUDA"),  # 1.5 to 3 s after the mark
+        event("gemm_kernel", 15.0, 16.0, "CUDA"),  # 5 to 6 s
+    ]
+    parts = [("data", 1.0), ("forward", 3.0), ("data", 1.0), ("backward", 1.0)]
+    segments, at = [], 0.0
+    for name, seconds in parts:
+        segments.append(Segment("traced", (name,), (at, 0.0), (at + seconds, 0.0)))
+        at += seconds
+    watch = Watch(CPU)
+    assert watch._waited(segments, events) == pytest.approx(
+        {"data": 1.0, "forward": 0.5, "backward": 0.0}
+    )
+    assert watch._waited(segments, events[:4]) == {}, "no kernel was seen: nothing is known"

@@ -175,6 +175,7 @@ def test_times_of_different_devices_are_not_compared():
     ("more", "said"),
     [
         ({"environment": GPU | {"shared_device": True}}, "side by side"),
+        ({"environment": GPU | {"profiled": True}}, "trained with --profile"),
         ({"summary": {"examples": 3925, "precision": "float16"}}, "fp16 on a CPU"),
     ],
 )
