@@ -43,7 +43,7 @@ class CudaClock:
 
     def now(self) -> Moment:
         """This place in the queue."""
-        event = torch.cuda.Event(enable_timing=True)
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record()
         return event, 0.0
 
