@@ -59,9 +59,9 @@ def show(options: Options, name: Annotated[str, typer.Argument(metavar="NAME")])
         output.document({"model": asdict(card)})
         return
     size = f"{card.parameters / 1e6:.1f} M parameters"
-    cost = f"{card.macs / 1e9:.2g} GMACs" if card.macs else ""
+    cost = f"{card.macs / 1e9:.2g} GMACs" if card.macs else "GMACs not known"
     at = f"at {card.image_size} px, {card.num_classes:,} classes"
-    parts = [f"{card.name}: {card.summary}", size, f"{cost} {at}" if cost else at]
+    parts = [f"{card.name}: {card.summary}", size, f"{cost} {at}"]
     output.result([(" · ".join(parts), "bold")])
     found = [
         (bool(card.stem), "stem"),

@@ -174,7 +174,11 @@ def _from_function(name: str, num_classes: int) -> nn.Module:
         module = import_module(module_name)
     except Exception as error:  # someone else's module may raise anything; it is named
         reason = error if isinstance(error, ImportError) else brief(error)
-        raise AblateError(f"model '{name}': {module_name} does not import: {reason}") from error
+        absent = isinstance(error, ModuleNotFoundError) and error.name == module_name.split(".")[0]
+        raise AblateError(
+            f"model '{name}': {module_name} does not import: {reason}",
+            hint="put its folder on PYTHONPATH: PYTHONPATH=. ablate ..." if absent else None,
+        ) from error
     function: Callable[..., object] | None = getattr(module, function_name, None)
     if not callable(function):
         raise AblateError(f"model '{name}': {module_name} has no function '{function_name}'")

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ablate.report import columns as parts
-from ablate.report import costs, numbers, published_markdown, transposed, words
+from ablate.report import (
+    costs,
+    numbers,
+    published_columns,
+    published_markdown,
+    transposed,
+    words,
+)
 from ablate.report.escape import code, markdown
 from ablate.report.model import Comparison, ReportRow, ReportTable, Total
 
@@ -20,7 +27,12 @@ def render_markdown(tables: Sequence[ReportTable], *, columns: costs.Shown = "au
     blocks: list[str] = []
     for group in transposed.groups(tables):
         if group[0].paper:
-            blocks += map(_with_paper, group)
+            blocks += [
+                _cost(table)
+                if columns == "cost" and not published_columns.costs(table)
+                else _with_paper(table)
+                for table in group
+            ]
         elif columns == "cost":
             blocks += map(_cost, group)
         elif group[0].transpose:

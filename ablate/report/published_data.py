@@ -110,7 +110,7 @@ class Publication(Frozen):
     dataset: str
     epochs: int
     recipe: frozenset[str]
-    params: dict[str, dict[str, float]]
+    params: dict[str, dict[str, float | str]]
     tables: tuple[PublishedTable, ...]
 
     def table(self, number: int) -> PublishedTable | None:

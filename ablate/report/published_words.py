@@ -210,7 +210,11 @@ def _params(
         for spec in resolved.trials[table.rows[i].keys[0]].tricks:
             for name, value in publication.params.get(spec.name, {}).items():
                 if spec.params.get(name, value) != value:
-                    ours, theirs = (f"{x:g}" for x in (spec.params[name], value))
+                    ours, theirs = (_said(x) for x in (spec.params[name], value))
                     said = f"{spec.label} {name} "
                     found[said + ours, f"{spec.name} {name} {theirs}"] = None
     return list(found)
+
+
+def _said(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)

@@ -11,6 +11,7 @@ from ablate.report import costs, published_columns, transposed, words
 from ablate.report.escape import visible
 from ablate.report.grid import Column, Ink, lines, total_width
 from ablate.report.model import ReportTable
+from ablate.report.published_words import OTHER_QUESTION
 
 _NARROW = 60  # below: one block per row
 _DRAWN = 121  # from here on: the drawn interval too
@@ -55,6 +56,8 @@ def render_terminal(
 def _table(
     table: ReportTable, width: int, ink: Ink, shown: costs.Shown, *, failures: bool
 ) -> list[str]:
+    if table.paper and shown == "cost" and not published_columns.costs(table):
+        table = replace(table, paper=None)  # accuracies alone say nothing of the cost
     if table.paper:
         return _with_paper(table, width, ink, shown, failures=failures)
     found = _layout(table, width, ink, shown)
@@ -100,7 +103,10 @@ def _with_paper(
     notes = _footnotes([replace(table, total=None)], failures)  # the total is not shown
     if table.one_seed:
         notes.append(words.one_seed(table))
-    said = (visible(text) for text in (*table.paper.footnotes, table.paper.differs))
+    footnotes = table.paper.footnotes
+    if shown == "cost":  # which has no Δ to mark
+        footnotes = tuple(text for text in footnotes if not text.startswith(OTHER_QUESTION))
+    said = (visible(text) for text in (*footnotes, table.paper.differs))
     notes += [text.replace(" × ", "\u00a0×\u00a0") for text in said]  # no line ends in "8 ×"
     return body + _caption(notes, width + 1, ink)
 

@@ -38,7 +38,9 @@ class Blurpool(Trick):
         changed += sum(_block(model, block, self.size) for block in handles(model).blocks)
         if not changed:
             raise NoEffect(
-                self.name, "this model has no max pool and no residual block that halves its input"
+                self.name,
+                "this model has no max pool that can be blurred and no residual block that halves "
+                "its input",
             )
         return model
 

@@ -69,7 +69,7 @@ def _move_stride(model: nn.Module, block: Block) -> bool:
 
 def _reason(model: nn.Module, blocks: tuple[Block, ...], name: str) -> str:
     if not blocks:
-        return "this model has no residual blocks"
+        return "this model has no residual blocks of the form relu(path + shortcut)"
     bottlenecks = [block for block in blocks if _is_bottleneck(_convs(model, block))]
     if not bottlenecks:
         return "this model's residual blocks are basic blocks, with no 1×1 to take the stride from"

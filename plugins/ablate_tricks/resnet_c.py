@@ -32,7 +32,11 @@ class ResnetC(Trick):
 
         stem = handles(model).stem
         if stem is None:
-            raise NoEffect(self.name, "this model has no residual blocks and so no ResNet stem")
+            raise NoEffect(
+                self.name,
+                "this model has no residual blocks of the form relu(path + shortcut), and so no "
+                "ResNet stem",
+            )
         conv = model.get_submodule(stem.convs[0])
         assert isinstance(conv, nn.Conv2d)
         if len(stem.convs) > 1 or conv.kernel_size != (7, 7) or conv.stride != (2, 2):

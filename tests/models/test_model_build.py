@@ -191,8 +191,15 @@ def test_own_function_at_fault(own: str, function: str, message: str) -> None:
 
 
 def test_own_module_does_not_import(own: str) -> None:
-    with pytest.raises(AblateError, match="ablate_test_broken does not import"):
+    with pytest.raises(AblateError, match="ablate_test_broken does not import") as refusal:
         build_model("ablate_test_broken:model", 6)
+    assert refusal.value.hint is None  # its own fault, not the path's
+
+
+def test_own_module_that_is_nowhere_has_a_way_to_be_found() -> None:
+    with pytest.raises(AblateError, match="No module named 'ablate_test_nowhere'") as refusal:
+        build_model("ablate_test_nowhere.deep:model", 6)
+    assert "PYTHONPATH" in (refusal.value.hint or "")
 
 
 def test_outputs_must_be_logits() -> None:

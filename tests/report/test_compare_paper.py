@@ -14,6 +14,7 @@ from report_studies import GROUP1, table
 from scipy import stats
 
 from ablate.errors import AblateError
+from ablate.report import render_terminal
 from ablate.report.published import check_name, nothing_published
 from ablate.report.published_data import paper
 
@@ -205,6 +206,11 @@ def test_a_control_row_s_trick_is_another_question_unless_the_baseline_answers_i
     assert cell.inside == (effect.low * 100 <= float(cell.delta) <= effect.high * 100)
     [note] = [line for line in report.paper.footnotes if line.startswith("‡")]
     assert "the paper's Δ is to baseline; ours to baseline is +2" in note
+    # the cost alone has no Δ, and so no mark to explain
+    timed = compared(resolved, spread(rows), seconds={label: 60.0 for label, _, _ in rows})
+    assert "‡" in render_terminal(timed, color=False, ascii=False, width=130)
+    assert "1.00 / " in render_terminal(timed, color=False, ascii=False, width=130, columns="cost")
+    assert "‡" not in render_terminal(timed, color=False, ascii=False, width=130, columns="cost")
 
 
 # Differences and intervals by hand
@@ -324,6 +330,20 @@ def test_nothing_published_is_refused_with_what_there_is():
 
 
 # What differs
+
+
+@pytest.mark.parametrize(("form", "said"), [("uniform", True), ("others", False)])
+def test_the_other_form_of_label_smoothing_differs(form, said):
+    resolved = planned(
+        [table(TABLE6, 1, dataset="imagenet")],
+        name="paper/table6",
+        base=(*RECIPE, *EFFICIENT, *VARIANT),
+        params={"label_smoothing": {"epsilon": 0.1, "form": form}},
+    )
+    [report] = compared(resolved, spread(TABLE6, 1))
+    ours, theirs = report.paper.differs.split(" / ")
+    assert ("label_smoothing form uniform" in ours) == said
+    assert ("label_smoothing form others" in theirs) == said
 
 
 def test_what_is_the_same_is_not_among_what_differs():

@@ -181,6 +181,15 @@ def test_costs_stand_beside_the_paper_s_where_both_are_known():
     assert "verdict" not in alone
 
 
+def test_the_cost_alone_is_ours_where_the_paper_has_none():
+    measured = {"parameters": 25_557_032, "macs": 3_857_973_248}
+    tables = table4(summary={"examples": 3925, **measured})
+    for text in (show(tables, 100, columns="cost"), show(tables, 50, columns="cost")):
+        assert text.count("25.6") == len(tables[0].rows) * len(tables)
+        assert "paper" not in text
+    assert render_markdown(tables, columns="cost").count("| 25.6 | 3.86 |") == 5 * len(tables)
+
+
 def test_minutes_stand_beside_the_paper_s():
     rows = stacked("baseline", "efficient")
     resolved = planned([table(rows)], name="table3", bundles={"efficient": EFFICIENT}, base=RECIPE)

@@ -441,8 +441,10 @@ def test_attached_layers_act_in_order_and_once() -> None:
         (SqueezeExcitation(), "mobilenet_v1", "no residual blocks"),
         (SqueezeExcitation(), "regnet_y_400mf", "squeeze and excitation or the like already"),
         (SqueezeExcitation(), "timm/seresnet50", "squeeze and excitation or the like already"),
-        (Blurpool(), "mobilenet_v1", "no max pool and no residual block that halves"),
-        (Blurpool(), "squeezenet1_1", "no max pool"),
+        (Blurpool(), "mobilenet_v1", "no max pool that can be blurred and no residual block that"),
+        (Blurpool(), "squeezenet1_1", "no max pool that can be blurred"),
+        (ResnetB(), "timm/convnext_tiny", "no residual blocks of the form relu"),
+        (ResnetC(), "densenet121", "no residual blocks of the form relu"),
     ],
 )
 def test_nothing_to_act_on(trick: Trick, name: str, reason: str) -> None:
