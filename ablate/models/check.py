@@ -65,7 +65,7 @@ def _run(model: nn.Module, name: str, classes: int, batch: int, side: int) -> No
         raise
     except Exception as error:  # of a model's code, or of an operator that meta does not have
         if not is_foreign(name):
-            raise _refusal(name, side, error) from error
+            raise _refusal(name, batch, side, error) from error
         with torch.device("cpu"), isolated_rng():
             real = initialise(build_model(name, classes), 0).train(model.training)
             try:
@@ -73,7 +73,7 @@ def _run(model: nn.Module, name: str, classes: int, batch: int, side: int) -> No
             except AblateError:
                 raise
             except Exception as again:  # as above
-                raise _refusal(name, side, again) from again
+                raise _refusal(name, batch, side, again) from again
 
 
 def _fed(model: nn.Module, name: str, classes: int, batch: int, side: int, device: str) -> None:
@@ -88,7 +88,12 @@ def _fed(model: nn.Module, name: str, classes: int, batch: int, side: int, devic
             )
 
 
-def _refusal(name: str, side: int, error: Exception) -> AblateError:
+def _refusal(name: str, batch: int, side: int, error: Exception) -> AblateError:
+    if batch == 1 and "more than 1 value per channel" in str(error):  # the batch norm's own words
+        return AblateError(
+            f"model '{name}' cannot train on one image of {side} pixels at a time: {brief(error)}",
+            hint="a larger batch_size, fewer micro_batches, or a larger image_size",
+        )
     own = model_image_size(name)
     return AblateError(
         f"model '{name}' cannot take images of {side} pixels: {brief(error)}",

@@ -144,8 +144,10 @@ def test_what_cannot_be_fed(folder: Path, model: str, size: int, message: str) -
 
 def test_one_image_a_batch() -> None:
     """Batch norm of one value a channel has no variance."""
-    with pytest.raises(AblateError, match="Expected more than 1 value per channel"):
-        check_fed(trial("resnet18", 32, batch_size=1))
+    for settings in ({"batch_size": 1}, {"batch_size": 8, "micro_batches": 8}):
+        with pytest.raises(AblateError, match="Expected more than 1 value per channel") as caught:
+            check_fed(trial("resnet18", 32, **settings))
+        assert "micro_batches" in (caught.value.hint or "")
     check_fed(trial("resnet18", 64, batch_size=1))
 
 
