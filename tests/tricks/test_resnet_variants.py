@@ -223,7 +223,7 @@ def test_small_images() -> None:
         (C, "resnet18_small", "stem is one 3×3 with stride 1, not one 7×7 with stride 2"),
         (C, "resnet8", "stem is one 3×3 with stride 1"),
         (C, "timm/resnet18d", "stem is 3 convolutions"),
-        (C, "vgg11", "no residual blocks and so no ResNet stem"),
+        (C, "vgg11", "and so no ResNet stem"),
         (D, "timm/resnet18d", "no shortcut of this model is a 1×1 convolution with stride 2"),
         (D, "vgg11", "no shortcuts with a convolution"),
     ],
