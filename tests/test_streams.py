@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ablate.streams import Draws, bits, key, mix, permutation, uniforms
+from ablate.streams import Draws, bits, key, mix, permutation, uniform, uniforms
 
 
 def test_the_finaliser_is_splitmix64() -> None:
@@ -28,6 +28,16 @@ def test_numbers_depend_on_nothing_but_key_id_and_draw() -> None:
     full = bits(key(0, "crop", 1), np.arange(1000), 4)
     assert np.array_equal(bits(key(0, "crop", 1), ids, 4), full[ids])
     assert np.array_equal(bits(key(0, "crop", 1), ids, 2), full[ids][:, :2])
+
+
+def test_one_number_has_the_bits_that_an_array_of_them_has() -> None:
+    streams = [key(seed, "one") for seed in range(200)] + [0, 2**64 - 1]
+    ids = np.array([0, 1, 77, 2**40])
+    for stream in streams:
+        assert [uniform(stream, i) for i in ids.tolist()] == uniforms(stream, ids, 1)[:, 0].tolist()
+    arrays, numbers = Draws(5, "one"), Draws(5, "one")
+    assert [numbers.number() for _ in range(9)] == arrays.uniform(9).tolist()
+    assert numbers.uniform(3).tolist() == arrays.uniform(3).tolist()
 
 
 @pytest.mark.parametrize(
