@@ -13,8 +13,12 @@ if TYPE_CHECKING:
 
 # Error rates at the end of a training, where nothing is stored yet: what one expects to meet.
 _TYPICAL_ERROR = {
-    **{"imagenette": 0.10, "imagewoof": 0.20, "cifar10": 0.06, "cifar100": 0.25},
-    **{"imagenet": 0.24, "places365": 0.44},  # ResNet-50's
+    "imagenette": 0.10,
+    "imagewoof": 0.20,
+    "cifar10": 0.06,
+    "cifar100": 0.25,
+    "imagenet": 0.24,
+    "places365": 0.44,  # ResNet-50's
 }
 _OTHERWISE = 0.10
 
