@@ -2,8 +2,8 @@
 
 Writing a checkpoint takes as long as a short epoch, most of it waiting for the disk. So the engine
 hands over a copy of its state and trains on, and a thread writes: the checkpoint first, then the
-lines of its epoch. A line that is there says that a checkpoint at least as new is; the lines of the
-last epoch have none, because nothing but the predictions follows.
+lines of its epoch. A line that is there says that a checkpoint at least as new is; only the last
+epoch has none, because nothing but the predictions follows.
 
 One checkpoint is written at a time. Epochs that end meanwhile wait; of their states only the newest
 is kept. So training never waits for a disk, and a kill repeats at most what was trained during
@@ -54,14 +54,15 @@ class Writer:
         self._error: BaseException | None = None
 
     def put(self, record: dict[str, Any], state: Snapshot | None) -> None:
-        """Store an epoch, with a checkpoint of `state` unless a newer one comes first."""
+        """Store an epoch, with a checkpoint of `state`, if any, unless a newer one comes first."""
         self.check()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, daemon=True, name="checkpoints")
             self._thread.start()
         with self._changed:
             self._records.append(record)
-            self._newest = None if state is None else (record["epoch"], state)
+            if state is not None:
+                self._newest = (record["epoch"], state)
             self._changed.notify()
 
     def check(self) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -82,22 +83,24 @@ def test_a_snapshot_is_what_saving_at_that_moment_gives() -> None:
     assert got["trick"]["view"][0] == 99, "they shared memory"
 
 
-class _Slow(Snapshot):
-    """A state that takes a while to be written."""
+class _Held(Snapshot):
+    """A state that is not written before the gate is open."""
+
+    gate = threading.Event()
 
     def wait(self) -> dict[str, Any]:
-        time.sleep(0.15)
+        assert self.gate.wait(20), "training waited for a write"
         return super().wait()
 
 
 def test_training_does_not_wait_and_every_epoch_is_there_in_order(tmp_path: Path) -> None:
     attempt, told = Attempt.begin(tmp_path, "key"), []
-    began = time.monotonic()
     with Writer(attempt, lambda record: told.append(record["epoch"])) as writer:
         for epoch in range(1, 9):
             state = {"epoch": epoch, "weights": torch.full((4,), epoch)}
-            writer.put({"epoch": epoch, "metrics": {}}, _Slow(state))
-        assert time.monotonic() - began < 0.14, "it waited for a write"
+            writer.put({"epoch": epoch, "metrics": {}}, _Held(state))
+        assert told == []
+        _Held.gate.set()
     assert told == [*range(1, 9)]
     lines = read_lines(attempt.path / "metrics.jsonl").records
     assert [line["epoch"] for line in lines if line["kind"] == "epoch"] == told
@@ -148,7 +151,8 @@ def test_killed_while_a_checkpoint_is_written_nothing_acknowledged_is_lost(
         kills += 1
         sound = next(checkpoints(cut.path, made.key), ("", 0, Path()))
         acknowledged = max([acknowledged, *epochs])
-        assert sound[1] >= acknowledged
+        # the last epoch has no checkpoint: killed before its predictions, it alone is repeated
+        assert sound[1] >= min(acknowledged, made.recipe.epochs - 1)
     assert kills >= 3, "it ended before it was killed"
     events = worker.train(made, cut.path)
     assert events[0] == "resumed"
