@@ -20,8 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ablate.attempt import Attempt
 from ablate.errors import Interrupted
-from ablate.spool import Attempt, checkpoints
+from ablate.spool import checkpoints
 
 if TYPE_CHECKING:
     import numpy as np

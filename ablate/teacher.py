@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from ablate import spool
+from ablate.attempt import Attempt
 from ablate.errors import AblateError
 from ablate.pretrained import placed
-from ablate.spool import Attempt
 from ablate.store import Store
 from ablate.trial import Numerics
 

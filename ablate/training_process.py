@@ -14,8 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablate.attempt import Attempt
 from ablate.errors import AblateError, Diverged, Interrupted, NoEffect, TrickError, brief
-from ablate.spool import Attempt, checkpoints
+from ablate.spool import checkpoints
 from ablate.trial import Numerics, Trial, TrickSpec
 
 if TYPE_CHECKING:

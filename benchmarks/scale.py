@@ -34,9 +34,9 @@ from typing import Any
 
 import numpy as np
 
+from ablate.attempt import Attempt
 from ablate.design import resolve
 from ablate.resolved import ResolvedStudy
-from ablate.spool import Attempt
 from ablate.store import Store
 from ablate.study import load_study
 from ablate.training_process import cpu_name

@@ -17,9 +17,10 @@ import torch
 from torch import nn
 from workers import Worker, request
 
+from ablate.attempt import Attempt
 from ablate.errors import AblateError
 from ablate.recording import Writer
-from ablate.spool import Attempt, checkpoints
+from ablate.spool import checkpoints
 from ablate.spool_lines import read_lines
 from ablate.store import Store
 from ablate.training.snapshot import Snapshot

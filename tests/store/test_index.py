@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 from store_samples import make_trial
 
+from ablate.attempt import Attempt
 from ablate.index import connect, in_memory, ingest, reindex
-from ablate.spool import Attempt, attempts
+from ablate.spool import attempts
 from ablate.spool_lines import read_lines
 from ablate.store import Store
 
@@ -114,7 +115,7 @@ def test_the_file_is_in_the_storage_format_of_duckdb_1(store: Store, trained: Tr
 WRITER = """
     import sys
     from pathlib import Path
-    from ablate.spool import Attempt
+    from ablate.attempt import Attempt
     attempt = Attempt.begin(Path(sys.argv[1]), sys.argv[2])
     print(attempt.name, flush=True)
     for epoch in range(1, 1_000_000):

@@ -18,12 +18,13 @@ from store_samples import make_trial
 from test_store import resolved
 
 from ablate import index_insert, index_rows, spool, spool_lines
+from ablate.attempt import Attempt
 from ablate.claims import claim
 from ablate.curves import Curves
 from ablate.index import in_memory
 from ablate.resolved import Row, Table
 from ablate.session import tables_of
-from ablate.spool import Attempt, checkpoint_files
+from ablate.spool import checkpoint_files
 from ablate.spool_lines import last_epoch, read_lines, read_pieces
 from ablate.store import Store, TrialState
 

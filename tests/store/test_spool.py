@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ablate.attempt import Attempt
 from ablate.errors import AblateError
 from ablate.spool import (
-    Attempt,
     attempts,
     checkpoints,
     conclude,
     ending,
-    read_lines,
     resumable,
     retire,
 )
+from ablate.spool_lines import read_lines
 
 KEY = "ab" * 32
 
@@ -216,7 +216,7 @@ def test_retired_attempts_are_kept_and_do_not_count(tmp_path: Path) -> None:
 SAVER = """
     import sys
     from pathlib import Path
-    from ablate.spool import Attempt
+    from ablate.attempt import Attempt
     attempt = Attempt.begin(Path(sys.argv[1]), "ab" * 32)
     for epoch in range(1, 1_000_000):
         attempt.save_checkpoint(epoch, lambda f: f.write(str(epoch).encode() * 300_000))
@@ -247,7 +247,7 @@ FULL_DISK = """
     import resource, signal, sys
     from pathlib import Path
     from ablate.errors import AblateError
-    from ablate.spool import Attempt
+    from ablate.attempt import Attempt
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     attempt = Attempt.begin(Path(sys.argv[1]), "ab" * 32)
     attempt.save_checkpoint(1, lambda f: f.write(b"first"))

@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 from store_samples import make_trial
 
+from ablate.attempt import Attempt
 from ablate.claims import claim
 from ablate.errors import AblateError
 from ablate.index import ingest
 from ablate.resolved import ResolvedStudy
-from ablate.spool import Attempt
 from ablate.store import Store
 
 Train = Callable[..., str]
