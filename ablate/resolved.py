@@ -28,7 +28,8 @@ class Row(Frozen):
     compared with the control), None for the baseline. keys: the trial of each seed, in the order of
     `Table.seeds`. changes: what differs from `above`, in words. same_as: index of an earlier row
     that resolves to the same trials, printed "=". settings: differences of the resolved recipe from
-    the row above's, {"batch_size": [256, 1024]}.
+    the row above's, {"batch_size": [256, 1024]}. factors: of `Table.factors`, those in force; what
+    attribution adds and subtracts.
     """
 
     label: str
@@ -39,6 +40,7 @@ class Row(Frozen):
     changes: str = ""
     same_as: int | None = None
     settings: dict[str, tuple[Any, Any]] = Field(default_factory=dict)
+    factors: tuple[str, ...] = ()
 
 
 class Table(Frozen):
@@ -46,7 +48,10 @@ class Table(Frozen):
 
     reference: what a row's Δ is to: "above" (cumulative), "baseline" (one at a time), "full"
     (leave one out). column: the `over` settings in words ("batch_size 256"), "" without `over`.
-    total: whether the last trunk row is also compared with the baseline ("all 4 tricks").
+    total: whether the last trunk row is also compared with the baseline ("all 4 tricks"). factors:
+    labels of the stack's entries, "warmup" or "distill + mixup", each of which is in force in a row
+    or not. orders: of a table of orderings, the rows that each order goes through, the baseline's
+    first; empty otherwise.
     """
 
     ablation: str
@@ -58,6 +63,8 @@ class Table(Frozen):
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
     total: bool = True
+    factors: tuple[str, ...] = ()
+    orders: tuple[tuple[int, ...], ...] = ()
 
 
 class ResolvedStudy(Frozen):

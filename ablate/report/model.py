@@ -191,6 +191,52 @@ class Total:
 
 
 @dataclass(frozen=True)
+class BlockCell:
+    """A number of a block, in the metric's own unit, with its interval where there is one.
+
+    effect: all that was computed of it, for formats that print everything.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    effect: Effect | None = None
+
+
+@dataclass(frozen=True)
+class BlockLine:
+    """One line of a block: a trick, a pair of tricks, a class. word: "redundant", "synergetic"."""
+
+    label: str
+    cells: tuple[BlockCell | None, ...]
+    verdict: str = ""
+    mark: Mark = ""
+    dagger: bool = False
+    word: str = ""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Numbers that come from several rows of a table or from several tables, printed below one.
+
+    name: for JSON and CSV, such as "factorial", "shapley", "attribution", "data_sets",
+    "new_images", "classes". title: its heading in words. heads: of the cells' columns. signed:
+    whether cells are differences, else values. judged: the column that the verdicts are about, None
+    where nothing is judged. comparisons: size of that family. caption: sentences below it, what the
+    intervals are and what they leave out.
+    """
+
+    name: str
+    title: str
+    heads: tuple[str, ...]
+    lines: tuple[BlockLine, ...]
+    signed: bool = True
+    judged: int | None = None
+    comparisons: int = 0
+    caption: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Provenance:
     """Where the numbers come from. machines: (how many, name); epochs: None where rows differ."""
 
@@ -211,7 +257,7 @@ class ReportTable:
     detectable, seeds_needed: of the pooled fit; None without one. margin, detectable: in the unit
     printed (points). examples: test images, None if unknown. notes: what a reader must know, in
     words. failures: a line for each trial that failed. paper: the publication that the rows are
-    printed beside.
+    printed beside. blocks: what follows from several rows or tables, printed below this one.
     """
 
     study: str
@@ -240,6 +286,7 @@ class ReportTable:
     failures: tuple[str, ...]
     provenance: Provenance
     paper: Published | None = None
+    blocks: tuple[Block, ...] = ()
 
     @property
     def one_seed(self) -> bool:
