@@ -4,8 +4,9 @@
     python benchmarks/simulate.py --page docs/statistics.md --from FILE
 
 One process, NumPy and scipy alone. Prints each part's figures as it has them and writes JSON:
-every percentage with its Monte-Carlo error, number of tables, bar, versions, command and date. The
-second form writes the figures of such a file into a page, between the page's two marks.
+every percentage with its Monte-Carlo error, number of tables, bar, versions, command and date. A
+file that is there keeps its other parts. The second form writes a file's figures into a page,
+between the page's two marks.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ TITLES = {
     "one_seed": "One seed",
 }
 PARTS = tuple(TITLES)
+COUNTED_ACROSS = ("orders", "datasets", "one_seed")  # what is counted has a column; else the seeds
 BEGIN, END = "<!-- simulated -->", "<!-- /simulated -->"
 
 
@@ -57,12 +59,12 @@ def provenance(options: argparse.Namespace) -> dict[str, Any]:
 
 def table(part: str, figures: list[dict[str, Any]]) -> str:
     """A part in markdown: one line per setting, its figures across in percent."""
-    across, down = ("what", "seeds") if part == "orders" else ("seeds", "what")
+    across, down = ("what", "seeds") if part in COUNTED_ACROSS else ("seeds", "what")
     columns = list(dict.fromkeys(one[across] for one in figures))
     lines: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for one in figures:
         lines.setdefault((one["setting"], one[down]), []).append(one)
-    heads = ["setting", {"what": "counted, %"}.get(down, down), *columns, "bar", "±", "tables"]
+    heads = ["setting", down.replace("what", "counted"), *columns, "bar", "±", "tables"]
     text = [f"### {TITLES[part]}", "", f"| {' | '.join(heads)} |"]
     text += [f"| :-- | :-- |{' --: |' * len(columns)} :-- | --: | --: |"]
     for (setting, name), found in lines.items():
@@ -89,6 +91,16 @@ def _bar(low: float | None, high: float | None) -> str:
     return f"≥ {low:g}" if low is not None else f"≤ {high:g}" if high is not None else ""
 
 
+def _kept(options: argparse.Namespace) -> dict[str, Any]:
+    """Parts that the file has of the same seed and repeats: a run can be made part by part."""
+    if not (options.out and options.out.exists()):
+        return {}
+    found = json.loads(options.out.read_text(encoding="utf-8"))
+    if (found["repeats"], found["seed"]) != (options.repeats, options.seed):
+        raise SystemExit(f"{options.out}: of other --repeats or --seed; name another file")
+    return {name: found[name] for name in ("seconds", "parts")}
+
+
 def into_page(page: Path, document: dict[str, Any]) -> None:
     """Replace what stands between the page's marks by the document's tables."""
     text = page.read_text(encoding="utf-8")
@@ -96,7 +108,8 @@ def into_page(page: Path, document: dict[str, Any]) -> None:
     _, mark, after = rest.partition(END)
     if not mark:
         raise SystemExit(f"{page}: no {BEGIN} and {END} in it")
-    parts = "\n".join(table(name, figures) for name, figures in document["parts"].items())
+    done = [name for name in PARTS if name in document["parts"]]
+    parts = "\n".join(table(name, document["parts"][name]) for name in done)
     page.write_text(f"{before}{BEGIN}\n\n{parts}\n{END}{after}", encoding="utf-8")
 
 
@@ -115,7 +128,7 @@ def main() -> int:
     if options.source:
         document = json.loads(options.source.read_text(encoding="utf-8"))
     else:
-        document = provenance(options) | {"seconds": {}, "parts": {}}
+        document = provenance(options) | {"seconds": {}, "parts": {}} | _kept(options)
         for name in options.part or PARTS:
             began = time.process_time()
             # a part's figures do not depend on which other parts are run

@@ -25,8 +25,8 @@ def _table(
 ) -> Iterator[Figure]:
     y = source.draw(rng, repeats, (0.1,) * 5, 1)[:, :, 0]
     steps = np.diff(y, axis=1)
-    yield share(setting, 1, "a row with |Δ| > .5 points", (np.abs(steps) > 0.005).any(axis=1))
+    yield share(setting, 1, "a row beyond ± .5 points", (np.abs(steps) > 0.005).any(axis=1))
     largest = np.abs(steps).max(axis=1)
-    yield share(setting, 1, "a row with |Δ| > 1 point", largest > 0.01)
+    yield share(setting, 1, "a row beyond ± 1 point", largest > 0.01)
     band = stats.rerun_band(0.1, 0.1, source.examples if source.examples else IMAGENETTE)
     yield share(setting, 1, "Δ within the band of re-running", np.abs(steps) <= band)

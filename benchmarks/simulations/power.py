@@ -23,7 +23,10 @@ def simulate(rng: np.random.Generator, repeats: int) -> Iterator[Figure]:
         errors = (0.1 + size / 2, 0.1 + size / 2, *(0.1 - size / 2,) * 3)
         y = Normal(shared=2.0).draw(rng, repeats, errors, seeds)
         found = judge(y, comparisons, IMAGENETTE).holm()[:, 1] < 0.05
-        setting = f"a trick of {100 * size:.2f} points among three null ones"
+        setting = (
+            "a trick of the smallest detectable size, 2.10, 1.26, .86, .57 points at 10% error"
+        )
+        assert f"{100 * size:.2f}".lstrip("0") in setting
         # Holm is no weaker than the level alpha / 5 that the size is computed for
         yield share(setting, seeds, "found", found, (79.0, None))
     for first in (2, 3, 5):
@@ -44,4 +47,4 @@ def _stein(rng: np.random.Generator, repeats: int, first: int, noise: float) -> 
     assert stats.seeds_for_width(example, first, 1.5) == n[0]
     setting = f"Stein's two stages for ± 1.5, noise of a run {noise:g}"
     covered = np.abs(mean) <= t * s / np.sqrt(n)
-    return share(setting, f"{first}, then {np.median(n):.0f}", "interval", covered, (94.0, 96.0))
+    return share(setting, first, "interval", covered, (94.0, 96.0))
