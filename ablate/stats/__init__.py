@@ -11,8 +11,17 @@ from ablate.stats.attribution import (
     shapley,
     single,
 )
+from ablate.stats.calibration import (
+    binned_error,
+    calibration_error,
+    class_accuracy,
+    class_means,
+    log_sum_exp,
+)
 from ablate.stats.combine import MeanEffect, difference, mean_effect
+from ablate.stats.exact import disagreements, mcnemar
 from ablate.stats.fit import BlockFit, Contrast, fit, noise_scale
+from ablate.stats.images import new_images
 from ablate.stats.inference import Effect, Verdict, effect, family, holm
 from ablate.stats.power import expected_noise, rerun_band, seeds_needed, smallest_detectable
 from ablate.stats.times import Ratio, epoch_time, time_fit, time_ratio
@@ -24,7 +33,12 @@ __all__ = [
     "MeanEffect",
     "Ratio",
     "Verdict",
+    "binned_error",
+    "calibration_error",
+    "class_accuracy",
+    "class_means",
     "difference",
+    "disagreements",
     "effect",
     "epoch_time",
     "expected_noise",
@@ -33,8 +47,11 @@ __all__ = [
     "holm",
     "interaction",
     "leave_out",
+    "log_sum_exp",
     "main_effect",
+    "mcnemar",
     "mean_effect",
+    "new_images",
     "noise_scale",
     "redundancy",
     "rerun_band",
