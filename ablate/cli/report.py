@@ -14,6 +14,7 @@ from ablate.cli.selection import Selection
 if TYPE_CHECKING:
     from ablate.console.output import Output
     from ablate.lookup import Found
+    from ablate.report.asked import Asked
     from ablate.report.costs import Shown
     from ablate.report.model import ReportTable
     from ablate.store import Store
@@ -31,6 +32,11 @@ Output     --format NAME        terminal, markdown, csv, json [default: as FILE 
            --columns auto|all   drop columns where the terminal is narrow, or never [default: auto]
            --columns cost       parameters, multiply-adds, images per second and time instead
            --compare paper      beside each row what He et al. printed, and what differs
+Question   --metric NAME        compare that metric instead: top5, loss, ece, any that was measured
+           --baseline ROW       compare every row with this one: its label or number
+           --new-images         intervals for new test images too, not for this test set alone
+           --per-class          accuracy of each class and how each row changes it
+           --mcnemar            of one seed: exact test of the two checkpoints, not of the recipes
 What       --seeds N            as for run: the table of those trials
            --dataset NAME
            --limit N
@@ -47,6 +53,11 @@ def report(
     file: Annotated[Path | None, typer.Option("--output", "-o")] = None,
     columns: Annotated[str, typer.Option("--columns")] = "auto",
     compare: Annotated[str | None, typer.Option("--compare")] = None,
+    metric: Annotated[str | None, typer.Option("--metric")] = None,
+    baseline: Annotated[str | None, typer.Option("--baseline")] = None,
+    new_images: Annotated[bool, typer.Option("--new-images")] = False,
+    per_class: Annotated[bool, typer.Option("--per-class")] = False,
+    mcnemar: Annotated[bool, typer.Option("--mcnemar")] = False,
     seeds: Seeds = None,
     dataset: Datasets = None,
     limit: Limit = None,
@@ -54,8 +65,8 @@ def report(
 ) -> None:
     """Print it."""
     from ablate.errors import AblateError
-    from ablate.lookup import tables_of
     from ablate.report import check_format, format_of, render
+    from ablate.report.asked import Asked
     from ablate.store import Store
 
     output = options.output()
@@ -67,6 +78,10 @@ def report(
         from ablate.report.published import check_name
 
         check_name(compare)
+        if baseline is not None:
+            from ablate.report.baseline import two_references
+
+            raise two_references()
     store = Store.open(options.store_path, create=False)
     selection = Selection.of(study or "", seeds, dataset, limit, settings, options)
     if study is None and not selection.whole:
@@ -74,7 +89,14 @@ def report(
             "--seeds, --dataset, --limit and --set need a study", hint="ablate report STUDY …"
         )
     found = _found(selection, store, options) if study else _every(store)
-    groups = [tables_of(one.resolved, store) for one in found]
+    asked = Asked(
+        metric=metric,
+        baseline=baseline,
+        new_images=new_images,
+        per_class=per_class,
+        mcnemar=mcnemar,
+    )
+    found, groups = _answers(found, store, asked, output)
     if compare is not None:
         groups = _beside_paper(found, groups, output)
     if kind == "terminal":
@@ -93,6 +115,27 @@ def report(
 
     write_result(file, text)
     output.note(f"Wrote {file}.")
+
+
+def _answers(
+    found: list[Found], store: Store, asked: Asked, output: Output
+) -> tuple[list[Found], list[list[ReportTable]]]:
+    """Of several studies those that have what is asked; of one, a refusal is an error."""
+    from ablate.errors import AblateError
+    from ablate.lookup import tables_of
+
+    kept: list[Found] = []
+    groups: list[list[ReportTable]] = []
+    for one in found:
+        try:
+            groups.append(tables_of(one.resolved, store, asked))
+        except AblateError as error:
+            if one is found[-1] and not kept:
+                raise
+            output.note(f"{one.resolved.name}: {error.message}")
+        else:
+            kept.append(one)
+    return kept, groups
 
 
 def _beside_paper(

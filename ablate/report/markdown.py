@@ -79,7 +79,7 @@ def _cost(table: ReportTable) -> str:
 
 def _grid(table: ReportTable) -> tuple[list[str], list[list[str]]]:
     level = f"[{numbers.level(table)}]"
-    reference = words.REFERENCE[table.reference]
+    reference = markdown(words.reference(table))
     heads = ["row", markdown(table.metric.heading)]
     if not _judged(table):
         pass

@@ -20,16 +20,18 @@ from ablate.stats.calibration import (
 )
 from ablate.stats.combine import MeanEffect, difference, mean_effect
 from ablate.stats.exact import disagreements, mcnemar
-from ablate.stats.fit import BlockFit, Contrast, fit, noise_scale
-from ablate.stats.images import new_images
+from ablate.stats.fit import BlockFit, Contrast, Floats, fit, noise_scale
+from ablate.stats.images import FEWEST_SEEDS, new_images
 from ablate.stats.inference import Effect, Verdict, effect, family, holm
 from ablate.stats.power import expected_noise, rerun_band, seeds_needed, smallest_detectable
 from ablate.stats.times import Ratio, epoch_time, time_fit, time_ratio
 
 __all__ = [
+    "FEWEST_SEEDS",
     "BlockFit",
     "Contrast",
     "Effect",
+    "Floats",
     "MeanEffect",
     "Ratio",
     "Verdict",
