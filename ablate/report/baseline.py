@@ -50,11 +50,10 @@ def bare(row: Row) -> str:
 
 
 def _against(table: Table, chosen: int) -> Table:
-    rows = []
-    for i, row in enumerate(table.rows):
-        role = "baseline" if i == chosen else "step" if row.role == "baseline" else row.role
-        above = None if i == chosen else chosen
-        rows.append(row.model_copy(update={"role": role, "above": above}))
+    rows = (
+        row.model_copy(update={"above": None if i == chosen else chosen})
+        for i, row in enumerate(table.rows)
+    )
     # of factorials and orderings the rows would be asked together, not each
     kind = table.kind if table.kind in _ROWS_JUDGED else "one_at_a_time"
     changed = {"rows": tuple(rows), "reference": "baseline", "total": False, "kind": kind}

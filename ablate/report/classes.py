@@ -48,7 +48,7 @@ def with_classes(table: ReportTable, stored: Stored) -> ReportTable:
     )
     block = Block(
         name=NAME,
-        title=f"{table.metric.label[:1].upper()}{table.metric.label[1:]} of each class",
+        title=f"{table.metric.heading.capitalize()} of each class",
         heads=(table.rows[first].label, *(row.label for row, _ in chosen)),
         lines=lines,
         values=(0,),
@@ -174,16 +174,19 @@ def _caption(
     if chosen and len(table.seeds) > 1:
         found.append(
             f"{numbers.level(table)} intervals, unadjusted and without verdicts: of "
-            f"{numbers.count(number, 'comparison')} about {number * table.alpha:.0f} would leave "
+            f"{numbers.count(number, 'comparison')} about {number * table.alpha:.2g} would leave "
             f"out 0 by chance."
         )
+        changes = [cell for line in lines for cell in line.cells[1:]]
+        if any(cell is not None and cell.low is None for cell in changes):
+            found.append("Without an interval: the seeds agree exactly.")
     elif chosen:
         found.append("One seed: no intervals.")
     left_out = [row.label for row, _ in compared(table) if row not in [r for r, _ in whole]]
     if left_out:
         found.append(f"Left out, for want of trials or predictions: {', '.join(left_out)}.")
     if len(whole) > len(chosen) and not total and len(chosen) == 1:
-        found.append(f"Of {len(whole)} rows the last.")
+        found.append(f"Of {len(whole)} compared rows the last.")
     if missing:
         found.append(f"No stored predictions: {', '.join(missing)}.")
     return found

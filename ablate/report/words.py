@@ -27,8 +27,8 @@ def reference(table: ReportTable) -> str:
     return f"to {table.against}" if table.against else REFERENCE[table.reference]
 
 
-def ratio_reference(table: ReportTable) -> str:
-    """What a row's × is against: "the row above", "+ mixup"."""
+def reference_row(table: ReportTable) -> str:
+    """What a row is compared with, in a sentence: "the row above", "+ mixup"."""
     return table.against or f"the {REFERENCE[table.reference]}"
 
 
@@ -41,7 +41,12 @@ def dagger(table: ReportTable) -> str | None:
     """The footnote of †, where a row has one."""
     if not any(row.dagger for row in table.judged):
         return None
-    over = numbers.count(table.comparisons, "comparison")
+    return dagger_of(table.comparisons)
+
+
+def dagger_of(comparisons: int) -> str:
+    """The footnote of † in a family of that size."""
+    over = numbers.count(comparisons, "comparison")
     return f"† the interval leaves out 0, the test corrected for {over} does not"
 
 
@@ -113,7 +118,7 @@ def long_caption(table: ReportTable) -> str:
         if table.exact_agreement:
             said.append("No interval: the seeds agree exactly, so the noise is unknown.")
     if any(row.ratio for row in table.rows):
-        said.append(f"× is against {ratio_reference(table)}.")
+        said.append(f"× is against {reference_row(table)}.")
     return " ".join(said)
 
 
