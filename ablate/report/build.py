@@ -107,6 +107,7 @@ def _table(
         seeds=table.seeds,
         margin=margin,
         alpha=alpha,
+        declared="" if metric.name == resolved.metric else resolved.metric,
         rows=tuple(rows),
         baseline=judged.baseline,
         total=total,

@@ -41,7 +41,7 @@ def with_mcnemar(table: ReportTable, stored: Stored) -> ReportTable:
 
 def _refused(table: ReportTable) -> str | None:
     if not by_images(table.metric):
-        return f"it is about images that are right: --metric top1 or top5, not {table.metric.name}"
+        return f"it counts images that are right: --metric top1 or top5, not {table.metric.name}"
     if not table.one_seed:
         return "it compares two checkpoints, and each row has several: --seeds 1"
     return None if table.compares else "there is no row to compare"

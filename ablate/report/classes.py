@@ -23,7 +23,7 @@ Compared = tuple[ReportRow | Total, int]
 def with_classes(table: ReportTable, stored: Stored) -> ReportTable:
     """The table with the block, or with a note that says why it has none."""
     if not by_images(table.metric):
-        wrong = f"it is of images that are right: --metric top1 or top5, not {table.metric.name}"
+        wrong = f"it counts images that are right: --metric top1 or top5, not {table.metric.name}"
         return _noted(table, wrong)
     hits = stored.rows(table)
     if why := problem(table, hits):

@@ -65,6 +65,7 @@ def as_dict(table: ReportTable) -> dict[str, Any]:
         "reference": table.reference,
         "against": table.against or None,
         "metric": table.metric.name,
+        "declared_metric": table.declared or table.metric.name,
         "unit": "percent" if table.metric.percent else "",
         "seeds": list(table.seeds),
         "alpha": table.alpha,

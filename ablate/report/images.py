@@ -42,7 +42,8 @@ def with_new_images(table: ReportTable, stored: Stored) -> ReportTable:
         caption=(
             f"First: the table's {numbers.level(table)} interval, for these {images:,} images. "
             f"Second: images and seeds both drawn anew, a two-way layout of {images:,} images × "
-            f"{len(table.seeds)} seeds; unadjusted, without a verdict.",
+            f"{len(table.seeds)} seeds; unadjusted, without a verdict. It is of two rows alone, "
+            "where the first pools the noise of all rows: either may be the wider one.",
             *([f"No stored predictions: {', '.join(missing)}."] if missing else []),
         ),
     )
@@ -62,9 +63,7 @@ def compared(table: ReportTable) -> list[tuple[ReportRow | Total, int]]:
 
 def _refused(table: ReportTable) -> str | None:
     if not by_images(table.metric):
-        return (
-            f"they are about images that are right: --metric top1 or top5, not {table.metric.name}"
-        )
+        return f"they count images that are right: --metric top1 or top5, not {table.metric.name}"
     if len(table.seeds) < stats.FEWEST_SEEDS:
         seeds = numbers.count(len(table.seeds), "seed")
         return f"they need at least {stats.FEWEST_SEEDS} seeds, this table has {seeds}"

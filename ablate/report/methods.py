@@ -9,7 +9,7 @@ from ablate.errors import AblateError, did_you_mean
 from ablate.report import numbers, together, words
 from ablate.report.escape import markdown
 from ablate.report.latex_text import prose
-from ablate.report.model import ReportRow, ReportTable
+from ablate.report.model import ReportRow, ReportTable, metric_named
 
 KINDS = ("markdown", "latex")
 
@@ -143,6 +143,9 @@ def _judged(tables: Sequence[ReportTable]) -> list[str]:
     name = f"{first.metric.label} accuracy" if first.metric.accuracy else first.metric.label
     spread = "" if first.one_seed else " as mean and standard deviation over seeds"
     said = [f"We report {name} at {which}{spread}; no epoch was selected."]
+    if first.declared:
+        declared = metric_named(first.declared).label
+        said.append(f"The metric that the study declared is {declared}: this one is exploratory.")
     if first.one_seed:
         return [*said, *_one_seed(tables)]
     fitted = [table for table in tables if table.df is not None]

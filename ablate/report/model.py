@@ -278,6 +278,7 @@ class ReportTable:
     printed beside. blocks: what follows from several rows or tables, printed below this one.
     margin: 0 where none is declared for the metric, so that nothing is called equivalent. against:
     label of the row that all others are compared with where a reader asked for that, else "".
+    declared: the study's metric where a reader asked for another, else "".
     """
 
     study: str
@@ -308,6 +309,7 @@ class ReportTable:
     paper: Published | None = None
     blocks: tuple[Block, ...] = ()
     against: str = ""
+    declared: str = ""
 
     @property
     def one_seed(self) -> bool:
