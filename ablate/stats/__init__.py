@@ -14,13 +14,25 @@ from ablate.stats.attribution import (
 from ablate.stats.combine import MeanEffect, difference, mean_effect
 from ablate.stats.fit import BlockFit, Contrast, fit, noise_scale
 from ablate.stats.inference import Effect, Verdict, effect, family, holm
+from ablate.stats.looks import (
+    LOOKS,
+    Look,
+    look_at,
+    looks_until,
+    next_look,
+    seeds_for_width,
+    stein_half_width,
+)
+from ablate.stats.orderings import kind_of_orders, order_steps, ordering_share
 from ablate.stats.power import expected_noise, rerun_band, seeds_needed, smallest_detectable
 from ablate.stats.times import Ratio, epoch_time, time_fit, time_ratio
 
 __all__ = [
+    "LOOKS",
     "BlockFit",
     "Contrast",
     "Effect",
+    "Look",
     "MeanEffect",
     "Ratio",
     "Verdict",
@@ -32,16 +44,24 @@ __all__ = [
     "fit",
     "holm",
     "interaction",
+    "kind_of_orders",
     "leave_out",
+    "look_at",
+    "looks_until",
     "main_effect",
     "mean_effect",
+    "next_look",
     "noise_scale",
+    "order_steps",
+    "ordering_share",
     "redundancy",
     "rerun_band",
+    "seeds_for_width",
     "seeds_needed",
     "shapley",
     "single",
     "smallest_detectable",
+    "stein_half_width",
     "time_fit",
     "time_ratio",
 ]
