@@ -12,8 +12,7 @@ from ablate.design.rows import RowPlan, factor_labels, has_total, order_rows, pl
 from ablate.design.variants import Variant, resolve_variant
 from ablate.design.words import column_in_words, differences
 from ablate.errors import AblateError, DataError, Problem, StudyError
-from ablate.resolved import Row, Table
-from ablate.study.orders import SETS
+from ablate.resolved import SET_KINDS, Row, Table
 from ablate.study.positions import Path
 from ablate.study.values import Ablation, Settings, Study
 from ablate.trial import DatasetRef, Numerics, Trial
@@ -147,7 +146,7 @@ class Planner:
     def _hint(ablation: Ablation, problem: RowProblem) -> str | None:
         """The problem's own, but for a branch where every entry is one already."""
         branch = problem.hint is not None and "in a branch" in problem.hint
-        return _ONE_ROW if branch and ablation.kind in SETS else problem.hint
+        return _ONE_ROW if branch and ablation.kind in SET_KINDS else problem.hint
 
     def _label(self, ablation: Ablation, plan: RowPlan, variant: Variant) -> str:
         """The plan's; of a baseline without those names of `base` that this model drops."""

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from ablate.errors import did_you_mean
-from ablate.resolved import Kind
+from ablate.resolved import SET_KINDS, Kind
 from ablate.study.checks import SETTINGS, Checker
 from ablate.study.configured import Names
 from ablate.study.document import ablation_name, printable
-from ablate.study.orders import SETS, check_sets, read_orders
+from ablate.study.orders import check_sets, read_orders
 from ablate.study.positions import Path
 from ablate.study.settings import over as settings_over
 from ablate.study.values import Ablation, Item, Settings
@@ -86,7 +86,7 @@ def _ablation(
         check.problem((*path, "stack"), 'is missing; write stack = ["warmup", "mixup"]', key=True)
         items = ()
     stack = (*path, "stack") if "stack" in block or sugar is None else sugar
-    if kind in SETS:
+    if kind in SET_KINDS:
         check_sets(check, names, stack, items, base, kind)
     orders = read_orders(check, path, block, items, stack, kind)
     columns = _columns(check, (*path, "over"), block["over"]) if "over" in block else ({},)

@@ -19,7 +19,6 @@ from ablate.study.wording import found
 
 Orders = tuple[tuple[int, ...], ...]
 
-SETS = ("factorial", "orderings")  # kinds in which every two entries may stand in one row
 MAX_ENTRIES = 6  # whose every subset is a row: 64
 MAX_ORDERS = 1000
 
@@ -59,7 +58,12 @@ def check_sets(
 
 
 def read_orders(
-    check: Checker, path: Path, block: Mapping[str, Any], items: Sequence[Item], stack: Path, kind: str
+    check: Checker,
+    path: Path,
+    block: Mapping[str, Any],
+    items: Sequence[Item],
+    stack: Path,
+    kind: str,
 ) -> Orders:
     """The orders of an ablation of kind "orderings", each the indices of all `items`.
 
@@ -167,7 +171,9 @@ def _given(check: Checker, path: Path, value: list[Any], items: Sequence[Item]) 
     for number, entry in enumerate(value):
         here = (*path, number)
         if not isinstance(entry, list):
-            check.problem(here, f"expected an order, a list of the stack's entries, {_found(entry)}")
+            check.problem(
+                here, f"expected an order, a list of the stack's entries, {_found(entry)}"
+            )
             continue
         order = _one_order(check, here, entry, known)
         if order is None:
@@ -177,7 +183,9 @@ def _given(check: Checker, path: Path, value: list[Any], items: Sequence[Item]) 
         orders.append(order)
     if len(value) < 2 and not check.within(path):
         message = "name at least two orders; one order is what a cumulative table has"
-        check.problem(path, message, hint='forward and reverse: leave orders away; or orders = "all"')
+        check.problem(
+            path, message, hint='forward and reverse: leave orders away; or orders = "all"'
+        )
     return tuple(orders)
 
 
