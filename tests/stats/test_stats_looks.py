@@ -12,7 +12,8 @@ from ablate import stats
 
 
 def test_the_declared_looks():
-    assert stats.LOOKS == (stats.Look(3, 0.005), stats.Look(6, 0.015), stats.Look(10, 0.03))
+    declared = (stats.Look(3, 0.005), stats.Look(6, 0.015), stats.Look(10, 0.03))
+    assert declared == stats.LOOKS
     assert sum(look.alpha for look in stats.LOOKS) == pytest.approx(0.05)
 
 
