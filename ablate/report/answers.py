@@ -207,8 +207,8 @@ def _factorial_caption(table: Table) -> list[str]:
     said = [f"A main effect is the mean of the {half} with the trick minus that of the others."]
     if len(table.factors) > 1:
         said.append(
-            "An interaction a × b is what a brings with b minus what it brings without b: gain, they "
-            "bring more together (synergetic); loss, one stands in for the other (redundant)."
+            "An interaction a × b is what a brings with b minus what it brings without b: gain, "
+            "they bring more together (synergetic); loss, one replaces the other (redundant)."
         )
     if len(table.factors) > 2:
         said.append("Interactions of three tricks and more are averaged over and not shown.")

@@ -95,7 +95,7 @@ def _ablation(
         check.wrong((*path, "transpose"), "true or false", transpose)
         transpose = False
     tune = _tune(check, (*path, "tune"), block["tune"]) if "tune" in block else {}
-    return Ablation(name, kind, base, items, columns, transpose, tune, path, orders)  # type: ignore[arg-type]
+    return Ablation(name, kind, base, items, columns, transpose, tune, path, orders)
 
 
 def _base(check: Checker, names: Names, path: Path, value: Any) -> tuple[str, ...]:
