@@ -74,10 +74,10 @@ def writing(path: Path) -> Iterator[None]:
         raise
 
 
-def write_result(path: Path, text: str) -> None:
+def write_result(path: Path, content: str | bytes) -> None:
     """Write what a person asked for with `-o`. Raises AblateError if the place refuses."""
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
     except OSError as error:
         raise AblateError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -19,19 +19,20 @@ if TYPE_CHECKING:
     from ablate.store import Store
 
 HELP = """\
-Print the comparison table of what is trained so far: of a study, or the latest of every one.
+Print the comparison table of what is trained so far: of studies, or the latest of every one.
 
-Usage: ablate report [STUDY] [options]
-Example    ablate report studies/group1.toml --format markdown -o report.md
+Usage: ablate report [STUDY …] [options]
+Example    ablate report studies/group1.toml --format latex -o group1.tex
 
 STUDY is a file, or the name of a stored study as its last run had it.
 
-Output     --format NAME        terminal, markdown, csv, json [default: as FILE ends, else terminal]
-           -o FILE              write it there instead of stdout
+Output     --format NAME        terminal, markdown, latex, csv, json, parquet [else: as FILE ends]
+           -o FILE              write it there: .md, .tex, .csv, .json, .parquet
+           --methods            the paragraphs on methods for a paper, in markdown or latex
            --columns auto|all   drop columns where the terminal is narrow, or never [default: auto]
            --columns cost       parameters, multiply-adds, images per second and time instead
            --compare paper      beside each row what He et al. printed, and what differs
-What       --seeds N            as for run: the table of those trials
+What       --seeds N            as for run: the tables of those trials, of each STUDY
            --dataset NAME
            --limit N
            --set KEY=VALUE
@@ -42,11 +43,12 @@ Where      --store DIR          [env: ABLATE_STORE] [default: ablate-results]
 @command("report", HELP)
 def report(
     options: Options,
-    study: Annotated[str | None, typer.Argument(metavar="STUDY")] = None,
+    studies: Annotated[list[str] | None, typer.Argument(metavar="STUDY")] = None,
     format_: Annotated[str | None, typer.Option("--format")] = None,
     file: Annotated[Path | None, typer.Option("--output", "-o")] = None,
     columns: Annotated[str, typer.Option("--columns")] = "auto",
     compare: Annotated[str | None, typer.Option("--compare")] = None,
+    methods: Annotated[bool, typer.Option("--methods")] = False,
     seeds: Seeds = None,
     dataset: Datasets = None,
     limit: Limit = None,
@@ -55,44 +57,80 @@ def report(
     """Print it."""
     from ablate.errors import AblateError
     from ablate.lookup import tables_of
-    from ablate.report import check_format, format_of, render
+    from ablate.report import check_format, content, format_of, render_methods
     from ablate.store import Store
 
     output = options.output()
     if columns not in ("auto", "cost", "all"):
         raise AblateError(f"--columns '{columns}': known: auto, cost, all")
     kind = "json" if output.json else format_ or format_of(file)
-    check_format(kind)
+    check_format(kind, file=file is not None)
     if compare is not None:
         from ablate.report.published import check_name
 
         check_name(compare)
     store = Store.open(options.store_path, create=False)
-    selection = Selection.of(study or "", seeds, dataset, limit, settings, options)
-    if study is None and not selection.whole:
+    selections = [
+        Selection.of(study, seeds, dataset, limit, settings, options)
+        for study in _once(studies or [])
+    ]
+    if not selections and not Selection.of("", seeds, dataset, limit, settings).whole:
         raise AblateError(
             "--seeds, --dataset, --limit and --set need a study", hint="ablate report STUDY …"
         )
-    found = _found(selection, store, options) if study else _every(store)
+    found = [one for selection in selections for one in _found(selection, store, options)]
+    found = found or _every(store)
+    _refuse_two_of_a_name(found, selections)
     groups = [tables_of(one.resolved, store) for one in found]
     if compare is not None:
         groups = _beside_paper(found, groups, output)
-    if kind == "terminal":
-        text = _terminal(found, groups, output, columns, plain=file is not None)
+    every = [table for tables in groups for table in tables]
+    if methods:
+        made: str | bytes = render_methods(every, "markdown" if kind == "terminal" else kind)
+    elif kind == "terminal":
+        made = _terminal(every, output, columns, plain=file is not None)
     else:
-        every = [table for tables in groups for table in tables]
-        text = render(kind, every, columns=cast("Shown", columns))
+        made = content(kind, every, columns=cast("Shown", columns))
+    if kind in ("csv", "parquet", "latex"):  # which have no place for them, or none that is seen
+        from ablate.report.together import notes
+
+        for note in notes(every):
+            output.warn(note)
     for one in found:
         for name in one.left_out:
             output.note(f"{one.resolved.name}: nothing of {name} is trained yet")
     if file is None:
-        if output.quiet < 2:
-            output.raw(text)
+        if output.quiet < 2 and isinstance(made, str):
+            output.raw(made)
         return
     from ablate.files import write_result
 
-    write_result(file, text)
+    write_result(file, made)
     output.note(f"Wrote {file}.")
+
+
+def _once(names: list[str]) -> list[str]:
+    from ablate.errors import AblateError
+
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise AblateError(f"{name} is named twice")
+    return names
+
+
+def _refuse_two_of_a_name(found: list[Found], selections: list[Selection]) -> None:
+    """Two files may hold studies of one name, whose tables nobody could tell apart."""
+    from ablate.errors import AblateError
+
+    names: dict[str, str] = {}
+    for one, selection in zip(found, selections, strict=False):
+        name = one.resolved.name
+        if name in names:
+            raise AblateError(
+                f"{names[name]} and {selection.file} are both the study {name}",
+                hint="name each study once, or report them one by one",
+            )
+        names[name] = selection.file
 
 
 def _beside_paper(
@@ -148,31 +186,15 @@ def _every(store: Store) -> list[Found]:
     return [from_store(name, store) for name in names]
 
 
-def _terminal(
-    found: list[Found],
-    groups: list[list[ReportTable]],
-    output: Output,
-    columns: str,
-    *,
-    plain: bool,
-) -> str:
+def _terminal(tables: list[ReportTable], output: Output, columns: str, *, plain: bool) -> str:
     from ablate.console.terminal import DEFAULT_WIDTH
     from ablate.report import render_terminal
 
     terminal = output.out
-    parts = []
-    for one, tables in zip(found, groups, strict=True):
-        text = render_terminal(
-            tables,
-            width=DEFAULT_WIDTH if plain else terminal.width,
-            color=terminal.color and not plain,
-            ascii=not terminal.unicode and not plain,
-            columns=cast("Shown", columns),
-        )
-        if len(found) > 1:
-            title = f"{one.resolved.name} · {one.resolved.headline}"
-            title = title if plain else output.shown(title, terminal)
-            bold = terminal.color and not plain
-            text = (f"\x1b[1m{title}\x1b[0m" if bold else title) + "\n\n" + text
-        parts.append(text)
-    return "\n".join(parts)
+    return render_terminal(
+        tables,
+        width=DEFAULT_WIDTH if plain else terminal.width,
+        color=terminal.color and not plain,
+        ascii=not terminal.unicode and not plain,
+        columns=cast("Shown", columns),
+    )

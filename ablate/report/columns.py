@@ -8,8 +8,10 @@ from typing import Literal
 from ablate.report import costs, drawn, numbers, words
 from ablate.report.escape import visible
 from ablate.report.grid import Cell, Column
-from ablate.report.model import Comparison, ReportRow, ReportTable, Total
+from ablate.report.model import BlockLine, Comparison, ReportRow, ReportTable, Total
 from ablate.stats import Ratio
+
+Judged = ReportRow | Total | BlockLine  # what may have a verdict
 
 # Dropped from left to right where a terminal is too narrow; the model's cost goes as one. "top-5"
 # is the secondary metric, which has another heading where the study compares another than top-1.
@@ -76,28 +78,36 @@ def mean_text(row: ReportRow, table: ReportTable, *, with_sd: bool) -> str:
 def delta_texts(table: ReportTable, comparisons: Sequence[Comparison | None]) -> list[str]:
     """ "+0.4 [−0.2, +1.0]", "+2.1 on 2 seeds"; numbers stand below each other."""
     deltas = [numbers.delta(c, table) for c in comparisons]
-    bounds = [numbers.bounds(c, table) for c in comparisons]
-    width = max(map(len, deltas), default=0)
-    low = max((len(b[0]) for b in bounds if b), default=0)
-    high = max((len(b[1]) for b in bounds if b), default=0)
-    texts = []
-    for comparison, delta, bound in zip(comparisons, deltas, bounds, strict=True):
-        if comparison is None or not delta:
-            texts.append("")
+    texts = aligned(deltas, [numbers.bounds(c, table) for c in comparisons])
+    for i, comparison in enumerate(comparisons):
+        if comparison is None or not deltas[i]:
             continue
-        text = delta.rjust(width)
-        if bound:
-            text += f" [{bound[0].rjust(low)}, {bound[1].rjust(high)}]"
-        elif comparison.shared < len(table.seeds) and comparison.effect is None:
-            text += f" on {numbers.count(comparison.shared, 'seed')}"
-        texts.append(text)
+        if comparison.shared < len(table.seeds) and comparison.effect is None:
+            texts[i] += f" on {numbers.count(comparison.shared, 'seed')}"
     return texts
 
 
-def verdict_text(row: ReportRow | Total) -> str:
+def aligned(values: Sequence[str], bounds: Sequence[tuple[str, str] | None]) -> list[str]:
+    """Numbers and their intervals below each other: "+0.4 [−0.2, +1.0]"; "" stays empty."""
+    width = max(map(len, values), default=0)
+    low = max((len(b[0]) for b in bounds if b), default=0)
+    high = max((len(b[1]) for b in bounds if b), default=0)
+    return [
+        (value and value.rjust(width))
+        + (f" [{bound[0].rjust(low)}, {bound[1].rjust(high)}]" if value and bound else "")
+        for value, bound in zip(values, bounds, strict=True)
+    ]
+
+
+def verdict_text(row: Judged) -> str:
     """ "▲ gain", "○ unresolved †"."""
     mark = words.MARKS[row.mark]
     return f"{mark} {row.verdict}{' †' if row.dagger else ''}".strip()
+
+
+def verdict_cell(row: Judged) -> Cell:
+    """The verdict in its colour."""
+    return Cell(verdict_text(row), _STYLES.get(row.mark, ""))
 
 
 def band_text(row: ReportRow, table: ReportTable) -> str:
@@ -193,7 +203,7 @@ def _bands(table: ReportTable) -> Column:
 
 
 def _verdicts(table: ReportTable) -> tuple[Cell, ...]:
-    return tuple(Cell(verdict_text(row), _STYLES.get(row.mark, "")) for row in table.judged)
+    return tuple(map(verdict_cell, table.judged))
 
 
 def _bases(table: ReportTable) -> Column:

@@ -1,16 +1,14 @@
-"""CSV and JSON: full precision, ASCII minus, every seed.
+"""JSON: full precision, ASCII minus, every seed.
 
-JSON: {"schema_version": 1, "tables": [...]}. Accuracies are in percent and differences in points
-("unit" says so; other metrics are as measured), times in seconds, `time_ratio` is a factor, `macs`
-are multiply-adds of one test image. NaN is null. The document is only ever extended. CSV: one line
-per row of a table and one for its total, the same numbers, the metric of every seed in `seed_0`,
-`seed_1`, …. Where a publication was asked for, `paper` and `published` hold its figures.
+{"schema_version": 1, "tables": [...], "notes": [...]}. Accuracies are in percent and differences in
+points ("unit" says so; other metrics are as measured), times in seconds, `time_ratio` is a factor,
+`macs` are multiply-adds of one test image. NaN is null. The document is only ever extended. Where a
+publication was asked for, `paper` and `published` hold its figures. docs/reports.md names every
+field.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import re
@@ -18,10 +16,19 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from ablate.report import together
 from ablate.report.escape import visible
-from ablate.report.model import Comparison, ReportRow, ReportTable, SeedValue, Total
+from ablate.report.model import (
+    Block,
+    BlockCell,
+    Comparison,
+    ReportRow,
+    ReportTable,
+    SeedValue,
+    Total,
+)
 from ablate.report.published_model import Published, PublishedCell
-from ablate.stats import Ratio
+from ablate.stats import Effect, Ratio
 
 SCHEMA_VERSION = 1
 # Of a row's published counterpart, by the names of `PublishedCell`.
@@ -36,31 +43,13 @@ _RECORDED = ("host", "device", "device_name", "torch", "ablate", "shared_device"
 
 def render_json(tables: Sequence[ReportTable]) -> str:
     """All tables as one document; the text ends in a newline."""
-    document = {"schema_version": SCHEMA_VERSION, "tables": [as_dict(table) for table in tables]}
-    text = json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False)
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "tables": [as_dict(table) for table in tables],
+        "notes": together.notes(tables),
+    }
+    text = json.dumps(finite(document), indent=2, ensure_ascii=False, allow_nan=False)
     return _RAW.sub(_escaped, text) + "\n"
-
-
-def render_csv(tables: Sequence[ReportTable]) -> str:
-    """One line per row and per total, with a heading; the text ends in a newline."""
-    seeds = sorted({seed for table in tables for seed in table.seeds})
-    out = io.StringIO()
-    fields = [*_FIELDS, *(f"seed_{seed}" for seed in seeds)]
-    if any(table.paper for table in tables):
-        fields += [f"published_{name}" for name in PUBLISHED]
-    writer = csv.DictWriter(out, fields, restval="", lineterminator="\n")
-    writer.writeheader()
-    for table in tables:
-        document = as_dict(table)
-        common = {name: document[name] for name in _TABLE_FIELDS}
-        for row in document["rows"]:
-            values = {f"seed_{trial['seed']}": trial["value"] for trial in row["trials"]}
-            published = row.get("published") or {}
-            values |= {f"published_{name}": value for name, value in published.items()}
-            writer.writerow(_csv(common | _flat(row) | values))
-        if document["total"]:
-            writer.writerow(_csv(common | _flat(document["total"] | {"role": "total"})))
-    return out.getvalue()
 
 
 def as_dict(table: ReportTable) -> dict[str, Any]:
@@ -86,6 +75,7 @@ def as_dict(table: ReportTable) -> dict[str, Any]:
         "test_images": table.examples,
         "rows": [_row(row, table) for row in table.rows],
         "total": _total(table.total, scale) if table.total else None,
+        "blocks": [_block(block, table) for block in table.blocks],
         "notes": list(table.notes),
         "failures": list(table.failures),
         "recipe": origin.headline,
@@ -119,6 +109,36 @@ def _row(row: ReportRow, table: ReportTable) -> dict[str, Any]:
         "time_ratio": _ratio(row.ratio),
         "trials": [_trial(cell, table) for cell in row.seeds],
     } | ({"published": _published(row.published)} if table.paper else {})
+
+
+def _block(block: Block, table: ReportTable) -> dict[str, Any]:
+    return {
+        "name": block.name,
+        "title": block.title,
+        "heads": list(block.heads),
+        "signed": block.signed,
+        "judged": block.judged,
+        "comparisons": block.comparisons,
+        "lines": [
+            {
+                "line": line.label,
+                "cells": [_cell(cell, table.metric.scale) for cell in line.cells],
+                "verdict": line.verdict,
+                "word": line.word,
+            }
+            for line in block.lines
+        ],
+        "caption": list(block.caption),
+    }
+
+
+def _cell(cell: BlockCell | None, scale: float) -> dict[str, Any] | None:
+    if cell is None:
+        return None
+    found: dict[str, Any] = {
+        name: _times(getattr(cell, name), scale) for name in ("value", "low", "high")
+    }
+    return found | _tests(cell.effect, scale)
 
 
 def _paper(paper: Published) -> dict[str, Any]:
@@ -175,7 +195,15 @@ def _comparison(comparison: Comparison | None, scale: float) -> dict[str, Any] |
         "delta": _times(comparison.delta, scale),
         "band": _times(comparison.band, scale),
     }
-    for name in ("se", "low", "high", "low_inner", "high_inner"):
+    for name in ("low", "high"):
+        found[name] = _times(getattr(effect, name), scale) if effect else None
+    return found | _tests(effect, scale)
+
+
+def _tests(effect: Effect | None, scale: float) -> dict[str, Any]:
+    """What was computed of a difference, beside its interval; null without."""
+    found: dict[str, Any] = {}
+    for name in ("se", "low_inner", "high_inner"):
         found[name] = _times(getattr(effect, name), scale) if effect else None
     for name in ("df", "p", "p_holm", "p_equivalence"):
         found[name] = getattr(effect, name) if effect else None
@@ -190,14 +218,14 @@ def _times(value: float | None, scale: float) -> float | None:
     return None if value is None else value * scale
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """NaN and infinities, which JSON does not have, as null."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value
 
 
@@ -205,39 +233,3 @@ def _escaped(match: re.Match[str]) -> str:
     """A hidden character as JSON writes it, so that it is seen and still reads back as itself."""
     character = match.group()
     return character if visible(character) == character else json.dumps(character)[1:-1]
-
-
-_TABLE_FIELDS = ("study", "ablation", "dataset", "column", "kind", "reference", "metric", "unit")
-_COST_FIELDS = ("images_per_second", "parameters", "macs")
-_FIELDS = (
-    *_TABLE_FIELDS,
-    *("row", "role", "n", "mean", "sd", "verdict"),
-    *("delta", "delta_se", "delta_df", "delta_low", "delta_high", "delta_band"),
-    *("delta_p", "delta_p_holm", "delta_p_equivalence", "delta_shared_seeds"),
-    *("baseline_delta", "baseline_low", "baseline_high"),
-    *("secondary_metric", "secondary_mean"),
-    *("epoch_seconds", "time_ratio", "time_ratio_low", "time_ratio_high"),
-    *_COST_FIELDS,
-)
-
-
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    delta, base = row.get("delta") or {}, row.get("delta_baseline") or {}
-    ratio, other = row.get("time_ratio") or {}, row.get("secondary") or {}
-    flat = {name: row.get(name) for name in ("row", "role", "n", "mean", "sd", "verdict")}
-    flat |= {f"delta_{name}": value for name, value in delta.items() if name != "delta"}
-    flat |= {"delta": delta.get("delta"), "baseline_delta": base.get("delta")}
-    flat |= {"baseline_low": base.get("low"), "baseline_high": base.get("high")}
-    flat |= {"secondary_metric": other.get("metric"), "secondary_mean": other.get("mean")}
-    flat |= {"epoch_seconds": row.get("epoch_seconds"), "time_ratio": ratio.get("ratio")}
-    flat |= {name: row.get(name) for name in _COST_FIELDS}
-    flat |= {"time_ratio_low": ratio.get("low"), "time_ratio_high": ratio.get("high")}
-    return {name: value for name, value in flat.items() if name in _FIELDS}
-
-
-def _csv(line: Mapping[str, Any]) -> dict[str, Any]:
-    finite: dict[str, Any] = _finite(line)
-    return {
-        name: "" if value is None else visible(value) if isinstance(value, str) else value
-        for name, value in finite.items()
-    }

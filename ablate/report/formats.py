@@ -10,20 +10,32 @@ from pathlib import Path
 
 from ablate.errors import AblateError, did_you_mean
 from ablate.report.costs import Shown
-from ablate.report.data import render_csv, render_json
+from ablate.report.data import render_json
+from ablate.report.flat import render_csv
+from ablate.report.latex import render_latex
 from ablate.report.markdown import render_markdown
 from ablate.report.model import ReportTable
+from ablate.report.parquet import render_parquet
 
 Render = Callable[[Sequence[ReportTable], Shown], str]
 
 FORMATS: dict[str, Render] = {
     "markdown": lambda tables, columns: render_markdown(tables, columns=columns),
+    "latex": lambda tables, columns: render_latex(tables, columns=columns),
     "csv": lambda tables, columns: render_csv(tables),
     "json": lambda tables, columns: render_json(tables),
 }
 
+# Formats that are no text: for files only.
+BINARY: dict[str, Callable[[Sequence[ReportTable]], bytes]] = {"parquet": render_parquet}
 
-_ENDINGS = {".md": "markdown", ".csv": "csv", ".json": "json"}
+_ENDINGS = {
+    ".md": "markdown",
+    ".tex": "latex",
+    ".csv": "csv",
+    ".json": "json",
+    ".parquet": "parquet",
+}
 
 
 def format_of(file: Path | None) -> str:
@@ -31,11 +43,16 @@ def format_of(file: Path | None) -> str:
     return _ENDINGS.get(file.suffix.lower(), "terminal") if file else "terminal"
 
 
-def check_format(name: str) -> None:
-    """Raises AblateError for a name that is not a format."""
-    known = ["terminal", *FORMATS]
+def check_format(name: str, *, file: bool = True) -> None:
+    """Raises AblateError for a name that is not a format.
+
+    file: whether it is for a file, which some formats need.
+    """
+    known = ["terminal", *FORMATS, *BINARY]
     if name not in known:
         raise AblateError(f"unknown format '{name}'{did_you_mean(name, known)}")
+    if name in BINARY and not file:
+        raise AblateError(f"{name} is not text: it needs a file", hint=f"-o report.{name}")
 
 
 def render(name: str, tables: Sequence[ReportTable], *, columns: Shown = "auto") -> str:
@@ -46,3 +63,8 @@ def render(name: str, tables: Sequence[ReportTable], *, columns: Shown = "auto")
     if name not in FORMATS:
         raise AblateError(f"unknown format '{name}'{did_you_mean(name, list(FORMATS))}")
     return FORMATS[name](tables, columns)
+
+
+def content(name: str, tables: Sequence[ReportTable], *, columns: Shown = "auto") -> str | bytes:
+    """What a file has: the text of `render`, or the bytes of a format that is none."""
+    return BINARY[name](tables) if name in BINARY else render(name, tables, columns=columns)

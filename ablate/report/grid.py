@@ -71,7 +71,10 @@ def total_width(columns: Sequence[Column], ink: Ink, *, roomy: bool) -> int:
 
 
 def lines(columns: Sequence[Column], ink: Ink, *, roomy: bool, footer: int = 0) -> list[str]:
-    """The table: two heading lines, a rule, the cells; the last `footer` lines below a rule."""
+    """The table: heading lines, a rule, the cells; the last `footer` lines below a rule.
+
+    A heading line without any text is left out.
+    """
     widths = [c.width(ink, roomy=roomy) for c in columns]
     rule = ink.paint(ink.text("─") * (sum(widths) + len(GAP) * (len(widths) - 1)), "dim")
 
@@ -86,6 +89,7 @@ def lines(columns: Sequence[Column], ink: Ink, *, roomy: bool, footer: int = 0) 
     heads = [
         line([Cell(c.head[part], "" if i or part else "bold") for i, c in enumerate(columns)])
         for part in (0, 1)
+        if any(c.head[part] for c in columns)
     ]
     body = [line([c.cells[i] for c in columns]) for i in range(len(columns[0].cells))]
     end = len(body) - footer

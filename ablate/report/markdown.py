@@ -5,25 +5,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ablate.report import blocks as below
 from ablate.report import columns as parts
 from ablate.report import (
     costs,
     numbers,
     published_columns,
     published_markdown,
+    together,
     transposed,
     words,
 )
 from ablate.report.escape import code, markdown
-from ablate.report.model import Comparison, ReportRow, ReportTable, Total
+from ablate.report.model import Block, Comparison, ReportRow, ReportTable, Total
 
 
 def render_markdown(tables: Sequence[ReportTable], *, columns: costs.Shown = "auto") -> str:
     """Every table with its title and captions; the text ends in a newline.
 
+    Several studies stand below a heading each, and what must not be compared between them at the
+    end.
+
     columns: parameters and multiply-adds stand where rows differ in them ("auto"), or all columns
     of cost beside the others ("all"), or alone ("cost").
     """
+    studies = together.by_study(tables)
+    blocks: list[str] = []
+    for study in studies:
+        if len(studies) > 1:
+            blocks.append(f"## {markdown(study[0].study)}")
+            blocks += [markdown(study[0].provenance.headline)] * bool(study[0].provenance.headline)
+        blocks += _study(study, columns)
+    return "\n\n".join([*blocks, *map(markdown, together.notes(tables))]) + "\n"
+
+
+def _study(tables: Sequence[ReportTable], columns: costs.Shown) -> list[str]:
     blocks: list[str] = []
     for group in transposed.groups(tables):
         if group[0].paper:
@@ -39,7 +55,9 @@ def render_markdown(tables: Sequence[ReportTable], *, columns: costs.Shown = "au
             blocks.append(_transposed(group))
         else:
             blocks.append(_table(group[0], columns))
-    return "\n\n".join(blocks) + "\n"
+        if columns != "cost":
+            blocks += [_block(block, table) for table in group for block in table.blocks]
+    return blocks
 
 
 def _table(table: ReportTable, shown: costs.Shown) -> str:
@@ -139,8 +157,30 @@ def _delta(comparison: Comparison | None, table: ReportTable) -> str:
     return parts.delta_texts(table, [comparison])[0]
 
 
-def _verdict(row: ReportRow | Total) -> str:
+def _verdict(row: parts.Judged) -> str:
     return f"{row.verdict}{' †' if row.dagger else ''}"
+
+
+def _block(block: Block, table: ReportTable) -> str:
+    """What follows from several rows or tables: a heading, a table, its sentences."""
+    heads, rows = [""], [[markdown(line.label)] for line in block.lines]
+    for j in range(len(block.heads)):
+        heads.append(markdown(below.heading(block, j, table)))
+        for row, line in zip(rows, block.lines, strict=True):
+            row.append(" ".join(below.one(line.cells[j], block, table)))
+        if j != below.judged_column(block):
+            continue
+        if below.has_verdicts(block):
+            heads.append("verdict")
+            for row, line in zip(rows, block.lines, strict=True):
+                row.append(_verdict(line))
+        if below.has_words(block):
+            heads.append("")
+            for row, line in zip(rows, block.lines, strict=True):
+                row.append(markdown(line.word))
+    notes = [note for note in [below.dagger(block)] if note]
+    title = f"#### {markdown(below.title(block, table))}"
+    return "\n\n".join([title, _pipes(heads, rows), *notes, *map(markdown, block.caption)])
 
 
 def _title(table: ReportTable) -> str:

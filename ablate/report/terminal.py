@@ -6,11 +6,14 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 
+from rich.cells import cell_len
+
+from ablate.report import blocks as below
 from ablate.report import columns as parts
-from ablate.report import costs, published_columns, transposed, words
+from ablate.report import costs, published_columns, together, transposed, words
 from ablate.report.escape import visible
-from ablate.report.grid import Column, Ink, lines, total_width
-from ablate.report.model import ReportTable
+from ablate.report.grid import Column, Ink, lines, pad, total_width
+from ablate.report.model import Block, ReportTable
 from ablate.report.published_words import OTHER_QUESTION
 
 _NARROW = 60  # below: one block per row
@@ -28,11 +31,30 @@ def render_terminal(
 ) -> str:
     """Every table with its caption, each line at most `width` cells unless a name is longer.
 
+    The tables of several studies stand below the name of each, and what must not be compared
+    between them at the end.
+
     columns: "auto" drops whole columns where the terminal is too narrow, and says which; "all"
     never does, and has every column of cost; "cost" has these and the metric only. failures: a line
     for each failed trial. The text ends in a newline.
     """
     ink = Ink(color=color, ascii=ascii)
+    studies = together.by_study(tables)
+    found = []
+    for study in studies:
+        body = _study(study, width, ink, columns, failures=failures)
+        if len(studies) > 1:
+            name = ink.paint(ink.text(visible(together.title(study[0]))), "bold")
+            body = f"{name}\n\n{body}"
+        found.append(body)
+    if notes := together.notes(tables):
+        found.append("\n".join(_caption([f"! {visible(note)}" for note in notes], width, ink)))
+    return "\n\n".join(found) + "\n"
+
+
+def _study(
+    tables: Sequence[ReportTable], width: int, ink: Ink, columns: costs.Shown, *, failures: bool
+) -> str:
     blocks, ablation = [], ""
     for group in transposed.groups(tables):
         block = []
@@ -44,13 +66,16 @@ def render_terminal(
         if together and (columns == "all" or total_width(together, ink, roomy=False) <= width):
             block += lines(together, ink, roomy=False)
             block += _caption([transposed.caption(group), *_footnotes(group, failures)], width, ink)
+            for table in group:
+                block += _below(table, width, ink, columns)
             blocks.append("\n".join(block))
             continue
         for table in group:
             block += _table(table, width, ink, columns, failures=failures)
+            block += _below(table, width, ink, columns)
             blocks.append("\n".join(block))
             block = []
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join(blocks)
 
 
 def _table(
@@ -109,6 +134,41 @@ def _with_paper(
     said = (visible(text) for text in (*footnotes, table.paper.differs))
     notes += [text.replace(" × ", "\u00a0×\u00a0") for text in said]  # no line ends in "8 ×"
     return body + _caption(notes, width + 1, ink)
+
+
+def _below(table: ReportTable, width: int, ink: Ink, shown: costs.Shown) -> list[str]:
+    """The table's blocks, each after an empty line; a table of cost has none."""
+    found = []
+    for block in table.blocks if shown != "cost" else ():
+        found.append("")
+        found += [
+            ink.paint(line, "bold")
+            for line in _wrapped(visible(below.title(block, table)), width, ink)
+        ]
+        whole = None if shown == "all" else width
+        narrow = shown != "all" and width < _NARROW
+        fitting = None if narrow else below.fitting(block, table, whole, ink)
+        if fitting is None:
+            found += _block_lines(block, table, ink)
+        else:
+            for i, columns in enumerate(fitting):
+                found += [*([""] if i else []), *lines(columns, ink, roomy=False)]
+        said = [note] if (note := below.dagger(block)) else []
+        found += _caption([*said, *map(visible, block.caption)], width, ink)
+    return found
+
+
+def _block_lines(block: Block, table: ReportTable, ink: Ink) -> list[str]:
+    """A block for narrow terminals: the label of each line, then a line per fact."""
+    facts = [(ink.text(name), column) for name, column in below.facts(block, table)]
+    name_width = max((cell_len(name) for name, _ in facts), default=0)
+    found = []
+    for i, line in enumerate(block.lines):
+        found += ["", ink.text(visible(line.label))]
+        for name, column in facts:
+            if text := ink.text(column.cells[i].text.strip()):
+                found.append(f"  {pad(name, name_width)}  {ink.paint(text, column.cells[i].style)}")
+    return [*found, ""]
 
 
 def _layout(
@@ -186,13 +246,12 @@ def _notes(tables: Sequence[ReportTable], failures: bool) -> list[str]:
 
 def _caption(paragraphs: Sequence[str], width: int, ink: Ink) -> list[str]:
     """Wrapped before the last column: some terminals wrap a full line by themselves."""
-    found = []
+    return [ink.paint(line, "dim") for text in paragraphs for line in _wrapped(text, width, ink)]
+
+
+def _wrapped(paragraph: str, width: int, ink: Ink) -> list[str]:
     dot = ink.text(" · ")
-    for paragraph in paragraphs:
-        # a dividing dot ends a line and never begins one
-        glued = ink.text(paragraph).replace(dot, f"\u00a0{dot[1:]}")
-        wrapped = textwrap.wrap(
-            glued, max(width - 1, 20), break_long_words=False, break_on_hyphens=False
-        )
-        found += [ink.paint(line.replace("\u00a0", " "), "dim") for line in wrapped]
-    return found
+    # a dividing dot ends a line and never begins one
+    glued = ink.text(paragraph).replace(dot, f"\u00a0{dot[1:]}")
+    found = textwrap.wrap(glued, max(width - 1, 20), break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\u00a0", " ") for line in found]

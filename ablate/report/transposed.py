@@ -17,7 +17,8 @@ def groups(tables: Sequence[ReportTable]) -> list[list[ReportTable]]:
     """Tables to print together: the columns of a transposed ablation on one data set, else one."""
     keyed = enumerate(tables)
     same = groupby(
-        keyed, key=lambda it: (it[1].ablation, it[1].dataset) if it[1].transpose else it[0]
+        keyed,
+        key=lambda it: (it[1].study, it[1].ablation, it[1].dataset) if it[1].transpose else it[0],
     )
     return [[table for _, table in group] for _, group in same]
 

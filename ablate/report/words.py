@@ -31,7 +31,12 @@ def dagger(table: ReportTable) -> str | None:
     """The footnote of †, where a row has one."""
     if not any(row.dagger for row in table.judged):
         return None
-    over = numbers.count(table.comparisons, "comparison")
+    return dagger_of(table.comparisons)
+
+
+def dagger_of(comparisons: int) -> str:
+    """The footnote of † in a family of that size."""
+    over = numbers.count(comparisons, "comparison")
     return f"† the interval leaves out 0, the test corrected for {over} does not"
 
 
