@@ -15,6 +15,8 @@ from ablate.recipe import Frozen
 from ablate.trial import Trial
 
 Kind = Literal["cumulative", "leave_one_out", "one_at_a_time", "factorial", "orderings"]
+# Kinds whose rows are sets that are judged together, not each by itself.
+SET_KINDS: tuple[Kind, ...] = ("factorial", "orderings")
 
 
 class Row(Frozen):
@@ -65,6 +67,11 @@ class Table(Frozen):
     total: bool = True
     factors: tuple[str, ...] = ()
     orders: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def judges_rows(self) -> bool:
+        """Whether each row has a question of its own; else the table asks of all rows together."""
+        return self.kind not in SET_KINDS
 
 
 class ResolvedStudy(Frozen):

@@ -13,6 +13,7 @@ from ablate.errors import AblateError
 from ablate.recipe import Recipe
 from ablate.study.ablations import KINDS
 from ablate.study.loading import ProtocolSection, StudySection
+from ablate.study.orders import MAX_ORDERS
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -166,6 +167,7 @@ def _ablation(settings: Schema) -> Schema:
             "kind": {"enum": list(KINDS)},
             "base": {**_ref("names"), "description": "tricks in every row"},
             "stack": _ref("stack"),  # an empty one is a table of the baseline alone
+            "orders": _orders(),
             "over": {
                 "anyOf": [grid, {"type": "array", "minItems": 1, "items": _ref("settings")}],
                 "description": "a grid or a list of settings, one table each",
@@ -174,6 +176,20 @@ def _ablation(settings: Schema) -> Schema:
             "tune": {**grid, "description": "settings that every row chooses among"},
         }
     )
+
+
+def _orders() -> Schema:
+    entry = {"anyOf": [_ref("name"), {**_ref("names"), "minItems": 1}]}
+    order = {"type": "array", "minItems": 2, "items": entry}
+    return {
+        "anyOf": [
+            {"type": "integer", "minimum": 2, "maximum": MAX_ORDERS},
+            {"const": "all"},
+            {"type": "array", "minItems": 2, "items": order},
+        ],
+        "default": 2,
+        "description": 'of kind = "orderings": how many (forward and reverse first), or which',
+    }
 
 
 def _override() -> Schema:

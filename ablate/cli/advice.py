@@ -56,9 +56,12 @@ def _cost(session: Session, seeds: int) -> str:
 
 
 def order_matters(resolved: ResolvedStudy) -> list[tuple[str, str, str]]:
-    """Leave-one-out beside a cumulative table: does a trick's effect depend on its place?"""
+    """Leave-one-out beside a cumulative table: does a trick's effect depend on its place?
+
+    Orderings and a factorial answer it too.
+    """
     kinds = {table.kind for table in resolved.tables}
-    if "cumulative" not in kinds or "leave_one_out" in kinds:
+    if "cumulative" not in kinds or kinds & {"leave_one_out", "orderings", "factorial"}:
         return []
     new = 0
     for table in resolved.tables:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Literal
 
 from ablate.design.changes import changes_between
 from ablate.design.problems import RowProblem
-from ablate.design.rows import RowPlan, has_total, plan_rows
+from ablate.design.rows import RowPlan, factor_labels, has_total, order_rows, plan_rows
 from ablate.design.variants import Variant, resolve_variant
 from ablate.design.words import column_in_words, differences
 from ablate.errors import AblateError, DataError, Problem, StudyError
-from ablate.resolved import Row, Table
+from ablate.resolved import SET_KINDS, Row, Table
 from ablate.study.positions import Path
 from ablate.study.values import Ablation, Settings, Study
 from ablate.trial import DatasetRef, Numerics, Trial
@@ -24,7 +24,10 @@ REFERENCES: dict[str, Literal["above", "baseline", "full"]] = {
     "cumulative": "above",
     "one_at_a_time": "baseline",
     "leave_one_out": "full",
+    "factorial": "baseline",
+    "orderings": "baseline",
 }
+_ONE_ROW = "keep one of them in the stack: this kind puts every two of its entries in one row"
 
 
 class Planner:
@@ -93,7 +96,7 @@ class Planner:
                 firsts.append(self._first_trial(dataset, column, plan))
             except RowProblem as problem:
                 path = problem.path or self._blamed(ablation, plan, problem.message)
-                self.refuse(path, problem.message, problem.hint)
+                self.refuse(path, problem.message, self._hint(ablation, problem))
                 if plan.role == "baseline" or (
                     plan.role == "step" and ablation.kind == "cumulative"
                 ):
@@ -122,6 +125,7 @@ class Planner:
                     changes=changes,
                     same_as=same,
                     settings=settings,
+                    factors=plan.factors,
                 )
             )
         return Table(
@@ -134,7 +138,15 @@ class Planner:
             seeds=self.study.seeds,
             rows=tuple(rows),
             total=has_total(ablation, plans),
+            factors=factor_labels(ablation),
+            orders=order_rows(ablation),
         )
+
+    @staticmethod
+    def _hint(ablation: Ablation, problem: RowProblem) -> str | None:
+        """The problem's own, but for a branch where every entry is one already."""
+        branch = problem.hint is not None and "in a branch" in problem.hint
+        return _ONE_ROW if branch and ablation.kind in SET_KINDS else problem.hint
 
     def _label(self, ablation: Ablation, plan: RowPlan, variant: Variant) -> str:
         """The plan's; of a baseline without those names of `base` that this model drops."""

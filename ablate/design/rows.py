@@ -5,10 +5,13 @@ Nothing here knows what a trick does; a row's trials come from `ablate.design.va
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from ablate.design.subsets import every_set, sets_of_orders
 from ablate.design.words import setting_in_words
+from ablate.study.orders import Orders, entry_label
 from ablate.study.positions import Path
 from ablate.study.settings import flat
 from ablate.study.values import Ablation, Study, TrickConfig
@@ -19,7 +22,8 @@ class RowPlan:
     """A row before its trials are known.
 
     active: names in force. side: names of which only the side changes (`set`) hold, in a control
-    row. item: the entry of the stack that made this row, for problems.
+    row. item: the entry of the stack that made this row, for problems. factors: the entries of the
+    stack that are in force, by their labels.
     """
 
     label: str
@@ -28,6 +32,7 @@ class RowPlan:
     above: int | None
     side: tuple[str, ...] = ()
     item: Path = ()
+    factors: tuple[str, ...] = ()
 
 
 def plan_rows(study: Study, ablation: Ablation) -> tuple[RowPlan, ...]:
@@ -36,8 +41,28 @@ def plan_rows(study: Study, ablation: Ablation) -> tuple[RowPlan, ...]:
         "cumulative": _cumulative,
         "one_at_a_time": _one_at_a_time,
         "leave_one_out": _leave_one_out,
+        "factorial": _factorial,
+        "orderings": _orderings,
     }[ablation.kind]
-    return tuple(rows(study, ablation))
+    return tuple(
+        replace(row, factors=_in_force(ablation, row.active)) for row in rows(study, ablation)
+    )
+
+
+def factor_labels(ablation: Ablation) -> tuple[str, ...]:
+    """What may be in force in a row or not: the stack's entries.
+
+    None where two of them share a name: without one of them the other is not whole either.
+    """
+    labels = [label for item in ablation.stack for label in item.labels]
+    if len(set(labels)) < len(labels):
+        return ()
+    return tuple(entry_label(item.labels) for item in ablation.stack)
+
+
+def order_rows(ablation: Ablation) -> Orders:
+    """The rows that each order goes through, the baseline's first; nothing for other kinds."""
+    return sets_of_orders(ablation.orders)[1] if ablation.kind == "orderings" else ()
 
 
 def has_total(ablation: Ablation, rows: tuple[RowPlan, ...]) -> bool:
@@ -92,6 +117,35 @@ def _leave_one_out(study: Study, ablation: Ablation) -> list[RowPlan]:
             rows.append(RowPlan(label, rest, "control", 0, sides, item.path))
         rows.append(RowPlan(f"without {name}", rest, "step", 0, item=item.path))
     return rows
+
+
+def _factorial(study: Study, ablation: Ablation) -> list[RowPlan]:
+    return _sets(ablation, every_set(len(ablation.stack)))
+
+
+def _orderings(study: Study, ablation: Ablation) -> list[RowPlan]:
+    return _sets(ablation, sets_of_orders(ablation.orders)[0])
+
+
+def _sets(ablation: Ablation, sets: Sequence[tuple[int, ...]]) -> list[RowPlan]:
+    """A row for each set of the stack's entries, the empty one first, all on the baseline."""
+    rows = [_baseline(ablation)]
+    for members in sets[1:]:
+        labels = tuple(label for member in members for label in ablation.stack[member].labels)
+        full = len(members) == len(ablation.stack) and len(labels) > 2
+        label = f"all {len(labels)} tricks" if full else " + ".join(labels)
+        item = ablation.stack[members[-1]].path
+        rows.append(RowPlan(label, (*ablation.base, *labels), "step", 0, item=item))
+    return rows
+
+
+def _in_force(ablation: Ablation, active: tuple[str, ...]) -> tuple[str, ...]:
+    known = factor_labels(ablation)
+    return tuple(
+        label
+        for label, item in zip(known, ablation.stack, strict=bool(known))
+        if set(item.labels) <= set(active)
+    )
 
 
 def _baseline(ablation: Ablation) -> RowPlan:

@@ -27,7 +27,8 @@ _OTHERWISE = 0.10
 class Resolution:
     """A table's smallest detectable difference by number of seeds, in points.
 
-    label: data set, and column or ablation where they tell tables apart. comparisons: the family's
+    label: data set, column or ablation where they tell tables apart, and what of a table whose rows
+    are sets: "digits · main effects". comparisons: the family's
     size. error: share of wrong images assumed; measured: from stored trials of the baseline.
     noise: expected standard deviation of one trial, in points. by_seeds: None where it cannot be.
     """
@@ -49,9 +50,7 @@ def resolutions(resolved: ResolvedStudy, store: Store | None) -> tuple[Resolutio
     found = []
     for table in resolved.tables:
         parts = [table.dataset, table.column, table.ablation if several else ""]
-        one = _resolution(resolved, table, " · ".join(p for p in parts if p), store)
-        if one is not None:
-            found.append(one)
+        found += _resolutions(resolved, table, " · ".join(p for p in parts if p), store)
     return tuple(found)
 
 
@@ -61,41 +60,74 @@ def seeds_to_show(declared: int) -> tuple[int, ...]:
     return (declared, *steps) if declared > 1 else (2, *steps)
 
 
-def _resolution(
+def _resolutions(
     resolved: ResolvedStudy, table: Table, label: str, store: Store | None
-) -> Resolution | None:
+) -> list[Resolution]:
+    """One of a table whose comparisons are all between two rows, else one for each part."""
     from ablate.stats import expected_noise
 
     rows, comparisons = family(table)
     images = _test_images(resolved, table)
     if images is None or not comparisons:
-        return None
+        return []
     measured = _measured_error(resolved, table, store)
     error = measured if measured is not None else _TYPICAL_ERROR.get(table.dataset, _OTHERWISE)
     noise = expected_noise(max(error, 0.5 / images), images)
-    return Resolution(
-        label=label,
-        comparisons=comparisons,
-        error=error,
-        measured=measured is not None,
-        images=images,
-        noise=100 * noise,
-        by_seeds={
-            n: _detectable(noise, rows, comparisons, n) for n in seeds_to_show(len(table.seeds))
-        },
-    )
+    return [
+        Resolution(
+            label=f"{label} · {part}" if part else label,
+            comparisons=comparisons,
+            error=error,
+            measured=measured is not None,
+            images=images,
+            noise=100 * noise,
+            by_seeds={
+                n: _detectable(noise, squares, rows, comparisons, n, _most_df(table))
+                for n in seeds_to_show(len(table.seeds))
+            },
+        )
+        for part, squares in _squares(table).items()
+    ]
 
 
-def _detectable(noise: float, rows: int, comparisons: int, seeds: int) -> float | None:
+def _detectable(
+    noise: float, squares: float, rows: int, comparisons: int, seeds: int, most: int | None
+) -> float | None:
+    """squares: Σc² of the contrast. most: degrees of freedom that it has at most."""
     from ablate.stats import smallest_detectable
 
-    se = noise * math.sqrt(2 / seeds)
-    seen = smallest_detectable(se, (rows - 1) * (seeds - 1), comparisons)
+    se = noise * math.sqrt(squares / seeds)
+    df = (rows - 1) * (seeds - 1)
+    seen = smallest_detectable(se, df if most is None else min(df, most), comparisons)
     return None if seen is None else 100 * seen
+
+
+def _squares(table: Table) -> dict[str, float]:
+    """Σc² of the least certain contrast of each part of the family; "" for pairs of rows."""
+    from ablate.questions import questions
+
+    found: dict[str, float] = {} if not table.judges_rows else {"": 2.0}
+    for question in questions(table):
+        squares = float((question.coefficients**2).sum())
+        if not question.empty:
+            found[question.part] = max(squares, found.get(question.part, 0.0))
+    return found
+
+
+def _most_df(table: Table) -> int | None:
+    """Of shares from orders that were drawn: their number less 1, however many seeds there are."""
+    from ablate.questions import complete_orders
+
+    sampled = table.kind == "orderings" and not complete_orders(table)
+    return len(table.orders) - 1 if sampled else None
 
 
 def family(table: Table) -> tuple[int, int]:
     """(rows that differ, comparisons that are corrected together), as the report counts them."""
+    if not table.judges_rows:
+        from ablate.questions import distinct, questions
+
+        return len(distinct(table)[0]), sum(not question.empty for question in questions(table))
     keys = [row.keys for row in table.rows]
     first = [keys.index(k) for k in keys]  # the row that stands for a row's trials
     asked = [(i, row.above) for i, row in enumerate(table.rows) if row.above is not None]

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from ablate.resolved import ResolvedStudy
 
 _MOST_SEEDS = 20
+_CHANGES = {
+    "above": "changes from the row above",
+    "baseline": "changes from the baseline",
+    "full": "changes from the full set",
+}
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -30,7 +35,7 @@ def plan_lines(plan: Plan) -> list[str]:
         first = resolved.tables[group[0]]
         title = " · ".join(part for part in (first.ablation, first.column) if part)
         lines += ["", *([title] if several else []), *_rows(plan, group)]
-    lines += ["", *_counts(plan), _time(plan)]
+    lines += ["", *_counts(plan), *_shared_rows(resolved), _time(plan)]
     lines += [f"! {note}" for note in (*resolved.warnings, *plan.notes)]
     lines += [f"runs code of {code}" for code in plan.code]
     lines += [_near(*group) for group in _near_groups(plan)]
@@ -45,7 +50,7 @@ def _seeds(resolved: ResolvedStudy) -> str:
 def _rows(plan: Plan, group: list[int]) -> list[str]:
     tables = [plan.resolved.tables[i] for i in group]
     columns = [table.dataset for table in tables]
-    rows = [["", "row", "changes from the row above", *columns]]
+    rows = [["", "row", _CHANGES[tables[0].reference], *columns]]
     for r, row in enumerate(tables[0].rows):
         same = f"= row {row.same_as}" if row.same_as is not None else ""
         changes = plan.changes.get((group[0], r), row.changes) or same
@@ -79,6 +84,17 @@ def _counts(plan: Plan) -> list[str]:
     parts.append(f"○ {len(work.new)} new")
     total = len(resolved.order)
     return [f"{total:,} trial{'s' * (total != 1)}: {', '.join(parts)}"]
+
+
+def _shared_rows(resolved: ResolvedStudy) -> list[str]:
+    """ "15 rows, 11 of them different: 12 trials are shared between rows", within the study."""
+    rows = [row.keys for table in resolved.tables for row in table.rows]
+    shared = sum(map(len, rows)) - len({key for keys in rows for key in keys})
+    if not shared:
+        return []
+    trials = f"{shared:,} trial{'s are' if shared != 1 else ' is'}"
+    different = f"{len(rows):,} rows, {len(set(rows)):,} of them different"
+    return [f"{different}: {trials} shared between rows"]
 
 
 def _origin(plan: Plan) -> str:

@@ -8,7 +8,16 @@ from dataclasses import replace
 import numpy as np
 
 from ablate.errors import AblateError
-from ablate.report import cells, compare, metrics, provenance, timing
+from ablate.report import (
+    answers,
+    attribution,
+    cells,
+    compare,
+    data_sets,
+    metrics,
+    provenance,
+    timing,
+)
 from ablate.report.model import (
     Metric,
     ReportRow,
@@ -37,9 +46,16 @@ def build_tables(
     """
     asked = metric_named(metric or resolved.metric)
     several = len({table.ablation for table in resolved.tables}) > 1
-    return [
+    made = [
         _table(resolved, table, asked, results, states, alpha, name=several)
         for table in resolved.tables
+    ]
+    tables = [table for table, _ in made]
+    across = attribution.blocks(resolved.tables, tables)
+    means = data_sets.blocks(tables, [answered for _, answered in made])
+    return [
+        replace(table, blocks=(*table.blocks, *across.get(i, ()), *means.get(i, ())))
+        for i, table in enumerate(tables)
     ]
 
 
@@ -52,7 +68,8 @@ def _table(
     alpha: float,
     *,
     name: bool,
-) -> ReportTable:
+) -> tuple[ReportTable, tuple[answers.Answer, ...]]:
+    """The table, and what it answers once it is complete."""
     provenance.refuse_mixed_numerics(resolved, table)
     times = timing.comparable(resolved, table, results)
     grid = [
@@ -61,10 +78,9 @@ def _table(
     _check_measured(metric, grid)
     secondary = _secondary(metric, grid)
     examples = _examples(table, results)
-    margin = metrics.margin(resolved, metric)
-    judged = compare.judge(
-        table, grid, metric, margin=margin / metric.scale, alpha=alpha, examples=examples
-    )
+    margin = metrics.margin(resolved, metric) / metric.scale
+    judged = compare.judge(table, grid, metric, margin=margin, alpha=alpha, examples=examples)
+    asked = answers.of_sets(table, judged, metric, margin=margin, alpha=alpha)
     ratios = timing.ratios(table, grid, judged.references)
     rows = []
     for i, row in enumerate(table.rows):
@@ -94,7 +110,13 @@ def _table(
             )
         )
     total = judged.total and replace(judged.total, ratio=ratios.between(*judged.ends))
-    return ReportTable(
+    errors = judged.standard_errors or [c.se for c in asked.contrasts if c.se is not None]
+    decimals = _decimals(metric, errors, rows)
+    block = answers.block(
+        table, judged, asked, metric, margin=margin, alpha=alpha, decimals=decimals
+    )
+    detectable = judged.detectable if asked.detectable is None else asked.detectable
+    made = ReportTable(
         study=resolved.name,
         ablation=table.ablation if name else "",
         dataset=table.dataset,
@@ -111,24 +133,30 @@ def _table(
         rows=tuple(rows),
         baseline=judged.baseline,
         total=total,
-        comparisons=judged.comparisons,
+        comparisons=judged.comparisons + len(asked.effects),
         df=judged.df,
-        detectable=None if judged.detectable is None else judged.detectable * metric.scale,
-        seeds_needed=judged.seeds_needed,
+        detectable=None if detectable is None else detectable * metric.scale,
+        seeds_needed=judged.seeds_needed or asked.needed,
         exact_agreement=judged.exact_agreement,
-        decimals=_decimals(metric, judged.standard_errors, rows),
+        decimals=decimals,
         examples=examples,
         notes=(
             *metrics.notes(resolved, metric),
             *cells.notes(table, grid, metric),
             *cells.identical_rows(table, judged.references, results),
             *cells.uneven_models(table, grid),
+            *filter(None, [asked.note]),
             *times.notes,
             *provenance.mixed(table, results),
         ),
         failures=tuple(cells.failures(table, grid)),
         provenance=provenance.of(resolved, table, results),
+        blocks=() if block is None else (block,),
     )
+    if not judged.fitted.complete():
+        return made, ()
+    labels = [row.label for row in table.rows]
+    return made, asked.answered() or answers.of_rows(judged, labels)
 
 
 def _check_measured(metric: Metric, grid: Sequence[Sequence[SeedValue]]) -> None:

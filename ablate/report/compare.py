@@ -9,10 +9,11 @@ import numpy as np
 
 from ablate import stats
 from ablate.report import cells
+from ablate.report.fitted import Fitted, fit_rows
 from ablate.report.model import Comparison, Mark, Metric, SeedValue, Total
 from ablate.resolved import Table
 
-_MARKS: dict[str, Mark] = {
+MARKS: dict[str, Mark] = {
     "gain": "gain",
     "loss": "loss",
     "gain, negligible": "gain",
@@ -36,9 +37,12 @@ class Judged:
     """Everything the comparisons of a table say; lists are by row.
 
     references: the row each is compared with. ends: the two rows of the total.
-    standard_errors: of the family's comparisons, in the metric's own unit.
+    standard_errors: of the family's comparisons, in the metric's own unit. A table that judges no
+    row, because it asks of all of them together, has no family here. contrasts: of each row with
+    its reference, total_contrast: of the total, None where there is nothing to compare.
     """
 
+    fitted: Fitted
     references: tuple[int | None, ...]
     baseline: int
     deltas: tuple[Comparison | None, ...]
@@ -52,6 +56,8 @@ class Judged:
     seeds_needed: int | None
     exact_agreement: bool
     standard_errors: tuple[float, ...]
+    contrasts: tuple[stats.Contrast | None, ...]
+    total_contrast: stats.Contrast | None
 
 
 def judge(
@@ -87,19 +93,9 @@ class _Judge:
         self.references = [row.above for row in table.rows]
         roles = [row.role for row in table.rows]
         self.baseline = roles.index("baseline") if "baseline" in roles else 0
-        values = [[cells.value(cell, metric) for cell in line] for line in grid]
-        self.values = np.array([[v if np.isfinite(v) else np.nan for v in line] for line in values])
-        keys = [row.keys for row in table.rows]
-        self.first = [keys.index(k) for k in keys]  # the row that stands for a row's trials
-        self.fitted = sorted(set(self.first))
-        distinct = self.values[self.fitted]
-        noise = stats.noise_scale(distinct, accuracy=metric.accuracy, examples=examples)
-        self.fit = stats.fit(distinct, noise)
-        self.diverged = [cells.diverged(line, metric) for line in grid]
-        self.missing = [
-            len(line) - int(np.isfinite(self.values[i]).sum()) - self.diverged[i]
-            for i, line in enumerate(grid)
-        ]
+        self.fitted = fit_rows([row.keys for row in table.rows], grid, metric, examples)
+        self.fit, self.values = self.fitted.fit, self.fitted.values
+        self.diverged, self.missing = self.fitted.diverged, self.fitted.missing
 
     def judged(self) -> Judged:
         table, seeds = self.table, len(self.table.seeds)
@@ -110,7 +106,7 @@ class _Judge:
         ends = (last, self.baseline)
 
         # One comparison counts once, also if two rows of the same trials ask for it.
-        asked = [*pairs, ends] if wants_total else pairs
+        asked = [*pairs, ends] if wants_total else pairs if table.judges_rows else []
         family = {self._pair(*p): None for p in asked if self._judgeable(*p)}
         contrasts = {p: c for p in family if (c := self._contrast(p)) is not None}
         effects = dict(
@@ -143,9 +139,12 @@ class _Judge:
             delta = self._comparison(*ends, effects)
             label = f"all {steps} tricks" if steps > 1 else "in total"
             total = Total(label, delta, said.text, said.mark, said.dagger, None)
+        told = tuple(self._told(i, r) for i, r in enumerate(self.references))
         errors = tuple(c.se for c in contrasts.values() if c.se is not None)
         worst = max((c for c in contrasts.values() if c.se), key=lambda c: c.se or 0, default=None)
+        compared = any(c is not None for c in (*contrasts.values(), *told))
         return Judged(
+            fitted=self.fitted,
             references=tuple(self.references),
             baseline=self.baseline,
             deltas=tuple(deltas),
@@ -154,18 +153,20 @@ class _Judge:
             total=total,
             ends=ends,
             comparisons=len(contrasts),
-            df=self.fit.df if contrasts and self.fit.phi is not None else None,
-            detectable=self._detectable(worst, len(contrasts)),
-            seeds_needed=self._seeds_needed(worst, len(contrasts)),
-            exact_agreement=self.fit.phi is None and self.fit.df > 0 and bool(contrasts),
+            df=self.fit.df if compared and self.fit.phi is not None else None,
+            detectable=detectable(worst, len(contrasts), self.alpha),
+            seeds_needed=needed(self.fitted, worst, len(contrasts), self.margin, self.alpha),
+            exact_agreement=self.fit.phi is None and self.fit.df > 0 and compared,
             standard_errors=errors,
+            contrasts=told,
+            total_contrast=self._told(*ends) if wants_total else None,
         )
 
     def _pair(self, row: int, reference: int) -> tuple[int, int]:
-        return self.first[row], self.first[reference]
+        return self.fitted.place[row], self.fitted.place[reference]
 
     def _same(self, row: int, reference: int) -> bool:
-        return self.first[row] == self.first[reference]
+        return self.fitted.place[row] == self.fitted.place[reference]
 
     def _judgeable(self, row: int, reference: int) -> bool:
         """Both rows are complete but for diverged seeds, and several seeds are declared."""
@@ -173,7 +174,13 @@ class _Judge:
         return len(self.table.seeds) > 1 and complete and not self._same(row, reference)
 
     def _contrast(self, pair: tuple[int, int]) -> stats.Contrast | None:
-        return self.fit.difference(self.fitted.index(pair[0]), self.fitted.index(pair[1]))
+        return self.fit.difference(*pair)
+
+    def _told(self, row: int, reference: int | None) -> stats.Contrast | None:
+        """The contrast of two rows that may be judged, None else."""
+        if reference is None or not self._judgeable(row, reference):
+            return None
+        return self._contrast(self._pair(row, reference))
 
     def _comparison(
         self, row: int, reference: int, effects: dict[tuple[int, int], stats.Effect]
@@ -211,9 +218,9 @@ class _Judge:
         seeds = len(self.table.seeds)
         if effect is not None and effect.verdict is not None:
             dagger = effect.excludes_zero and effect.verdict in ("equivalent", "unresolved")
-            return Said(effect.verdict, _MARKS[effect.verdict], dagger)
+            return Said(effect.verdict, MARKS[effect.verdict], dagger)
         both = np.isfinite(self.values[row]) & np.isfinite(self.values[reference])
-        if seeds == 1 and both.all():
+        if both.all() and (seeds == 1 or not self.table.judges_rows):
             return Said()
         return _incomplete(int(both.sum()), seeds)
 
@@ -225,17 +232,22 @@ class _Judge:
             return Said(f"diverged ({self.diverged[row]} of {seeds})", "diverged")
         return _incomplete(seeds - self.missing[row], seeds)
 
-    def _detectable(self, worst: stats.Contrast | None, family: int) -> float | None:
-        if worst is None or worst.se is None:
-            return None
-        return stats.smallest_detectable(worst.se, worst.df, family, alpha=self.alpha)
 
-    def _seeds_needed(self, worst: stats.Contrast | None, family: int) -> int | None:
-        if worst is None or worst.variance_per_seed is None:
-            return None
-        return stats.seeds_needed(
-            worst.variance_per_seed, len(self.fitted), family, self.margin, alpha=self.alpha
-        )
+def detectable(worst: stats.Contrast | None, family: int, alpha: float) -> float | None:
+    """The smallest difference that the family's least certain comparison could see."""
+    if worst is None or worst.se is None:
+        return None
+    return stats.smallest_detectable(worst.se, worst.df, family, alpha=alpha)
+
+
+def needed(
+    fitted: Fitted, worst: stats.Contrast | None, family: int, margin: float, alpha: float
+) -> int | None:
+    """The seeds with which that comparison could see the margin."""
+    if worst is None or worst.variance_per_seed is None:
+        return None
+    rows = len(fitted.fit.values)
+    return stats.seeds_needed(worst.variance_per_seed, rows, family, margin, alpha=alpha)
 
 
 def _incomplete(done: int, seeds: int) -> Said:

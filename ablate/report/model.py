@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from ablate.resolved import SET_KINDS
 from ablate.stats import Effect, Ratio
 
 if TYPE_CHECKING:
@@ -320,6 +321,11 @@ class ReportTable:
     def compares(self) -> bool:
         """Whether it has a row to compare: a stack may be empty, for the baseline alone."""
         return len(self.rows) > 1
+
+    @property
+    def judges_rows(self) -> bool:
+        """Whether rows have verdicts; of a factorial and of orderings the block below has them."""
+        return self.kind not in SET_KINDS
 
     @property
     def has_base(self) -> bool:

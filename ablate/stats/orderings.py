@@ -29,7 +29,8 @@ def ordering_share(
     """A trick's marginal averaged over M orders; None where the cells cannot tell it.
 
     steps: for every order the row with the trick and the row just before it in that order, see
-    `order_steps`. complete: these orders are all that is asked about (`kind_of_orders` says "all"
+    `order_steps`; where both are the same trials, the trick changed nothing there and its marginal
+    is 0. complete: these orders are all that is asked about (`kind_of_orders` says "all"
     or "pair"); the share is then a plain contrast with the averaged coefficients.
 
     Else the orders are a random sample of all: V = V_noise + max(0, S² − E)/M, where V_noise is the
@@ -47,8 +48,6 @@ def ordering_share(
     rows, orders = len(fitted.values), len(steps)
     each = np.zeros((orders, rows))
     for marginal, (with_trick, before) in zip(each, steps, strict=True):
-        if with_trick == before:
-            raise ValueError("steps: a row with the trick, and another one without it")
         marginal[with_trick] += 1.0
         marginal[before] -= 1.0
     share = fitted.contrast(each.mean(axis=0))

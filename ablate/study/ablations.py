@@ -8,17 +8,18 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from ablate.errors import did_you_mean
-from ablate.resolved import Kind
+from ablate.resolved import SET_KINDS, Kind
 from ablate.study.checks import SETTINGS, Checker
 from ablate.study.configured import Names
 from ablate.study.document import ablation_name, printable
+from ablate.study.orders import check_sets, read_orders
 from ablate.study.positions import Path
 from ablate.study.settings import over as settings_over
 from ablate.study.values import Ablation, Item, Settings
 from ablate.study.wording import found
 
 KINDS: tuple[str, ...] = get_args(Kind)
-_KEYS = ("name", "kind", "base", "stack", "over", "transpose", "tune")
+_KEYS = ("name", "kind", "base", "stack", "orders", "over", "transpose", "tune")
 MAX_COLUMNS = 1000
 
 
@@ -84,13 +85,17 @@ def _ablation(
     else:
         check.problem((*path, "stack"), 'is missing; write stack = ["warmup", "mixup"]', key=True)
         items = ()
+    stack = (*path, "stack") if "stack" in block or sugar is None else sugar
+    if kind in SET_KINDS:
+        check_sets(check, names, stack, items, base, kind)
+    orders = read_orders(check, path, block, items, stack, kind)
     columns = _columns(check, (*path, "over"), block["over"]) if "over" in block else ({},)
     transpose = block.get("transpose", False)
     if not isinstance(transpose, bool):
         check.wrong((*path, "transpose"), "true or false", transpose)
         transpose = False
     tune = _tune(check, (*path, "tune"), block["tune"]) if "tune" in block else {}
-    return Ablation(name, kind, base, items, columns, transpose, tune, path)  # type: ignore[arg-type]
+    return Ablation(name, kind, base, items, columns, transpose, tune, path, orders)
 
 
 def _base(check: Checker, names: Names, path: Path, value: Any) -> tuple[str, ...]:

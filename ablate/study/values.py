@@ -47,7 +47,8 @@ class Item:
 class Ablation:
     """One `[[ablation]]`. columns: the settings of each column of `over`, one empty without.
 
-    stack: empty for a table of the baseline alone.
+    stack: empty for a table of the baseline alone. orders: of kind "orderings", each the indices
+    of all entries of the stack.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Ablation:
     transpose: bool
     tune: Settings
     path: Path
+    orders: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)

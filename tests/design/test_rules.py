@@ -234,13 +234,6 @@ stack = ["slow", "quick"]
     ]
 
 
-def test_what_is_not_there_yet_is_refused(plan: Any) -> None:
-    text = '[[ablation]]\nkind = "{}"\nstack = ["fp16", "mixup"]\n'
-    for kind in ("factorial", "orderings"):
-        (problem,) = problems(plan, text.format(kind))
-        assert problem.startswith(f'9: ablation[0].kind: kind = "{kind}" is not there yet')
-
-
 def test_too_many_trials_are_refused_before_they_are_planned(plan: Any) -> None:
     text = '[[ablation]]\nname = "a"\nstack = ["fp16"]\nover = {{ lr = {}, batch_size = {} }}\n'
     grid = list(range(1, 31))

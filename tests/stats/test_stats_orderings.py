@@ -129,10 +129,15 @@ def test_a_missing_row_is_no_answer_and_a_missing_cell_is_fitted():
 def test_steps_that_are_none_are_refused():
     with pytest.raises(ValueError, match="steps"):
         stats.ordering_share(stats.fit(V3), [], complete=True)
-    with pytest.raises(ValueError, match="steps"):
-        stats.ordering_share(stats.fit(V3), [(1, 1)], complete=True)
     with pytest.raises(KeyError, match="C"):
         stats.order_steps(SETS, [[0, 1, 3]], "C")
+
+
+def test_where_a_trick_changes_nothing_its_marginal_is_0():
+    fitted = stats.fit(V3)
+    half = stats.ordering_share(fitted, [(1, 0), (1, 1)], complete=True)
+    assert half.estimate == pytest.approx(fitted.difference(1, 0).estimate / 2)
+    assert stats.ordering_share(fitted, [(1, 0), (1, 1)], complete=False).df == 1
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,450 @@
+"""Factorials, orderings, attribution and several data sets in a report, on made-up results."""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations, pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from report_studies import State, cumulative, key, results
+from report_studies import table as plain_table
+from set_studies import block, built, label, of_sets, orderings, planted, set_table, subsets
+from statsmodels.stats.multitest import multipletests
+
+from ablate.planning.detectable import family
+from ablate.report import render_json
+from ablate.report.model import Block, BlockLine
+from ablate.resolved import Row
+
+# The design page's third test vector: N = 1,000, nu = 6.
+V3 = {
+    (): (0.80, 0.81, 0.79),
+    ("A",): (0.83, 0.83, 0.82),
+    ("B",): (0.81, 0.83, 0.81),
+    ("A", "B"): (0.85, 0.87, 0.84),
+}
+
+
+def line(found: Block, name: str) -> BlockLine:
+    (one,) = (one for one in found.lines if one.label == name)
+    return one
+
+
+def points(found: Block, name: str, head: str) -> tuple[float, float | None]:
+    """(estimate, standard error) of a cell, in points."""
+    cell = line(found, name).cells[found.heads.index(head)]
+    assert cell is not None
+    assert cell.value is not None
+    se = cell.effect.se if cell.effect else None
+    return 100 * cell.value, None if se is None else 100 * se
+
+
+def test_v3_in_a_factorial() -> None:
+    table = set_table("factorial", subsets("AB"), "AB")
+    (made,) = built(table, results=of_sets(V3, examples=1000))
+    effects = block(made, "factorial")
+    assert points(effects, "A × B", "effect") == pytest.approx((1.0, 0.6458), abs=5e-5)
+    alone = block(made, "attribution")
+    assert points(alone, "A", "alone") == pytest.approx((2.6667, 0.4637), abs=5e-5)
+    assert points(alone, "A", "on top of all others") == pytest.approx((3.6667, 0.4494), abs=5e-5)
+    assert points(alone, "A", "difference") == pytest.approx((-1.0, 0.6458), abs=5e-5)
+    assert points(alone, "A", "Shapley") == pytest.approx((3.1667, 0.3229), abs=5e-5)
+    assert points(alone, "B", "Shapley") == pytest.approx((2.1667, 0.3229), abs=5e-5)
+    assert made.df == 6
+    assert line(alone, "A").word == ""  # the interval of the difference holds 0
+
+
+def test_v3_in_both_orders_is_judged() -> None:
+    table = orderings(["AB", "BA"])
+    (made,) = built(table, results=of_sets(V3, examples=1000))
+    shares = block(made, "shapley")
+    assert points(shares, "A", "share") == pytest.approx((3.1667, 0.3229), abs=5e-5)
+    assert points(shares, "B", "share") == pytest.approx((2.1667, 0.3229), abs=5e-5)
+    assert points(shares, "A", "order 1")[0] == pytest.approx(2.6667, abs=5e-5)
+    assert points(shares, "A", "order 2")[0] == pytest.approx(3.6667, abs=5e-5)
+    assert [one.verdict for one in shares.lines] == ["gain", "gain"]
+    assert shares.title == "Shapley values, over both orders"
+    assert "order 1: A → B; order 2: B → A" in " ".join(shares.caption)
+    # they are judged there, so not printed once more
+    assert "Shapley" not in block(made, "attribution").heads
+
+
+def test_rows_of_a_factorial_have_no_verdict_and_no_correction() -> None:
+    table = set_table("factorial", subsets("AB"), "AB")
+    (made,) = built(table, results=of_sets(V3, examples=1000))
+    assert [row.verdict for row in made.rows] == [""] * 4
+    first = made.rows[1].delta
+    assert first is not None
+    assert first.effect is not None
+    assert (first.effect.p_holm, first.effect.verdict) == (None, None)
+    assert 100 * first.effect.delta == pytest.approx(2.6667, abs=5e-5)
+    assert first.effect.low is not None
+
+
+PLANTED = {("a",): 0.03, ("b",): 0.02, ("c",): -0.02, ("a", "b"): -0.02, ("c", "d"): 0.03}
+
+
+def test_planted_effects_are_found_and_judged() -> None:
+    """Main effects and interactions by hand: a trick's, and half or a quarter of what it shares."""
+    values = planted(PLANTED, "abcd", seeds=5, noise=0.001)
+    (made,) = built(
+        set_table("factorial", subsets("abcd"), "abcd", seeds=5), results=of_sets(values)
+    )
+    effects = block(made, "factorial")
+    # the other member of a pair is there in half of the rows
+    by_hand = {"a": 3 - 1, "b": 2 - 1, "c": -2 + 1.5, "d": 1.5}
+    by_hand |= {f"{x} × {y}": 0.0 for x, y in combinations("abcd", 2)}
+    by_hand |= {"a × b": -2.0, "c × d": 3.0}
+    assert [one.label for one in effects.lines] == list(by_hand)
+    for name, value in by_hand.items():
+        found, se = points(effects, name, "effect")
+        assert se is not None
+        assert found == pytest.approx(value, abs=4 * se)
+    verdicts = {one.label: one.verdict for one in effects.lines}
+    assert {n: v.split(",")[0] for n, v in verdicts.items() if v != "equivalent"} == {
+        "a": "gain",
+        "b": "gain",
+        "c": "loss",
+        "d": "gain",
+        "a × b": "loss",
+        "c × d": "gain",
+    }
+    assert (line(effects, "a × b").word, line(effects, "c × d").word) == ("redundant", "synergetic")
+    assert line(effects, "a").word == ""
+    assert (effects.comparisons, made.comparisons) == (10, 10)
+
+
+def test_a_factorial_is_a_linear_model_of_signs() -> None:
+    """Against statsmodels: y ~ seeds + all products of ±1; estimates, errors and Holm's p."""
+    values = planted(PLANTED, "abc", seeds=4, noise=0.004)
+    # the loss has no weights, so ordinary least squares is the same model
+    (made,) = built(
+        set_table("factorial", subsets("abc"), "abc", seeds=4),
+        results=of_sets(values),
+        metric="loss",
+    )
+    effects = block(made, "factorial")
+    y, design = [], []
+    for members, seeds in values.items():
+        for seed, top1 in enumerate(seeds):
+            signs = {t: 1 if t in members else -1 for t in "abc"}
+            terms = [s for s in subsets("abc") if s]
+            products = [np.prod([signs[t] for t in term]) for term in terms]
+            y.append(1 - top1)
+            design.append([*(float(seed == s) for s in range(4)), *products])
+    fit = sm.OLS(y, np.array(design)).fit()
+    names = [" × ".join(s) for s in subsets("abc") if 0 < len(s) <= 2]
+    assert [one.label for one in effects.lines] == names
+    told = [one.cells[0].effect for one in effects.lines]
+    factor = [2.0] * 3 + [4.0] * 3  # from −1 to 1 for a main effect, and that once more for a pair
+    wanted = np.array(factor) * fit.params[4:10]
+    assert [e.delta for e in told] == pytest.approx(wanted)
+    assert [e.se for e in told] == pytest.approx(np.array(factor) * fit.bse[4:10])
+    assert made.df == fit.df_resid == 21
+    adjusted = multipletests(fit.pvalues[4:10], method="holm")[1]
+    assert [e.p_holm for e in told] == pytest.approx(adjusted)
+
+
+def test_less_loss_is_a_gain_and_worth_more_together() -> None:
+    """Of a metric that is better when lower, words follow what is better, not the sign."""
+    values = planted({("a",): 0.02, ("b",): 0.02, ("a", "b"): 0.05}, "ab", seeds=4, noise=0.001)
+    (made,) = built(
+        set_table("factorial", subsets("ab"), "ab", seeds=4),
+        results=of_sets(values),
+        metric="loss",
+        margin=0.01,
+    )
+    pair = line(block(made, "factorial"), "a × b")
+    assert pair.cells[0] is not None
+    assert pair.cells[0].value == pytest.approx(-0.05, abs=0.005)
+    assert (pair.verdict, pair.word) == ("gain", "synergetic")
+    assert line(block(made, "attribution"), "a").word == "synergetic"
+
+
+def share_sum(found: Block, head: str) -> float:
+    at = found.heads.index(head)
+    cells = [one.cells[at] for one in found.lines]
+    return sum(cell.value or 0.0 for cell in cells if cell is not None)
+
+
+@given(st.lists(st.permutations("abcd"), min_size=2, max_size=6, unique_by=tuple), st.data())
+@settings(max_examples=25, deadline=None)
+def test_shares_add_up_to_all_tricks_against_the_baseline(orders: Any, data: Any) -> None:
+    unit = st.integers(500, 990)
+    values = {members: tuple(data.draw(st.tuples(unit, unit))) for members in subsets("abcd")}
+    fractions = {members: tuple(v / 1000 for v in line) for members, line in values.items()}
+    (made,) = built(orderings(orders, seeds=2), results=of_sets(fractions))
+    total = np.mean(fractions["a", "b", "c", "d"]) - np.mean(fractions[()])
+    assert share_sum(block(made, "shapley"), "share") == pytest.approx(total, abs=1e-9)
+    (made,) = built(
+        set_table("factorial", subsets("abcd"), "abcd", seeds=2), results=of_sets(fractions)
+    )
+    assert share_sum(block(made, "attribution"), "Shapley") == pytest.approx(total, abs=1e-9)
+
+
+def test_of_many_orders_the_smallest_and_the_largest_marginal_are_shown() -> None:
+    values = planted(PLANTED, "abc", seeds=3, noise=0.001)
+    orders = ["abc", "cba", "acb", "bac", "bca"]
+    (made,) = built(orderings(orders), results=of_sets(values))
+    shares = block(made, "shapley")
+    assert shares.heads == ("share", "smallest", "largest")
+    assert shares.title == "Shapley values, estimated from 5 of 6 orders"
+    means = {members: float(np.mean(line)) for members, line in values.items()}
+    for trick in "abc":
+        marginals = []
+        for order in orders:
+            before = tuple(sorted(order[: order.index(trick)]))
+            marginals.append(means[tuple(sorted((*before, trick)))] - means[before])
+        cells = line(shares, trick).cells
+        found = [cell.value for cell in cells if cell is not None]
+        wanted = [np.mean(marginals), min(marginals), max(marginals)]
+        assert found == pytest.approx(wanted)
+        assert cells[1] is not None
+        assert cells[1].low is None  # picked because it is the smallest: no interval
+
+
+THREE = {
+    "cumulative": [(), ("a",), ("a", "b"), ("a", "b", "c"), ("a", "b", "c", "d")],
+    "one_at_a_time": [(), ("a",), ("b",), ("c",), ("d",)],
+    "leave_one_out": [tuple("abcd"), tuple("bcd"), tuple("acd"), tuple("abd"), tuple("abc")],
+}
+
+
+def three(*kinds: str, **more: Any) -> list[Any]:
+    return [set_table(kind, THREE[kind], "abcd", **more) for kind in kinds]
+
+
+def test_attribution_looks_sets_up_in_whichever_tables_have_them() -> None:
+    values = planted(PLANTED, "abcd", seeds=4, noise=0.001)
+    tables = three(*THREE, seeds=4)
+    made = built(*tables, results=of_sets(values))
+    assert [[b.name for b in table.blocks] for table in made] == [[], [], ["attribution"]]
+    found = block(made[2], "attribution")
+    assert found.heads == ("alone", "on top of all others", "difference")  # 11 of 16 sets
+    mean = {members: float(np.mean(line)) for members, line in values.items()}
+    for trick in "abcd":
+        rest = tuple(t for t in "abcd" if t != trick)
+        alone = mean[trick,] - mean[()]
+        on_top = mean[tuple("abcd")] - mean[rest]
+        cells = [cell.value for cell in line(found, trick).cells if cell is not None]
+        assert cells == pytest.approx([alone, on_top, alone - on_top])
+    # planted: a and b stand in for each other, c and d need each other
+    words = {one.label: one.word for one in found.lines}
+    assert words == {"a": "redundant", "b": "redundant", "c": "synergetic", "d": "synergetic"}
+    assert {one.verdict for one in found.lines} == {""}
+    assert (
+        "one fit over 11 rows of cumulative, one_at_a_time and leave_one_out (30 df)"
+        in (found.caption[-1])
+    )
+
+
+def test_attribution_says_what_was_not_trained_alone() -> None:
+    values = planted(PLANTED, "abcd", seeds=3, noise=0.001)
+    made = built(*three("cumulative", "leave_one_out"), results=of_sets(values))
+    found = block(made[1], "attribution")
+    assert [one.label for one in found.lines] == ["a"]
+    assert found.caption[-1] == "Not trained both alone and left out: b, c, d."
+    for kinds in (("cumulative",), ("one_at_a_time",), ("leave_one_out",)):
+        (alone,) = built(*three(*kinds), results=of_sets(values))
+        assert alone.blocks == ()
+
+
+def test_attribution_leaves_incomplete_tricks_out_and_names_them() -> None:
+    values = planted(PLANTED, "abcd", seeds=3, noise=0.001)
+    done = of_sets(values)
+    del done[key(label(("b",)), 1)]
+    found = block(built(*three(*THREE), results=done)[2], "attribution")
+    assert [one.label for one in found.lines] == ["a", "c", "d"]
+    assert found.caption[-1] == "Incomplete: b."
+    del done[key(label(()), 0)]  # the baseline: nothing alone is left
+    assert built(*three(*THREE), results=done)[2].blocks == ()
+
+
+def test_tables_of_another_base_or_data_set_are_another_question() -> None:
+    values = planted(PLANTED, "abcd", seeds=3, noise=0.001)
+    there = of_sets(values) | of_sets(values, dataset="imagewoof")
+    for other in ({"dataset": "imagewoof"}, {"base": ("x",)}):
+        tables = [*three("one_at_a_time"), *three("leave_one_out", **other)]
+        assert [table.blocks for table in built(*tables, results=there)] == [(), ()]
+
+
+def test_side_changes_are_compared_with_their_control_rows() -> None:
+    """The longer training that comes with a trick is no part of what the trick brings."""
+    values = planted({("a",): 0.02, ("b",): 0.02}, "ab", seeds=4, noise=0.0005)
+    done = of_sets(values)
+    longer = {"longer": values[()] + 0.01, "b + longer": values["b",] + 0.01}
+    for members in (("a",), ("a", "b")):  # a brings longer training, worth a point
+        done |= of_sets({members: values[members] + 0.01})
+    done |= results({name: 100 * line for name, line in longer.items()})
+    one = set_table("one_at_a_time", [(), ("a",), ("b",)], "ab", seeds=4)
+    leave = set_table("leave_one_out", [("a", "b"), ("b",), ("a",)], "ab", seeds=4)
+
+    def control(name: str, factors: tuple[str, ...], above: int) -> Row:
+        keys = tuple(key(name, seed) for seed in range(4))
+        return Row(
+            label=name, tricks=factors, role="control", above=above, keys=keys, factors=factors
+        )
+
+    rows = [one.rows[0], control("longer", (), 0), one.rows[1].model_copy(update={"above": 1})]
+    one = one.model_copy(update={"rows": (*rows, one.rows[2])})
+    rows = [leave.rows[0], control("b + longer", ("b",), 0), *leave.rows[1:]]
+    leave = leave.model_copy(update={"rows": tuple(rows)})
+    found = block(built(one, leave, results=done)[1], "attribution")
+    assert points(found, "a", "alone")[0] == pytest.approx(2.0, abs=0.15)
+    assert points(found, "a", "on top of all others")[0] == pytest.approx(2.0, abs=0.15)
+    assert "Shapley" not in found.heads  # with and without a are two recipes
+
+
+def test_a_trick_that_changes_nothing_is_no_comparison() -> None:
+    """Where its rows are those without it (as linear scaling at batch 256)."""
+    values = planted({("a",): 0.02}, "ab", seeds=3, noise=0.001)
+    table = set_table("factorial", subsets("ab"), "ab")
+    keys = {row.factors: row.keys for row in table.rows}
+    rows = [
+        row.model_copy(update={"keys": keys[tuple(f for f in row.factors if f != "b")]})
+        for row in table.rows
+    ]
+    table = table.model_copy(update={"rows": tuple(rows)})
+    (made,) = built(table, results=of_sets(values))
+    effects = block(made, "factorial")
+    assert [(one.label, one.verdict) for one in effects.lines] == [
+        *(("a", "gain"), ("b", "="), ("a × b", "=")),
+    ]
+    assert effects.comparisons == family(table)[1] == 1
+    assert [one.label for one in block(made, "attribution").lines] == ["a"]
+    two = orderings(["ab", "ba"])
+    rows = [
+        row.model_copy(update={"keys": keys[tuple(f for f in row.factors if f != "b")]})
+        for row in two.rows
+    ]
+    (made,) = built(two.model_copy(update={"rows": tuple(rows)}), results=of_sets(values))
+    assert [one.verdict for one in block(made, "shapley").lines] == ["gain", "="]
+
+
+@pytest.mark.parametrize(
+    ("table", "what"),
+    [
+        (set_table("factorial", subsets("ab"), "ab"), "main effects and interactions"),
+        (orderings(["ab", "ba"]), "shares"),
+    ],
+)
+def test_incomplete_diverged_and_one_seed_tables_judge_nothing(table: Any, what: str) -> None:
+    values = planted({("a",): 0.05}, "ab", seeds=3, noise=0.001)
+    whole, gone = of_sets(values), key("a + b", 1)
+    part = {k: v for k, v in whole.items() if k != gone}
+    (made,) = built(table, results=part)
+    assert made.blocks == ()
+    assert made.comparisons == 0
+    assert f"{what} need every row: a + b is incomplete" in made.notes
+    (made,) = built(table, results=part, states={gone: State("diverged")})
+    assert made.blocks == ()
+    assert f"{what} need every row: a + b is diverged or incomplete" in made.notes
+    assert [row.verdict for row in made.rows if row.label == "a + b"] == ["diverged (1 of 3)"]
+    single = table.model_copy(
+        update={
+            "seeds": (0,),
+            "rows": tuple(r.model_copy(update={"keys": r.keys[:1]}) for r in table.rows),
+        }
+    )
+    (made,) = built(single, results=whole)
+    assert made.blocks == ()
+    assert f"{what} need two seeds" in made.notes
+
+
+V1 = {
+    "baseline": (90.0, 90.4, 90.2),
+    "+ warmup": (90.5, 90.7, 90.9),
+    "+ mixup": (91.8, 92.0, 91.6),
+    "+ cosine": (91.7, 92.2, 91.8),
+}
+
+
+def test_the_design_pages_mean_over_two_data_sets() -> None:
+    """V1's first effect and V3's A alone: mean 1.5833, SE .2420, df 7.0595, [1.0121, 2.1545].
+
+    The page's second fit has four rows, of which this table shows two; so its rows are given the
+    same names as V1's, and the first effect is the one that is checked.
+    """
+    third = dict(zip(V1, (tuple(100 * v for v in line) for line in V3.values()), strict=True))
+    rows = [*cumulative("warmup"), ("+ mixup", "step", 0), ("+ cosine", "step", 0)]
+    first, second = (
+        plain_table(rows, total=False),
+        plain_table(rows, total=False, dataset="imagewoof"),
+    )
+    done = results(V1, summary={"examples": 4000})
+    done |= results(third, dataset="imagewoof", summary={"examples": 1000})
+    made = built(first, second, results=done)
+    assert made[0].blocks == ()
+    found = block(made[1], "data_sets")
+    assert found.heads == ("imagenette", "imagewoof", "mean", "difference")
+    assert [one.label for one in found.lines] == ["+ warmup", "+ mixup", "+ cosine"]
+    one, two, mean, apart = line(found, "+ warmup").cells
+    assert one is not None
+    assert two is not None
+    assert mean is not None
+    assert apart is not None
+    assert 100 * one.value == pytest.approx(0.5)
+    assert 100 * two.value == pytest.approx(2.6667, abs=5e-5)
+    told = [100 * v for v in (mean.value, mean.low, mean.high)]
+    assert told == pytest.approx([1.5833, 1.0121, 2.1545], abs=5e-5)
+    half = [100 * v for v in (apart.value, (apart.high - apart.low) / 2)]
+    # twice the mean's half-width: the same variances, not divided by 4
+    assert half == pytest.approx([0.5 - 2.6667, 2.1545 - 1.0121], abs=1e-4)
+
+
+def test_several_data_sets_of_a_factorial_are_its_effects() -> None:
+    values = planted({("a",): 0.02}, "ab", seeds=3, noise=0.001)
+    names = ("imagenette", "imagewoof", "cifar10")
+    tables = [set_table("factorial", subsets("ab"), "ab", dataset=name) for name in names]
+    done: dict[str, Any] = {}
+    for name in names:
+        done |= of_sets(values, dataset=name)
+    made = built(*tables, results=done)
+    found = block(made[2], "data_sets")
+    assert found.heads == (*names, "mean")
+    assert [one.label for one in found.lines] == ["a", "b", "a × b"]
+    cells = line(found, "a").cells
+    assert cells[3] is not None
+    assert cells[0] is not None
+    assert cells[3].value == pytest.approx(cells[0].value)
+    del done[key("a", 0, "cifar10")]
+    assert [b.name for b in built(*tables, results=done)[2].blocks] == []
+
+
+def test_a_total_is_one_of_the_effects_and_other_rows_are_no_pair() -> None:
+    two = [
+        plain_table(cumulative("warmup", "mixup"), dataset=d) for d in ("imagenette", "imagewoof")
+    ]
+    values = {k: V1[k] for k in ("baseline", "+ warmup", "+ mixup")}
+    done = results(values) | results(values, dataset="imagewoof")
+    made = built(*two, results=done)
+    labels = [one.label for one in block(made[1], "data_sets").lines]
+    assert labels == ["+ warmup", "+ mixup", "all 2 tricks"]
+    fewer = plain_table(cumulative("warmup"), dataset="imagewoof")
+    assert built(two[0], fewer, results=done)[1].blocks == ()
+
+
+def test_the_report_counts_the_family_that_plan_announced() -> None:
+    values = planted(PLANTED, "abcd", seeds=3, noise=0.002)
+    for table in (
+        set_table("factorial", subsets("abcd"), "abcd"),
+        set_table("factorial", subsets("a"), "a"),
+        orderings(["abcd", "dcba"]),
+        orderings(["abcd", "dcba", "bdac"]),
+    ):
+        (made,) = built(table, results=of_sets(values))
+        assert made.comparisons == made.blocks[0].comparisons == family(table)[1]
+
+
+def test_it_is_json() -> None:
+    values = planted(PLANTED, "ab", seeds=3, noise=0.002)
+    made = built(set_table("factorial", subsets("ab"), "ab"), results=of_sets(values))
+    (document,) = json.loads(render_json(made))["tables"]
+    assert (document["kind"], document["comparisons"]) == ("factorial", 3)
+    assert [row["verdict"] for row in document["rows"]] == [""] * 4
+    assert len(list(pairwise(document["rows"]))) == 3
