@@ -1,7 +1,6 @@
 """The index: what the spool says, in DuckDB, for reports and queries. Rebuilt at any time.
 
-Tables are append-only, without keys, indexes or later DDL; what counts is decided in the views.
-The file is held for milliseconds: one transaction takes in the new complete lines *and* how far
+What tables and views there are: `ablate.index_schema`. The file is held for milliseconds: one transaction takes in the new complete lines *and* how far
 they were read, so that a kill neither loses nor doubles a row. A file is made, and remade, under
 another name and renamed into place. Never open results.duckdb by other means in a process that has
 it open in DuckDB: closing it would drop DuckDB's lock.
@@ -21,65 +20,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from ablate.errors import AblateError
 from ablate.files import utc_now
 from ablate.index_insert import insert
-from ablate.index_rows import Sources, Stale, collect
+from ablate.index_rows import Read, Sources, Stale, collect
+from ablate.index_schema import NAMES, TABLES, VERSION, VIEWS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-
-# Numbers that are not finite are NULL.
-_VERSION: Final = 1  # raise with any change below: an index of another version is remade
-_SCHEMA: Final = """
-CREATE TABLE version (number INTEGER);
-CREATE TABLE source (path VARCHAR, bytes BIGINT);
-CREATE TABLE trial (
-  key VARCHAR, dataset VARCHAR, model VARCHAR, seed BIGINT, tricks VARCHAR[], label VARCHAR,
-  definition VARCHAR);
-CREATE TABLE attempt (
-  key VARCHAR, attempt VARCHAR, started TIMESTAMP, host VARCHAR, continues VARCHAR);
-CREATE TABLE ending (
-  key VARCHAR, attempt VARCHAR, status VARCHAR, message VARCHAR, finished TIMESTAMP,
-  epochs INTEGER);
-CREATE TABLE epoch (
-  key VARCHAR, attempt VARCHAR, seq BIGINT, epoch INTEGER, seconds DOUBLE, steps BIGINT);
-CREATE TABLE metric (
-  key VARCHAR, attempt VARCHAR, seq BIGINT, epoch INTEGER, metric VARCHAR, value DOUBLE);
-CREATE TABLE final (key VARCHAR, attempt VARCHAR, metric VARCHAR, value DOUBLE);
-CREATE TABLE prediction (
-  key VARCHAR, attempt VARCHAR, id BIGINT, label BIGINT, scores FLOAT[], classes INTEGER[]);
-CREATE TABLE set_aside (path VARCHAR, byte BIGINT, line VARCHAR);
-
-CREATE VIEW counting AS  -- the attempt that counts: the first that is done, else the latest
-  SELECT key, coalesce(min(attempt) FILTER (status = 'done'), max(attempt)) AS attempt
-  FROM attempt LEFT JOIN ending USING (key, attempt) GROUP BY key;
-CREATE VIEW epochs AS  -- an epoch written twice in one attempt counts once, as last written
-  SELECT key, epoch, metric, value FROM metric JOIN counting USING (key, attempt)
-  QUALIFY seq = max(seq) OVER (PARTITION BY key, epoch, metric);
-CREATE VIEW predictions AS
-  SELECT key, id, label, scores, classes FROM prediction JOIN counting USING (key, attempt);
-CREATE VIEW trials AS
-  WITH
-    once AS (SELECT DISTINCT ON (key) * FROM trial),
-    timing AS (
-      SELECT key, attempt, count(DISTINCT epoch) AS epochs, sum(seconds) AS seconds
-      FROM (SELECT * FROM epoch QUALIFY seq = max(seq) OVER (PARTITION BY key, attempt, epoch))
-      GROUP BY ALL),
-    metrics AS (
-      SELECT key, attempt, map(list(metric), list(value)) AS metrics FROM final GROUP BY ALL)
-  SELECT
-    key,
-    CASE WHEN counting.attempt IS NULL THEN 'new' ELSE coalesce(status, 'unfinished') END
-      AS status,
-    dataset, model, seed, tricks, label,
-    coalesce(ending.epochs, timing.epochs, 0) AS epochs,
-    metrics['top1'] AS top1, metrics['top5'] AS top5, metrics['loss'] AS loss, metrics,
-    started, finished, seconds, host, counting.attempt AS attempt, continues, message, definition
-  FROM once
-  LEFT JOIN counting USING (key)
-  LEFT JOIN attempt USING (key, attempt)
-  LEFT JOIN ending USING (key, attempt)
-  LEFT JOIN timing USING (key, attempt)
-  LEFT JOIN metrics USING (key, attempt);
-"""
 
 T = TypeVar("T")
 
@@ -123,8 +68,7 @@ def reindex(store_path: Path) -> dict[str, int]:
     except _Refused as refused:
         raise AblateError(f"cannot write {store_path / _FILE}: {refused}") from None
     with connect(store_path) as connection:
-        tables = ("trial", "attempt", "ending", "epoch", "metric", "prediction", "set_aside")
-        return {"lines": lines} | {table: _count(connection, table) for table in tables}
+        return {"lines": lines} | {table: _count(connection, table) for table in NAMES}
 
 
 def connect(store_path: Path) -> DuckDBPyConnection:
@@ -267,8 +211,8 @@ def _set_aside(path: Path) -> None:
 
 def _fill(connection: DuckDBPyConnection, store_path: Path) -> int:
     """Make the tables and take in the whole spool; the number of lines."""
-    connection.execute(_SCHEMA)
-    connection.execute("INSERT INTO version VALUES (?)", [_VERSION])
+    connection.execute(TABLES + VIEWS)
+    connection.execute("INSERT INTO spool.version VALUES (?)", [VERSION])
     lines = 0
     for batch in collect(store_path, {}):
         insert(connection, batch)
@@ -295,8 +239,8 @@ def _open(path: Path, *, read_only: bool) -> DuckDBPyConnection:
             raise _Busy from error
         raise
     try:
-        (number,) = connection.execute("SELECT number FROM version").fetchone() or (None,)
-        if number != _VERSION:
+        (number,) = connection.execute("SELECT number FROM spool.version").fetchone() or (None,)
+        if number != VERSION:
             raise duckdb.CatalogException(f"index version {number}")
     except BaseException:
         connection.close()
@@ -305,8 +249,10 @@ def _open(path: Path, *, read_only: bool) -> DuckDBPyConnection:
 
 
 def _sources(connection: DuckDBPyConnection) -> Sources:
-    rows = connection.execute("SELECT path, max(bytes) FROM source GROUP BY path").fetchall()
-    return dict(rows)
+    rows = connection.execute(
+        "SELECT path, max(bytes), max(epoch) FROM spool.source GROUP BY path"
+    ).fetchall()
+    return {path: Read(size, epoch or 0) for path, size, epoch in rows}
 
 
 def _is_current(connection: DuckDBPyConnection, store_path: Path) -> bool:
@@ -323,7 +269,7 @@ def _is_refused(error: Exception) -> bool:
 
 
 def _count(connection: DuckDBPyConnection, table: str) -> int:
-    (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,)  # noqa: S608
+    (count,) = connection.execute(f"SELECT count(*) FROM spool.{table}").fetchone() or (0,)  # noqa: S608
     return int(count)
 
 
