@@ -1,9 +1,10 @@
 """The index: what the spool says, in DuckDB, for reports and queries. Rebuilt at any time.
 
-What tables and views there are: `ablate.index_schema`. The file is held for milliseconds: one transaction takes in the new complete lines *and* how far
-they were read, so that a kill neither loses nor doubles a row. A file is made, and remade, under
-another name and renamed into place. Never open results.duckdb by other means in a process that has
-it open in DuckDB: closing it would drop DuckDB's lock.
+What tables and views there are: `ablate.index_schema`. The file is held for milliseconds: one
+transaction takes in the new complete lines *and* how far they were read, so that a kill neither
+loses nor doubles a row. A file is made, and remade, under another name and renamed into place.
+Never open results.duckdb by other means in a process that has it open in DuckDB: closing it would
+drop DuckDB's lock.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 T = TypeVar("T")
+Settings = dict[str, str | bool | int | float | list[str]]
 
 _FILE: Final = "results.duckdb"
 _STORAGE: Final = "v1.0.0"  # DuckDB 1.5 and 2.x both open it
@@ -71,33 +73,53 @@ def reindex(store_path: Path) -> dict[str, int]:
         return {"lines": lines} | {table: _count(connection, table) for table in NAMES}
 
 
-def connect(store_path: Path) -> DuckDBPyConnection:
+def connect(store_path: Path, settings: Settings | None = None) -> DuckDBPyConnection:
     """A read-only connection to an index that has all of the spool. Close it soon.
 
     While it is open nobody can take new lines in. If the index cannot be brought up to date (a
-    read-only store, a full disk) or opened, it is an index in memory, built from the spool.
+    read-only store, a full disk, a reader that stays) or opened, it is an index in memory, built
+    from the spool. settings: of DuckDB, for this connection.
     """
     import duckdb
 
     def open_current(path: Path) -> DuckDBPyConnection:
         _update(path)
-        return _open(path / _FILE, read_only=True)
+        return _open(path / _FILE, read_only=True, settings=settings)
+
+    def attempt() -> DuckDBPyConnection:
+        try:
+            return _exclusively(store_path, open_current)
+        except _Busy:  # others that only read leave it as it is: it may be all that is needed
+            if (connection := _unchanged(store_path, settings)) is not None:
+                return connection
+            raise
 
     with contextlib.suppress(_Busy, _Refused, duckdb.Error):
-        return _patiently(lambda: _exclusively(store_path, open_current))
+        return _patiently(attempt)
     with contextlib.suppress(_Busy, duckdb.Error):  # damaged or missing: memory it is
-        connection = _open(store_path / _FILE, read_only=True)
-        if _is_current(connection, store_path):
+        if (connection := _unchanged(store_path, settings)) is not None:
             return connection
+    return in_memory(store_path, settings)
+
+
+def _unchanged(store_path: Path, settings: Settings | None) -> DuckDBPyConnection | None:
+    """The index as it is, if it has all of the spool."""
+    connection = _open(store_path / _FILE, read_only=True, settings=settings)
+    try:
+        current = _is_current(connection, store_path)
+    except BaseException:
         connection.close()
-    return in_memory(store_path)
+        raise
+    if not current:
+        connection.close()
+    return connection if current else None
 
 
-def in_memory(store_path: Path) -> DuckDBPyConnection:
+def in_memory(store_path: Path, settings: Settings | None = None) -> DuckDBPyConnection:
     """An index in memory, built from the spool as it is now."""
     import duckdb
 
-    connection = duckdb.connect(":memory:")
+    connection = duckdb.connect(":memory:", config=settings or {})
     _fill(connection, store_path)
     return connection
 
@@ -223,7 +245,7 @@ def _fill(connection: DuckDBPyConnection, store_path: Path) -> int:
 # ------------------------------------------------------------------------------------- opening
 
 
-def _open(path: Path, *, read_only: bool) -> DuckDBPyConnection:
+def _open(path: Path, *, read_only: bool, settings: Settings | None = None) -> DuckDBPyConnection:
     """Open the index.
 
     Raises _Busy, or duckdb.Error for a damaged file, one that cannot be written, or (as a
@@ -232,7 +254,7 @@ def _open(path: Path, *, read_only: bool) -> DuckDBPyConnection:
     import duckdb
 
     try:
-        connection = duckdb.connect(str(path), read_only=read_only)
+        connection = duckdb.connect(str(path), read_only=read_only, config=settings or {})
     except duckdb.Error as error:
         text = str(error)
         if "Could not set lock" in text or "different configuration" in text:

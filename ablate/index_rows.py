@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 from collections.abc import Iterator
@@ -138,11 +139,10 @@ def _trial(batch: Batch, store_path: Path, key: str, known: Sources) -> str:
     name = f"trials/{key}/trial.json"
     path = store_path / name
     if _fresh(path, name, known):
-        text = path.read_text("utf-8", "replace")
         document = read_json(path) or {}
         trial = document.get("trial")
         if isinstance(trial, dict):
-            batch.add("trial", key, *_defined(trial, _text(document.get("label"))), text)
+            batch.add("trial", key, *_defined(trial, _text(document.get("label"))), _compact(trial))
             batch.add("source", name, _size(path), None)
     return name
 
@@ -267,6 +267,14 @@ def _dict(document: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _text(value: Any) -> str | None:
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
+
+
+def _compact(document: dict[str, Any]) -> str | None:
+    """JSON in one line, of ASCII alone."""
+    try:
+        return json.dumps(document, separators=(",", ":"))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _whole(value: Any, limit: int = 2**31) -> int | None:
