@@ -1,11 +1,13 @@
 """ablate from Python: scripts and notebooks.
 
+    import ablate
     from ablate import Study
 
     results = Study.load("studies/quickstart.toml").run()
     results.tables[0].rows[1].verdict
     print(results.to_markdown())
     print(results.compare("paper"))
+    ablate.query("select label, top1 from trials where status = 'done'")
 
 Training happens in processes of its own, so a script needs no `if __name__ == "__main__":` and a
 notebook's state cannot change a result.
@@ -279,6 +281,29 @@ class Results:
         return self.to_markdown()
 
 
+def query(
+    sql: str, *, store: str | Path | None = None, timeout: float = 30.0
+) -> list[dict[str, Any]]:
+    """The rows of one read-only SQL statement over a store, as `ablate query` asks it.
+
+    The views are trials, epochs, predictions and effects; docs/query.md has their columns. A copy:
+    nothing stays open. The second of two columns of one name is "name_1". timeout: seconds.
+
+    Raises AblateError for what is not allowed, does not parse, or takes too long or too much.
+    """
+    import warnings
+
+    from ablate.sql import ask, names_of
+    from ablate.store import Store
+
+    opened = Store.open(_store_path(store), create=False)
+    with ask(
+        opened, sql, timeout=timeout, warn=lambda text: warnings.warn(text, stacklevel=2)
+    ) as a:
+        names = names_of(a.columns)
+        return [dict(zip(names, row, strict=True)) for piece in a.pieces() for row in piece]
+
+
 def _store_path(store: str | Path | None) -> Path:
     return Path(store).expanduser() if store is not None else store_path()
 
@@ -306,4 +331,4 @@ def _train(session: Session, *, quiet: bool) -> Outcome:
     return outcome
 
 
-__all__ = ["AblateError", "Results", "Study"]
+__all__ = ["AblateError", "Results", "Study", "query"]

@@ -21,6 +21,7 @@ Study      init      write a commented study file
            run       train what is missing, then print the table
 Results    status    what is done, running, failed
            report    the comparison table: terminal, markdown, csv, json
+           query     one read-only SQL statement over trials, epochs, predictions, effects
            logs      the log of one trial
 Catalogue  tricks · models · datasets    list them; `show NAME` for one; `datasets fetch NAME`
            schema    JSON Schema of study files, for editors
