@@ -13,7 +13,7 @@ from ablate.cli import report as report  # isort: skip
 # TMP from ablate.cli import export as export  # isort: skip
 from ablate.cli import merge as merge  # isort: skip
 
-# TMP from ablate.cli import verify as verify  # isort: skip
+from ablate.cli import verify as verify  # isort: skip
 from ablate.cli import logs as logs  # isort: skip
 from ablate.cli import reindex as reindex  # isort: skip
 from ablate.cli import tricks as tricks  # isort: skip
