@@ -106,18 +106,16 @@ def _metrics(
         first: tuple[int, Any, Any] | None = None
         largest = 0.0
         for number, (a, b) in enumerate(zip(mine, theirs, strict=False), 1):
-            one, other = a.get(name), b.get(name)
+            one: Any = a.get(name)
+            other: Any = b.get(name)
             if _same(one, other):
                 continue
             first = first or (number, one, other)
-            apart = abs(one - other) if _is_number(one) and _is_number(other) else math.inf
+            numbers = isinstance(one, int | float) and isinstance(other, int | float)
+            apart = abs(one - other) if numbers else math.inf
             largest = max(largest, math.inf if math.isnan(apart) else apart)
         if first is not None:
             yield MetricDifference(name, *first, largest)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -188,13 +186,18 @@ def recorded_differences(
         if stored.get(name) != fresh.get(name)
     }
     for what, label in (("numerics", ""), ("tricks", "trick ")):
-        a, b = (e.get(what) if isinstance(e.get(what), dict) else {} for e in (stored, fresh))
+        a, b = (_part(recorded, what) for recorded in (stored, fresh))
         found |= {
             f"{label}{name}": (a.get(name), b.get(name))
             for name in sorted({*a, *b})
             if a.get(name) != b.get(name)
         }
     return found
+
+
+def _part(recorded: Mapping[str, Any], name: str) -> dict[str, Any]:
+    part = recorded.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 # --------------------------------------------------------------------------------- retraining
