@@ -9,7 +9,7 @@ from ablate.cli import run as run  # isort: skip
 from ablate.cli import status as status  # isort: skip
 from ablate.cli import report as report  # isort: skip
 
-# TMP from ablate.cli import diff as diff  # isort: skip
+from ablate.cli import diff as diff  # isort: skip
 from ablate.cli import export as export  # isort: skip
 from ablate.cli import merge as merge  # isort: skip
 
