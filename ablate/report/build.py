@@ -78,7 +78,8 @@ def _table(
     _check_measured(metric, grid)
     secondary = _secondary(metric, grid)
     examples = _examples(table, results)
-    margin = metrics.margin(resolved, metric) / metric.scale
+    printed = metrics.margin(resolved, metric)
+    margin = printed / metric.scale
     judged = compare.judge(table, grid, metric, margin=margin, alpha=alpha, examples=examples)
     asked = answers.of_sets(table, judged, metric, margin=margin, alpha=alpha)
     ratios = timing.ratios(table, grid, judged.references)
@@ -127,7 +128,7 @@ def _table(
         metric=metric,
         secondary=secondary,
         seeds=table.seeds,
-        margin=margin,
+        margin=printed,
         alpha=alpha,
         declared="" if metric.name == resolved.metric else resolved.metric,
         rows=tuple(rows),
