@@ -257,8 +257,8 @@ class ReportTable:
     ablation: "" when it is the study's only one. baseline: index of the baseline's row.
     comparisons: of rows; a block counts its own. df, detectable, seeds_needed: of the pooled fit,
     the latter two of the least certain comparison; None without one. margin, detectable: in the
-    unit printed (points). examples: test images, None if unknown. notes: what a reader must know, in
-    words. failures: a line for each trial that failed. paper: the publication that the rows are
+    unit printed (points). examples: test images, None if unknown. notes: what a reader must know,
+    in words. failures: a line for each trial that failed. paper: the publication that the rows are
     printed beside. blocks: what follows from several rows or tables, printed below this one.
     """
 
