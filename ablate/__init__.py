@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from ablate.api import Results as Results
     from ablate.api import Study as Study
+    from ablate.api import query as query
     from ablate.tricks.base import Trick as Trick
     from ablate.tricks.base import hookimpl as hookimpl
     from ablate.tricks.files import LocalFile as LocalFile
@@ -20,6 +21,7 @@ _HOMES = {
     "LocalFile": "ablate.tricks.files",
     "Study": "ablate.api",
     "Results": "ablate.api",
+    "query": "ablate.api",
     "Augmentation": "ablate.types",
     "Factors": "ablate.types",
     "Mixer": "ablate.types",

@@ -1,11 +1,13 @@
 """ablate from Python: scripts and notebooks.
 
+    import ablate
     from ablate import Study
 
     results = Study.load("studies/quickstart.toml").run()
     results.tables[0].rows[1].verdict
     print(results.to_markdown())
     print(results.compare("paper"))
+    ablate.query("select label, top1 from trials where status = 'done'")
 
 Training happens in processes of its own, so a script needs no `if __name__ == "__main__":` and a
 notebook's state cannot change a result.
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ from ablate.study import values as study_values
 
 if TYPE_CHECKING:
     from ablate.planning.plan import Plan
+    from ablate.report.asked import Asked
     from ablate.report.model import ReportTable
     from ablate.resolved import ResolvedStudy
     from ablate.runner import Outcome
@@ -155,15 +158,48 @@ class Results:
     tables: tuple[ReportTable, ...]
     name: str
     _resolved: ResolvedStudy = field(repr=False, compare=False)
+    _store: Path = field(repr=False, compare=False)
+    _asked: Asked = field(repr=False, compare=False)
+    _beside: str | None = field(repr=False, compare=False)
 
-    def __init__(self, resolved: ResolvedStudy, store: Path) -> None:
+    def __init__(self, resolved: ResolvedStudy, store: Path, asked: Asked | None = None) -> None:
+        """asked: what is compared instead of the study's metric and references, or besides."""
         from ablate.lookup import tables_of
+        from ablate.report.asked import Asked
         from ablate.store import Store
 
-        tables = tables_of(resolved, Store.open(store, create=False))
+        asked = asked or Asked()
+        tables = tables_of(resolved, Store.open(store, create=False), asked)
         object.__setattr__(self, "tables", tuple(tables))
         object.__setattr__(self, "name", resolved.name)
         object.__setattr__(self, "_resolved", resolved)
+        object.__setattr__(self, "_store", store)
+        object.__setattr__(self, "_asked", asked)
+        object.__setattr__(self, "_beside", None)
+
+    def metric(self, name: str) -> Results:
+        """The same rows compared by another metric: "top5", "loss", "ece", any that was measured.
+
+        Another than the study's is exploratory, and its tables say so. Raises AblateError for one
+        that was not measured.
+        """
+        return self._asking(metric=name)
+
+    def baseline(self, row: str) -> Results:
+        """Every row compared with one: its label, with or without its sign, or its number."""
+        return self._asking(baseline=row)
+
+    def new_images(self) -> Results:
+        """With a block of intervals for new test images too; needs three seeds."""
+        return self._asking(new_images=True)
+
+    def per_class(self) -> Results:
+        """With a block of the accuracy of each class, and how each row changes it."""
+        return self._asking(per_class=True)
+
+    def mcnemar(self) -> Results:
+        """With a block that compares two checkpoints, not two recipes; of one seed."""
+        return self._asking(mcnemar=True)
 
     def compare(self, name: str = "paper") -> Results:
         """The same tables with published figures beside their rows, in every format.
@@ -171,14 +207,18 @@ class Results:
         name: of the publication; "paper" is He et al., arXiv 1812.01187. Raises AblateError for
         another, and where it has nothing on any row.
         """
+        from ablate.report.baseline import two_references
         from ablate.report.published import beside_paper, check_name, nothing_published
 
         check_name(name)
+        if self._asked.baseline is not None:
+            raise two_references()
         tables = beside_paper(self._resolved, self.tables)
         if not any(table.paper for table in tables):
             raise nothing_published([self.name])
         found = copy.copy(self)
         object.__setattr__(found, "tables", tuple(tables))
+        object.__setattr__(found, "_beside", name)
         return found
 
     def to_markdown(self) -> str:
@@ -216,6 +256,16 @@ class Results:
                 )
         return found
 
+    def _asking(self, **more: Any) -> Results:
+        """Asked again of the store, with what was asked before."""
+        from ablate.report.baseline import two_references
+
+        asked = replace(self._asked, **more)
+        if asked.baseline is not None and self._beside is not None:
+            raise two_references()
+        found = Results(self._resolved, self._store, asked)
+        return found if self._beside is None else found.compare(self._beside)
+
     def _rendered(self, kind: str) -> str:
         from ablate.report import render
 
@@ -229,6 +279,29 @@ class Results:
     def _repr_markdown_(self) -> str:
         """What a notebook shows."""
         return self.to_markdown()
+
+
+def query(
+    sql: str, *, store: str | Path | None = None, timeout: float = 30.0
+) -> list[dict[str, Any]]:
+    """The rows of one read-only SQL statement over a store, as `ablate query` asks it.
+
+    The views are trials, epochs, predictions and effects; docs/query.md has their columns. A copy:
+    nothing stays open. The second of two columns of one name is "name_1". timeout: seconds.
+
+    Raises AblateError for what is not allowed, does not parse, or takes too long or too much.
+    """
+    import warnings
+
+    from ablate.sql import ask, names_of
+    from ablate.store import Store
+
+    opened = Store.open(_store_path(store), create=False)
+    with ask(
+        opened, sql, timeout=timeout, warn=lambda text: warnings.warn(text, stacklevel=2)
+    ) as a:
+        names = names_of(a.columns)
+        return [dict(zip(names, row, strict=True)) for piece in a.pieces() for row in piece]
 
 
 def _store_path(store: str | Path | None) -> Path:
@@ -258,4 +331,4 @@ def _train(session: Session, *, quiet: bool) -> Outcome:
     return outcome
 
 
-__all__ = ["AblateError", "Results", "Study"]
+__all__ = ["AblateError", "Results", "Study", "query"]

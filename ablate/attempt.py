@@ -148,9 +148,12 @@ class Attempt:
         """Write predictions.npz: ids [N], labels [N], scores float32 [N, K], classes.
 
         Above 100 classes scores are the five best, [N, 5] in descending order, with their classes
-        in `indices` int32 [N, 5].
+        in `indices` int32 [N, 5] and, for probabilities, log Σ exp of all in `logsumexp` float64
+        [N]. `ablate.predictions` reads it.
         """
         import numpy as np
+
+        from ablate.stats import log_sum_exp
 
         values: NDArray[np.float32] = np.asarray(scores, dtype=np.float32)
         if values.ndim != 2:
@@ -165,6 +168,7 @@ class Attempt:
         if values.shape[1] > _WIDE:
             order = np.argsort(-values, axis=1, kind="stable")[:, :_KEPT_SCORES]
             arrays["indices"] = order.astype(np.int32)
+            arrays["logsumexp"] = log_sum_exp(values)
             values = np.take_along_axis(values, order, axis=1)
         arrays["scores"] = values
         write_whole(self.path / "predictions.npz", lambda file: _save_arrays(file, arrays))

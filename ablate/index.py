@@ -1,10 +1,10 @@
 """The index: what the spool says, in DuckDB, for reports and queries. Rebuilt at any time.
 
-Tables are append-only, without keys, indexes or later DDL; what counts is decided in the views.
-The file is held for milliseconds: one transaction takes in the new complete lines *and* how far
-they were read, so that a kill neither loses nor doubles a row. A file is made, and remade, under
-another name and renamed into place. Never open results.duckdb by other means in a process that has
-it open in DuckDB: closing it would drop DuckDB's lock.
+What tables and views there are: `ablate.index_schema`. The file is held for milliseconds: one
+transaction takes in the new complete lines *and* how far they were read, so that a kill neither
+loses nor doubles a row. A file is made, and remade, under another name and renamed into place.
+Never open results.duckdb by other means in a process that has it open in DuckDB: closing it would
+drop DuckDB's lock.
 """
 
 from __future__ import annotations
@@ -21,67 +21,14 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from ablate.errors import AblateError
 from ablate.files import utc_now
 from ablate.index_insert import insert
-from ablate.index_rows import Sources, Stale, collect
+from ablate.index_rows import Read, Sources, Stale, collect
+from ablate.index_schema import NAMES, TABLES, VERSION, VIEWS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# Numbers that are not finite are NULL.
-_VERSION: Final = 1  # raise with any change below: an index of another version is remade
-_SCHEMA: Final = """
-CREATE TABLE version (number INTEGER);
-CREATE TABLE source (path VARCHAR, bytes BIGINT);
-CREATE TABLE trial (
-  key VARCHAR, dataset VARCHAR, model VARCHAR, seed BIGINT, tricks VARCHAR[], label VARCHAR,
-  definition VARCHAR);
-CREATE TABLE attempt (
-  key VARCHAR, attempt VARCHAR, started TIMESTAMP, host VARCHAR, continues VARCHAR);
-CREATE TABLE ending (
-  key VARCHAR, attempt VARCHAR, status VARCHAR, message VARCHAR, finished TIMESTAMP,
-  epochs INTEGER);
-CREATE TABLE epoch (
-  key VARCHAR, attempt VARCHAR, seq BIGINT, epoch INTEGER, seconds DOUBLE, steps BIGINT);
-CREATE TABLE metric (
-  key VARCHAR, attempt VARCHAR, seq BIGINT, epoch INTEGER, metric VARCHAR, value DOUBLE);
-CREATE TABLE final (key VARCHAR, attempt VARCHAR, metric VARCHAR, value DOUBLE);
-CREATE TABLE prediction (
-  key VARCHAR, attempt VARCHAR, id BIGINT, label BIGINT, scores FLOAT[], classes INTEGER[]);
-CREATE TABLE set_aside (path VARCHAR, byte BIGINT, line VARCHAR);
-
-CREATE VIEW counting AS  -- the attempt that counts: the first that is done, else the latest
-  SELECT key, coalesce(min(attempt) FILTER (status = 'done'), max(attempt)) AS attempt
-  FROM attempt LEFT JOIN ending USING (key, attempt) GROUP BY key;
-CREATE VIEW epochs AS  -- an epoch written twice in one attempt counts once, as last written
-  SELECT key, epoch, metric, value FROM metric JOIN counting USING (key, attempt)
-  QUALIFY seq = max(seq) OVER (PARTITION BY key, epoch, metric);
-CREATE VIEW predictions AS
-  SELECT key, id, label, scores, classes FROM prediction JOIN counting USING (key, attempt);
-CREATE VIEW trials AS
-  WITH
-    once AS (SELECT DISTINCT ON (key) * FROM trial),
-    timing AS (
-      SELECT key, attempt, count(DISTINCT epoch) AS epochs, sum(seconds) AS seconds
-      FROM (SELECT * FROM epoch QUALIFY seq = max(seq) OVER (PARTITION BY key, attempt, epoch))
-      GROUP BY ALL),
-    metrics AS (
-      SELECT key, attempt, map(list(metric), list(value)) AS metrics FROM final GROUP BY ALL)
-  SELECT
-    key,
-    CASE WHEN counting.attempt IS NULL THEN 'new' ELSE coalesce(status, 'unfinished') END
-      AS status,
-    dataset, model, seed, tricks, label,
-    coalesce(ending.epochs, timing.epochs, 0) AS epochs,
-    metrics['top1'] AS top1, metrics['top5'] AS top5, metrics['loss'] AS loss, metrics,
-    started, finished, seconds, host, counting.attempt AS attempt, continues, message, definition
-  FROM once
-  LEFT JOIN counting USING (key)
-  LEFT JOIN attempt USING (key, attempt)
-  LEFT JOIN ending USING (key, attempt)
-  LEFT JOIN timing USING (key, attempt)
-  LEFT JOIN metrics USING (key, attempt);
-"""
-
 T = TypeVar("T")
+Settings = dict[str, str | bool | int | float | list[str]]
 
 _FILE: Final = "results.duckdb"
 _STORAGE: Final = "v1.0.0"  # DuckDB 1.5 and 2.x both open it
@@ -123,37 +70,56 @@ def reindex(store_path: Path) -> dict[str, int]:
     except _Refused as refused:
         raise AblateError(f"cannot write {store_path / _FILE}: {refused}") from None
     with connect(store_path) as connection:
-        tables = ("trial", "attempt", "ending", "epoch", "metric", "prediction", "set_aside")
-        return {"lines": lines} | {table: _count(connection, table) for table in tables}
+        return {"lines": lines} | {table: _count(connection, table) for table in NAMES}
 
 
-def connect(store_path: Path) -> DuckDBPyConnection:
+def connect(store_path: Path, settings: Settings | None = None) -> DuckDBPyConnection:
     """A read-only connection to an index that has all of the spool. Close it soon.
 
     While it is open nobody can take new lines in. If the index cannot be brought up to date (a
-    read-only store, a full disk) or opened, it is an index in memory, built from the spool.
+    read-only store, a full disk, a reader that stays) or opened, it is an index in memory, built
+    from the spool. settings: of DuckDB, for this connection.
     """
     import duckdb
 
     def open_current(path: Path) -> DuckDBPyConnection:
         _update(path)
-        return _open(path / _FILE, read_only=True)
+        return _open(path / _FILE, read_only=True, settings=settings)
+
+    def attempt() -> DuckDBPyConnection:
+        try:
+            return _exclusively(store_path, open_current)
+        except _Busy:  # others that only read leave it as it is: it may be all that is needed
+            if (connection := _unchanged(store_path, settings)) is not None:
+                return connection
+            raise
 
     with contextlib.suppress(_Busy, _Refused, duckdb.Error):
-        return _patiently(lambda: _exclusively(store_path, open_current))
+        return _patiently(attempt)
     with contextlib.suppress(_Busy, duckdb.Error):  # damaged or missing: memory it is
-        connection = _open(store_path / _FILE, read_only=True)
-        if _is_current(connection, store_path):
+        if (connection := _unchanged(store_path, settings)) is not None:
             return connection
+    return in_memory(store_path, settings)
+
+
+def _unchanged(store_path: Path, settings: Settings | None) -> DuckDBPyConnection | None:
+    """The index as it is, if it has all of the spool."""
+    connection = _open(store_path / _FILE, read_only=True, settings=settings)
+    try:
+        current = _is_current(connection, store_path)
+    except BaseException:
         connection.close()
-    return in_memory(store_path)
+        raise
+    if not current:
+        connection.close()
+    return connection if current else None
 
 
-def in_memory(store_path: Path) -> DuckDBPyConnection:
+def in_memory(store_path: Path, settings: Settings | None = None) -> DuckDBPyConnection:
     """An index in memory, built from the spool as it is now."""
     import duckdb
 
-    connection = duckdb.connect(":memory:")
+    connection = duckdb.connect(":memory:", config=settings or {})
     _fill(connection, store_path)
     return connection
 
@@ -267,8 +233,8 @@ def _set_aside(path: Path) -> None:
 
 def _fill(connection: DuckDBPyConnection, store_path: Path) -> int:
     """Make the tables and take in the whole spool; the number of lines."""
-    connection.execute(_SCHEMA)
-    connection.execute("INSERT INTO version VALUES (?)", [_VERSION])
+    connection.execute(TABLES + VIEWS)
+    connection.execute("INSERT INTO spool.version VALUES (?)", [VERSION])
     lines = 0
     for batch in collect(store_path, {}):
         insert(connection, batch)
@@ -279,7 +245,7 @@ def _fill(connection: DuckDBPyConnection, store_path: Path) -> int:
 # ------------------------------------------------------------------------------------- opening
 
 
-def _open(path: Path, *, read_only: bool) -> DuckDBPyConnection:
+def _open(path: Path, *, read_only: bool, settings: Settings | None = None) -> DuckDBPyConnection:
     """Open the index.
 
     Raises _Busy, or duckdb.Error for a damaged file, one that cannot be written, or (as a
@@ -288,15 +254,15 @@ def _open(path: Path, *, read_only: bool) -> DuckDBPyConnection:
     import duckdb
 
     try:
-        connection = duckdb.connect(str(path), read_only=read_only)
+        connection = duckdb.connect(str(path), read_only=read_only, config=settings or {})
     except duckdb.Error as error:
         text = str(error)
         if "Could not set lock" in text or "different configuration" in text:
             raise _Busy from error
         raise
     try:
-        (number,) = connection.execute("SELECT number FROM version").fetchone() or (None,)
-        if number != _VERSION:
+        (number,) = connection.execute("SELECT number FROM spool.version").fetchone() or (None,)
+        if number != VERSION:
             raise duckdb.CatalogException(f"index version {number}")
     except BaseException:
         connection.close()
@@ -305,8 +271,10 @@ def _open(path: Path, *, read_only: bool) -> DuckDBPyConnection:
 
 
 def _sources(connection: DuckDBPyConnection) -> Sources:
-    rows = connection.execute("SELECT path, max(bytes) FROM source GROUP BY path").fetchall()
-    return dict(rows)
+    rows = connection.execute(
+        "SELECT path, max(bytes), max(epoch) FROM spool.source GROUP BY path"
+    ).fetchall()
+    return {path: Read(size, epoch or 0) for path, size, epoch in rows}
 
 
 def _is_current(connection: DuckDBPyConnection, store_path: Path) -> bool:
@@ -323,7 +291,7 @@ def _is_refused(error: Exception) -> bool:
 
 
 def _count(connection: DuckDBPyConnection, table: str) -> int:
-    (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,)  # noqa: S608
+    (count,) = connection.execute(f"SELECT count(*) FROM spool.{table}").fetchone() or (0,)  # noqa: S608
     return int(count)
 
 

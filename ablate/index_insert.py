@@ -25,7 +25,8 @@ _MANY: Final = 1000  # rows from which arrays are faster
 def insert(connection: DuckDBPyConnection, batch: Batch) -> None:
     """All of a batch, in one transaction."""
     connection.execute("BEGIN")
-    for table, rows in batch.tables.items():
+    for name, rows in batch.tables.items():
+        table = f"spool.{name}"
         described = connection.execute(f"DESCRIBE {table}").fetchall()
         types = [str(column[1]) for column in described]
         columns = [list(values) for values in zip(*rows, strict=True)]
@@ -65,8 +66,8 @@ def _insert_predictions(connection: DuckDBPyConnection, one: Predictions) -> Non
         columns = {f"{name}{i}": np.ascontiguousarray(v) for i, v in enumerate(values.T)}
         arrays |= columns
         lists.append(f"[{', '.join(columns)}]::{type_}[]")
-    listed = f"?, ?, id, label, {', '.join(lists)}"
-    _insert_arrays(connection, "prediction", listed, arrays, [one.key, one.attempt])
+    listed = f"?, id, label, {', '.join(lists)}"
+    _insert_arrays(connection, "spool.prediction", listed, arrays, [one.run])
 
 
 def _insert_arrays(
@@ -74,7 +75,7 @@ def _insert_arrays(
     table: str,
     listed: str,
     arrays: dict[str, NDArray[Any]],
-    constants: list[str],
+    constants: list[int],
 ) -> None:
     connection.register("arrays", arrays)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 from collections.abc import Iterator
@@ -13,13 +14,22 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ablate import spool
 from ablate.errors import AblateError
 from ablate.files import read_json, time_of
+from ablate.index_schema import number_of
 from ablate.spool_lines import read_pieces
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Sources = dict[str, int]  # path in the store → bytes of it that the index has
+
+class Read(NamedTuple):
+    """How much of a file the index has; epoch: the highest in it so far."""
+
+    bytes: int
+    epoch: int = 0
+
+
+Sources = dict[str, Read]  # by the path in the store
 Row = tuple[Any, ...]
 
 _ROWS: Final = 50_000  # of one transaction, roughly
@@ -34,8 +44,7 @@ class Stale(Exception):
 class Predictions:
     """Those of one attempt: ids [N], labels [N], scores [N, K], and classes [N, K] or None."""
 
-    key: str
-    attempt: str
+    run: int
     ids: NDArray[np.int64]
     labels: NDArray[np.int64]
     scores: NDArray[np.float32]
@@ -79,7 +88,7 @@ def collect(store_path: Path, known: Sources) -> Iterator[Batch]:
         left.discard(_trial(batch, store_path, key, known))
         for attempt in attempts:
             files = _Files.of(key, attempt)
-            left -= {files.metrics, files.done, files.predictions}
+            left -= {*files}
             for _ in _attempt(batch, key, attempt, files, known):
                 if len(batch) >= _ROWS:
                     yield batch.take()
@@ -93,13 +102,15 @@ class _Files(NamedTuple):
     """An attempt's files, by their paths in the store."""
 
     metrics: str
+    environment: str
     done: str
     predictions: str
 
     @classmethod
     def of(cls, key: str, attempt: Path) -> _Files:
         prefix = f"trials/{key}/{attempt.name}"
-        return cls(*(f"{prefix}/{f}" for f in ("metrics.jsonl", "done.json", "predictions.npz")))
+        names = ("metrics.jsonl", "environment.json", "done.json", "predictions.npz")
+        return cls(*(f"{prefix}/{name}" for name in names))
 
 
 def _names(directory: Path) -> list[str]:
@@ -119,7 +130,7 @@ def _size(path: Path) -> int:
 def _fresh(path: Path, name: str, known: Sources) -> bool:
     """Whether a file that is written whole has to be read; Stale if it is not the one read."""
     size = _size(path)
-    if name in known and size != known[name]:
+    if name in known and size != known[name].bytes:
         raise Stale(name)
     return size >= 0 and name not in known
 
@@ -128,83 +139,122 @@ def _trial(batch: Batch, store_path: Path, key: str, known: Sources) -> str:
     name = f"trials/{key}/trial.json"
     path = store_path / name
     if _fresh(path, name, known):
-        text = path.read_text("utf-8", "replace")
         document = read_json(path) or {}
         trial = document.get("trial")
         if isinstance(trial, dict):
-            recipe, dataset = _dict(trial, "recipe"), _dict(trial, "dataset")
-            tricks = trial.get("tricks")
-            labels = [t.get("label") for t in tricks or () if isinstance(t, dict)]
-            batch.add(
-                "trial",
-                key,
-                _text(dataset.get("name")),
-                _text(recipe.get("model")),
-                _whole(trial.get("seed")),
-                sorted(label for label in map(_text, labels) if label is not None),
-                _text(document.get("label")),
-                text,
-            )
-            batch.add("source", name, _size(path))
+            batch.add("trial", key, *_defined(trial, _text(document.get("label"))), _compact(trial))
+            batch.add("source", name, _size(path), None)
     return name
+
+
+def _defined(trial: dict[str, Any], label: str | None) -> Row:
+    recipe, dataset = _dict(trial, "recipe"), _dict(trial, "dataset")
+    tricks = trial.get("tricks")
+    listed = tricks if isinstance(tricks, list) else []
+    labels = [trick.get("label") for trick in listed if isinstance(trick, dict)]
+    return (
+        _text(dataset.get("name")),
+        _text(dataset.get("variant")),
+        _whole(dataset.get("limit")),
+        _text(recipe.get("model")),
+        _whole(trial.get("seed")),
+        sorted(label for label in map(_text, labels) if label is not None),
+        label,
+        _whole(recipe.get("batch_size")),
+        _number(recipe.get("lr")),
+        _whole(recipe.get("image_size")),
+        _whole(recipe.get("epochs")),
+        _text(_dict(trial, "numerics").get("profile")),
+        _text(trial.get("teacher")),
+    )
 
 
 def _attempt(
     batch: Batch, key: str, attempt: Path, files: _Files, known: Sources
 ) -> Iterator[None]:
     """Add an attempt's news; pauses where the batch may be inserted as it is."""
-    size, before = _size(attempt / "metrics.jsonl"), known.get(files.metrics, 0)
-    if files.metrics in known and size < before:
+    run = number_of(key, attempt.name)
+    size, before = _size(attempt / "metrics.jsonl"), known.get(files.metrics, Read(0))
+    if files.metrics in known and size < before.bytes:
         raise Stale(files.metrics)
-    begun = before > 0
-    if size > before:
-        for lines in read_pieces(attempt / "metrics.jsonl", before, _PIECE):
+    begun = before.bytes > 0
+    if size > before.bytes:
+        highest = before.epoch
+        for lines in read_pieces(attempt / "metrics.jsonl", before.bytes, _PIECE):
             host = continues = None
             for record in lines.records:
                 if record.get("kind") == "start":
                     host, continues = _text(record.get("host")), _text(record.get("continues"))
                 elif record.get("kind") == "epoch":
-                    _epoch(batch, key, attempt.name, record)
+                    highest = _epoch(batch, run, record, highest)
             for byte, raw in lines.invalid:
                 batch.add("set_aside", files.metrics, byte, raw.decode("utf-8", "replace"))
             batch.lines += len(lines.records) + len(lines.invalid)
-            batch.add("source", files.metrics, lines.offset)
+            batch.add("source", files.metrics, lines.offset, highest)
             if not begun:
-                _begin(batch, key, attempt, host, continues)
+                _begin(batch, run, key, attempt, host, continues)
                 begun = True
             yield
+    if _fresh(attempt / "environment.json", files.environment, known):
+        _environment(batch, run, read_json(attempt / "environment.json") or {})
+        batch.add("source", files.environment, _size(attempt / "environment.json"), None)
     ended = files.done in known
     if _fresh(attempt / "done.json", files.done, known):
         end = spool.ending(attempt)
         if end is not None:
             ended = True
             if not begun:
-                _begin(batch, key, attempt, None, None)
-            _ending(batch, key, attempt.name, end)
-            batch.add("source", files.done, _size(attempt / "done.json"))
+                _begin(batch, run, key, attempt, None, None)
+            _ending(batch, run, end)
+            batch.add("source", files.done, _size(attempt / "done.json"), None)
     if ended and _fresh(attempt / "predictions.npz", files.predictions, known):
-        _predictions(batch, key, attempt, files.predictions)
-        batch.add("source", files.predictions, _size(attempt / "predictions.npz"))
+        _predictions(batch, run, attempt, files.predictions)
+        batch.add("source", files.predictions, _size(attempt / "predictions.npz"), None)
     yield
 
 
-def _begin(batch: Batch, key: str, attempt: Path, host: str | None, continues: str | None) -> None:
-    batch.add("attempt", key, attempt.name, time_of(attempt.name)[:-1], host, continues)
+def _begin(
+    batch: Batch, run: int, key: str, attempt: Path, host: str | None, continues: str | None
+) -> None:
+    batch.add("attempt", run, key, attempt.name, time_of(attempt.name)[:-1], host, continues)
 
 
-def _epoch(batch: Batch, key: str, attempt: str, record: dict[str, Any]) -> None:
+def _epoch(batch: Batch, run: int, record: dict[str, Any], highest: int) -> int:
+    """Add an epoch; the highest number so far, with which one that comes again is noticed."""
     sequence, epoch = _whole(record.get("seq")), _whole(record.get("epoch"))
     seconds, steps = _number(record.get("seconds")), _whole(record.get("steps"))
-    batch.add("epoch", key, attempt, sequence, epoch, seconds, steps)
+    batch.add("epoch", run, sequence, epoch, seconds, steps, _whole(record.get("images")))
     for metric, value in _metrics(record.get("metrics")):
-        batch.add("metric", key, attempt, sequence, epoch, metric, value)
+        batch.add("metric", run, sequence, epoch, metric, value)
+    if epoch is None or epoch > highest:
+        return highest if epoch is None else epoch
+    batch.add("rewritten", run, epoch, sequence)
+    return highest
 
 
-def _ending(batch: Batch, key: str, attempt: str, end: dict[str, Any]) -> None:
+def _environment(batch: Batch, run: int, found: dict[str, Any]) -> None:
+    words = ("device", "device_name", "ablate", "torch", "python", "cuda")
+    facts = (found.get("shared_device"), found.get("profiled"))
+    batch.add(
+        "environment",
+        run,
+        *(_text(found.get(word)) for word in words),
+        *(fact if isinstance(fact, bool) else None for fact in facts),
+    )
+
+
+def _ending(batch: Batch, run: int, end: dict[str, Any]) -> None:
     message, finished = _text(end.get("message")), _moment(end.get("finished"))
-    batch.add("ending", key, attempt, end["status"], message, finished, _whole(end.get("epochs")))
+    summary = _dict(end, "summary")
+    batch.add(
+        "ending",
+        *(run, end["status"], message, finished, _whole(end.get("epochs"))),
+        _whole(summary.get("examples")),
+        *(_whole(summary.get(name), 2**62) for name in ("parameters", "macs")),
+        _text(summary.get("precision")),
+    )
     for metric, value in _metrics(end.get("final")):
-        batch.add("final", key, attempt, metric, value)
+        batch.add("final", run, metric, value)
 
 
 # What somebody wrote into a file by hand must not stop the index: it becomes NULL.
@@ -219,8 +269,16 @@ def _text(value: Any) -> str | None:
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
 
 
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and abs(value) < 2**31 else None
+def _compact(document: dict[str, Any]) -> str | None:
+    """JSON in one line, of ASCII alone."""
+    try:
+        return json.dumps(document, separators=(",", ":"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _whole(value: Any, limit: int = 2**31) -> int | None:
+    return value if isinstance(value, int) and abs(value) < limit else None
 
 
 def _number(value: Any) -> float | None:
@@ -241,7 +299,7 @@ def _metrics(metrics: Any) -> Iterator[tuple[str, float | None]]:
                 yield str(_text(metric)), _number(value)
 
 
-def _predictions(batch: Batch, key: str, attempt: Path, name: str) -> None:
+def _predictions(batch: Batch, run: int, attempt: Path, name: str) -> None:
     import numpy as np
 
     try:
@@ -253,8 +311,7 @@ def _predictions(batch: Batch, key: str, attempt: Path, name: str) -> None:
         if not alike or scores.ndim != 2 or (classes is not None and classes.shape != scores.shape):
             raise ValueError(f"{len(ids)} ids, {len(labels)} labels, scores {scores.shape}")
         found = Predictions(
-            key=key,
-            attempt=attempt.name,
+            run=run,
             ids=ids.astype(np.int64, casting="safe"),
             labels=labels.astype(np.int64, casting="safe"),
             scores=scores.astype(np.float32, casting="same_kind"),

@@ -16,6 +16,7 @@ from ablate.resolved import ResolvedStudy
 from ablate.store import Store
 
 if TYPE_CHECKING:
+    from ablate.report.asked import Asked
     from ablate.report.model import ReportTable
     from ablate.study.values import Study
 
@@ -95,12 +96,22 @@ def from_store(name: str, store: Store) -> Found:
     return _trimmed(resolved, store)
 
 
-def tables_of(resolved: ResolvedStudy, store: Store) -> list[ReportTable]:
-    """The report's tables, from what is stored now."""
+def tables_of(
+    resolved: ResolvedStudy, store: Store, asked: Asked | None = None
+) -> list[ReportTable]:
+    """The report's tables, from what is stored now. Predictions are read only for what is `asked`.
+
+    Raises AblateError for a metric or row that there is not, and for damaged predictions.
+    """
     from ablate.report import build_tables
 
     states = store.states(resolved.order)
-    return build_tables(resolved, store.results(states), states)
+    results = store.results(states)
+    if asked is None:
+        return build_tables(resolved, results, states)
+    from ablate.report.asking import answer
+
+    return answer(asked, resolved, results, states, store.path)
 
 
 def _trimmed(resolved: ResolvedStudy, store: Store) -> Found:

@@ -139,6 +139,19 @@ class Store:
         files.write_whole(path, lambda file: files.write_text(file, text))
         return path
 
+    def has_saved(self, name: str, invocation: str) -> bool:
+        """Whether an invocation of a study is kept. Raises AblateError for what is no name."""
+        return (self._study_path(name) / f"{invocation}.json").exists()
+
+    def keep_saved(self, name: str, invocation: str, text: bytes) -> None:
+        """Keep an invocation as another store saved it, under the name it had there."""
+        directory = self._study_path(name)
+        if not files.is_unique_name(invocation):
+            raise AblateError(f"{invocation!r} is no invocation of a study")
+        with files.writing(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+        files.write_whole(directory / f"{invocation}.json", lambda file: file.write(text))
+
     def latest_study(self, name: str) -> ResolvedStudy | None:
         """The latest invocation of a study that can be read, or None."""
         for path in reversed(_saved(self._study_path(name))):
@@ -271,6 +284,11 @@ class Store:
                 if end and _is_done(end):  # else set aside meanwhile
                     found[key] = _result(key, path, end)
         return found
+
+    def finals(self, key: str) -> dict[str, dict[str, float]]:
+        """Final metrics of every finished attempt at a trial, by its name, oldest first."""
+        ends = ((path, spool.ending(path)) for path in spool.attempts(self.path, key))
+        return {path.name: _final(end) for path, end in ends if end and _is_done(end)}
 
     def epochs(self, key: str) -> list[dict[str, float]]:
         """Epochs of the attempt that counts, finished or not, as in `TrialResult.epochs`."""

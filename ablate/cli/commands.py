@@ -8,6 +8,11 @@ from ablate.cli import plan as plan  # isort: skip
 from ablate.cli import run as run  # isort: skip
 from ablate.cli import status as status  # isort: skip
 from ablate.cli import report as report  # isort: skip
+from ablate.cli import diff as diff  # isort: skip
+from ablate.cli import query as query  # isort: skip
+from ablate.cli import export as export  # isort: skip
+from ablate.cli import merge as merge  # isort: skip
+from ablate.cli import verify as verify  # isort: skip
 from ablate.cli import logs as logs  # isort: skip
 from ablate.cli import reindex as reindex  # isort: skip
 from ablate.cli import tricks as tricks  # isort: skip

@@ -19,8 +19,13 @@ Study      init      write a commented study file
            check     list every mistake in study files
            plan      show rows, trials, time, and what the seeds can resolve; trains nothing
            run       train what is missing, then print the table
-Results    status    what is done, running, failed
+Results    status    what is done, running, failed; --watch follows a run from another terminal
            report    the comparison table: terminal, markdown, csv, json
+           diff      two rows or trials: the settings that differ, then the metrics
+           query     one read-only SQL statement over trials, epochs, predictions, effects
+           export    one archive: studies, tables, seeds, provenance
+           merge     add another store's trials
+           verify    retrain one finished trial and compare
            logs      the log of one trial
 Catalogue  tricks · models · datasets    list them; `show NAME` for one; `datasets fetch NAME`
            schema    JSON Schema of study files, for editors

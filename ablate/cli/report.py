@@ -14,6 +14,7 @@ from ablate.cli.selection import Selection
 if TYPE_CHECKING:
     from ablate.console.output import Output
     from ablate.lookup import Found
+    from ablate.report.asked import Asked
     from ablate.report.costs import Shown
     from ablate.report.model import ReportTable
     from ablate.store import Store
@@ -32,6 +33,11 @@ Output     --format NAME        terminal, markdown, latex, csv, json, parquet [e
            --columns auto|all   drop columns where the terminal is narrow, or never [default: auto]
            --columns cost       parameters, multiply-adds, images per second and time instead
            --compare paper      beside each row what He et al. printed, and what differs
+Question   --metric NAME        compare that metric instead: top5, loss, ece, any that was measured
+           --baseline ROW       compare every row with this one: its label or number
+           --new-images         intervals for new test images too, not for this test set alone
+           --per-class          accuracy of each class and how each row changes it
+           --mcnemar            of one seed: exact test of the two checkpoints, not of the recipes
 What       --seeds N            as for run: the tables of those trials, of each STUDY
            --dataset NAME
            --limit N
@@ -48,6 +54,11 @@ def report(
     file: Annotated[Path | None, typer.Option("--output", "-o")] = None,
     columns: Annotated[str, typer.Option("--columns")] = "auto",
     compare: Annotated[str | None, typer.Option("--compare")] = None,
+    metric: Annotated[str | None, typer.Option("--metric")] = None,
+    baseline: Annotated[str | None, typer.Option("--baseline")] = None,
+    new_images: Annotated[bool, typer.Option("--new-images")] = False,
+    per_class: Annotated[bool, typer.Option("--per-class")] = False,
+    mcnemar: Annotated[bool, typer.Option("--mcnemar")] = False,
     methods: Annotated[bool, typer.Option("--methods")] = False,
     seeds: Seeds = None,
     dataset: Datasets = None,
@@ -56,8 +67,8 @@ def report(
 ) -> None:
     """Print it."""
     from ablate.errors import AblateError
-    from ablate.lookup import tables_of
     from ablate.report import check_format, content, format_of, render_methods
+    from ablate.report.asked import Asked
     from ablate.store import Store
 
     output = options.output()
@@ -69,6 +80,10 @@ def report(
         from ablate.report.published import check_name
 
         check_name(compare)
+        if baseline is not None:
+            from ablate.report.baseline import two_references
+
+            raise two_references()
     store = Store.open(options.store_path, create=False)
     selections = [
         Selection.of(study, seeds, dataset, limit, settings, options)
@@ -81,7 +96,14 @@ def report(
     found = [one for selection in selections for one in _found(selection, store, options)]
     found = found or _every(store)
     _refuse_two_of_a_name(found, selections)
-    groups = [tables_of(one.resolved, store) for one in found]
+    asked = Asked(
+        metric=metric,
+        baseline=baseline,
+        new_images=new_images,
+        per_class=per_class,
+        mcnemar=mcnemar,
+    )
+    found, groups = _answers(found, store, asked, output)
     if compare is not None:
         groups = _beside_paper(found, groups, output)
     every = [table for tables in groups for table in tables]
@@ -107,6 +129,27 @@ def report(
 
     write_result(file, made)
     output.note(f"Wrote {file}.")
+
+
+def _answers(
+    found: list[Found], store: Store, asked: Asked, output: Output
+) -> tuple[list[Found], list[list[ReportTable]]]:
+    """Of several studies those that have what is asked; of one, a refusal is an error."""
+    from ablate.errors import AblateError
+    from ablate.lookup import tables_of
+
+    kept: list[Found] = []
+    groups: list[list[ReportTable]] = []
+    for one in found:
+        try:
+            groups.append(tables_of(one.resolved, store, asked))
+        except AblateError as error:
+            if one is found[-1] and not kept:
+                raise
+            output.note(f"{one.resolved.name}: {error.message}")
+        else:
+            kept.append(one)
+    return kept, groups
 
 
 def _once(names: list[str]) -> list[str]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from ablate.cli.app import command
 from ablate.cli.options import Options
 
 if TYPE_CHECKING:
+    from ablate.console.output import Line, Output
     from ablate.planning.timing import Timings
     from ablate.resolved import ResolvedStudy
     from ablate.store import Store, TrialState
@@ -19,43 +22,70 @@ HELP = """\
 Show, for every stored study, what is done, running and failed, and the time left.
 
 Usage: ablate status [options]
-Example    ablate status
+Example    ablate status --watch
 
+           --watch [SECONDS]    look again every so many seconds [default: 2] until what runs is
+                                done; Ctrl-C ends the watching, not the run
            --store DIR          [env: ABLATE_STORE] [default: ablate-results]
 """
 
-_FAILED = ("failed", "oom", "diverged", "no_effect")
+FAILED = ("failed", "oom", "diverged", "no_effect")
 
 
 @command("status", HELP)
-def status(options: Options) -> None:
+def status(
+    options: Options,
+    seconds: Annotated[float | None, typer.Argument(metavar="SECONDS")] = None,
+    watch: Annotated[bool, typer.Option("--watch")] = False,
+) -> None:
     """Show it."""
-    from ablate.console.text import duration, megabytes, pad, width
     from ablate.errors import AblateError
     from ablate.planning.timing import Timings
     from ablate.store import Store
 
     output = options.output()
+    if watch:
+        from ablate.cli.watching import DEFAULT, Watch, check_seconds
+
+        every = DEFAULT if seconds is None else seconds
+        check_seconds(every)
+        Watch(options.store_path, output, every).run()
+        return
+    if seconds is not None:
+        raise AblateError("SECONDS is for --watch", hint=f"ablate status --watch {seconds:g}")
     store = Store.open(options.store_path, create=False)
-    timings = Timings(store, None)
-    found = [one for name in store.studies() if (one := _look(store, name, timings)) is not None]
+    found = look(store, Timings(store, None))
     if output.json:
         output.document({"store": str(store.path), "studies": found})
         return
     if not found:
         raise AblateError(f"nothing is stored in {store.path}", hint="ablate run STUDY trains one")
+    output.result(*table(found, store.path, output))
+
+
+def look(store: Store, timings: Timings) -> list[dict[str, Any]]:
+    """What every stored study has done, as `--json` says it; the one invoked last first."""
+    return [one for name in store.studies() if (one := _look(store, name, timings)) is not None]
+
+
+def table(found: list[dict[str, Any]], path: Path, output: Output) -> list[Line]:
+    """A line for each study below a head, aligned."""
+    from ablate.console.text import count, duration, megabytes, pad, width
+
     rows = [["study", "done", "running", "failed", "left", "now or last"]]
     for one in found:
         left = duration(one["seconds_left"]) if one["seconds_left"] else ""
         if one["left"] and not left:
-            left = f"{one['left']:,} trials"
+            left = count(one["left"], "trial")
         done = f"{one['done']:,}/{one['trials']:,}"
         rows.append([one["study"], done, f"{one['running']}", f"{one['failed']}", left, one["now"]])
     head, *lines = output.table(rows, "<<>>>")
-    size = f"{store.path}, {megabytes(_size(store.path))}"
+    size = f"{path}, {megabytes(_size(path))}"
     space = max([width(head), *(width(line) for line in lines)])
-    output.result([(f"{pad(head, max(space - width(size), width(head) + 2))}{size}", "dim")])
-    output.result(*lines)
+    return [
+        [(f"{pad(head, max(space - width(size), width(head) + 2))}{size}", "dim")],
+        *lines,
+    ]
 
 
 def _look(store: Store, name: str, timings: Timings) -> dict[str, Any] | None:
@@ -64,16 +94,26 @@ def _look(store: Store, name: str, timings: Timings) -> dict[str, Any] | None:
         return None
     states = store.states(resolved.order)
     statuses: list[str] = [state.status for state in states.values()]
-    left = [key for key in resolved.order if states[key].status not in ("done", *_FAILED)]
+    left = [key for key in resolved.order if states[key].status not in ("done", *FAILED)]
     return {
         "study": name,
         "trials": len(resolved.order),
         "done": statuses.count("done"),
         "running": statuses.count("running"),
-        "failed": sum(statuses.count(word) for word in _FAILED),
+        "failed": sum(statuses.count(word) for word in FAILED),
         "left": len(left),
         "seconds_left": _seconds(resolved, states, left, timings),
         "now": _now(resolved, states),
+        "active": [
+            {
+                "key": key,
+                "label": resolved.labels[key],
+                "epoch": states[key].epoch,
+                "epochs": resolved.trials[key].recipe.epochs,
+            }
+            for key in resolved.order
+            if states[key].status == "running"
+        ],
         "statuses": {key: state.status for key, state in states.items()},
         "labels": dict(resolved.labels),
         "command": resolved.command,
@@ -106,7 +146,7 @@ def _now(resolved: ResolvedStudy, states: dict[str, TrialState]) -> str:
         epoch = min(states[key].epoch + 1, epochs)
         more = f" (and {len(running) - 1} more)" if len(running) > 1 else ""
         return f"{resolved.labels[key]} · epoch {epoch}/{epochs}{more}"
-    failed = [key for key in resolved.order if states[key].status in _FAILED]
+    failed = [key for key in resolved.order if states[key].status in FAILED]
     if failed:
         key = failed[-1]
         told = in_words(states[key].status, states[key].message)

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ablate.errors import AblateError, did_you_mean
 from ablate.resolved import ResolvedStudy, Row, Table
 
 
+class Place(NamedTuple):
+    """A row of one table that an address names, and the trials of it, by seed."""
+
+    table: Table
+    row: Row
+    keys: dict[int, str]
+
+
 def row_address(resolved: ResolvedStudy, address: str) -> tuple[str, ...]:
     """Keys of the trials that an address names, in the order of tables and seeds.
+
+    As `addressed`, of which these are the keys.
+    """
+    places = addressed(resolved, address)
+    return tuple(dict.fromkeys(key for place in places for key in place.keys.values()))
+
+
+def addressed(resolved: ResolvedStudy, address: str) -> list[Place]:
+    """The rows, one for each table, that an address names.
 
     STUDY:ROW is every trial of a row, STUDY:ROW/DATASET those on one data set, and
     STUDY:ROW/DATASET/SEED one trial. ROW is a label ("+ mixup"), a label without its sign
@@ -52,8 +70,8 @@ def _bare(row: Row) -> str:
     return row.label.removeprefix("+ ").removeprefix("without ")
 
 
-def _trials(found: Sequence[tuple[Table, Row]], where: str, address: str) -> tuple[str, ...]:
-    """Keys of the rows' trials on the data set, and of the seed, that `where` names."""
+def _trials(found: Sequence[tuple[Table, Row]], where: str, address: str) -> list[Place]:
+    """The rows on the data set, and of the seed, that `where` names."""
     if where:
         datasets = list(dict.fromkeys(table.dataset for table, _ in found))
         # a data set may be "imagefolder:some/path"
@@ -63,13 +81,13 @@ def _trials(found: Sequence[tuple[Table, Row]], where: str, address: str) -> tup
             raise AblateError(f"'{address}': no such data set{did_you_mean(asked, datasets)}")
         found = [(table, row) for table, row in found if table.dataset == dataset]
         where = where[len(dataset) + 1 :]
-    keys = [
-        key
+    places = [
+        Place(table, row, {s: k for s, k in pairs if not where or where == str(s)})
         for table, row in found
-        for seed, key in zip(table.seeds, row.keys, strict=True)
-        if not where or where == str(seed)
+        if (pairs := list(zip(table.seeds, row.keys, strict=True)))
     ]
-    if not keys:
+    places = [place for place in places if place.keys]
+    if not places:
         seeds = ", ".join(str(seed) for seed in found[0][0].seeds)
         raise AblateError(f"'{address}': no seed '{where}'; the study has {seeds}")
-    return tuple(dict.fromkeys(keys))
+    return places

@@ -19,35 +19,38 @@ def title(block: Block, table: ReportTable) -> str:
     )
 
 
-def value_text(cell: BlockCell | None, block: Block, table: ReportTable) -> str:
+def value_text(cell: BlockCell | None, block: Block, column: int, table: ReportTable) -> str:
     """ "+0.4" of a difference, "89.8" of a value; "–" where it is not known, "" without a cell."""
     if cell is None:
         return ""
     if cell.value is None or not math.isfinite(cell.value):
         return "–"
-    return _number(cell.value, block, table)
+    return _number(cell.value, block.differs(column), table)
 
 
-def bounds(cell: BlockCell | None, block: Block, table: ReportTable) -> tuple[str, str] | None:
+def bounds(
+    cell: BlockCell | None, block: Block, column: int, table: ReportTable
+) -> tuple[str, str] | None:
     """The interval's ends as printed."""
     if cell is None or cell.low is None or cell.high is None:
         return None
-    return _number(cell.low, block, table), _number(cell.high, block, table)
+    differs = block.differs(column)
+    return _number(cell.low, differs, table), _number(cell.high, differs, table)
 
 
 def cell_texts(block: Block, column: int, table: ReportTable) -> list[str]:
     """ "+0.4 [−0.2, +1.0]" for every line; numbers stand below each other."""
     cells = [line.cells[column] for line in block.lines]
     return parts.aligned(
-        [value_text(cell, block, table) for cell in cells],
-        [bounds(cell, block, table) for cell in cells],
+        [value_text(cell, block, column, table) for cell in cells],
+        [bounds(cell, block, column, table) for cell in cells],
     )
 
 
-def one(cell: BlockCell | None, block: Block, table: ReportTable) -> list[str]:
+def one(cell: BlockCell | None, block: Block, column: int, table: ReportTable) -> list[str]:
     """A cell's number and its interval, if it has them, for formats that align by themselves."""
-    ends = bounds(cell, block, table)
-    found = [value_text(cell, block, table), f"[{ends[0]}, {ends[1]}]" if ends else ""]
+    ends = bounds(cell, block, column, table)
+    found = [value_text(cell, block, column, table), f"[{ends[0]}, {ends[1]}]" if ends else ""]
     return [text for text in found if text]
 
 
@@ -144,6 +147,6 @@ def _fits(columns: Sequence[Column], width: int, ink: Ink) -> bool:
     return total_width(columns, ink, roomy=False) <= width
 
 
-def _number(value: float, block: Block, table: ReportTable) -> str:
-    write = numbers.signed if block.signed else numbers.fixed
+def _number(value: float, differs: bool, table: ReportTable) -> str:
+    write = numbers.signed if differs else numbers.fixed
     return write(value * table.metric.scale, table.decimals)

@@ -14,6 +14,7 @@ from ablate.report import (
     cells,
     compare,
     data_sets,
+    metrics,
     provenance,
     timing,
 )
@@ -35,17 +36,18 @@ def build_tables(
     states: Mapping[str, TrialStateLike],
     *,
     alpha: float = 0.05,
+    metric: str | None = None,
 ) -> list[ReportTable]:
     """The tables of a study, from what is done of it so far.
 
     results: by trial key, of trials that are done; states: by trial key, at least of the others
-    (a key in neither is new). Raises AblateError if a table mixes numerics, or if the study's
-    metric was not measured.
+    (a key in neither is new). metric: instead of the study's. Raises AblateError if a table mixes
+    numerics, or if the metric was not measured.
     """
-    metric = metric_named(resolved.metric)
+    asked = metric_named(metric or resolved.metric)
     several = len({table.ablation for table in resolved.tables}) > 1
     made = [
-        _table(resolved, table, metric, results, states, alpha, name=several)
+        _table(resolved, table, asked, results, states, alpha, name=several)
         for table in resolved.tables
     ]
     tables = [table for table, _ in made]
@@ -76,7 +78,8 @@ def _table(
     _check_measured(metric, grid)
     secondary = _secondary(metric, grid)
     examples = _examples(table, results)
-    margin = resolved.margin / metric.scale
+    printed = metrics.margin(resolved, metric)
+    margin = printed / metric.scale
     judged = compare.judge(table, grid, metric, margin=margin, alpha=alpha, examples=examples)
     asked = answers.of_sets(table, judged, metric, margin=margin, alpha=alpha)
     ratios = timing.ratios(table, grid, judged.references)
@@ -125,8 +128,9 @@ def _table(
         metric=metric,
         secondary=secondary,
         seeds=table.seeds,
-        margin=resolved.margin,
+        margin=printed,
         alpha=alpha,
+        declared="" if metric.name == resolved.metric else resolved.metric,
         rows=tuple(rows),
         baseline=judged.baseline,
         total=total,
@@ -138,6 +142,7 @@ def _table(
         decimals=decimals,
         examples=examples,
         notes=(
+            *metrics.notes(resolved, metric),
             *cells.notes(table, grid, metric),
             *cells.identical_rows(table, judged.references, results),
             *cells.uneven_models(table, grid),
@@ -185,6 +190,6 @@ def _decimals(metric: Metric, errors: Sequence[float], rows: Sequence[ReportRow]
     """Of every number of the table: 1 where the standard error is 0.1 or more, else 2."""
     spread = errors or [row.sd / row.n**0.5 for row in rows if row.sd and row.n]
     largest = max(spread, default=0.0) * metric.scale
-    if metric.accuracy:
+    if metric.percent:
         return 1 if largest >= 0.1 or not largest else 2
     return min(6, max(2, int(np.ceil(-np.log10(largest)))) if largest else 3)

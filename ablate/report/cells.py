@@ -93,7 +93,10 @@ def value(cell: SeedValue, metric: Metric) -> float:
 def diverged(row: Sequence[SeedValue], metric: Metric) -> int:
     """Seeds whose training, or whose metric, was not finite."""
     return sum(
-        cell.status == "diverged" or (cell.status == "done" and math.isnan(value(cell, metric)))
+        cell.status == "diverged"
+        or (
+            cell.status == "done" and metric.name in cell.values and math.isnan(value(cell, metric))
+        )
         for cell in row
     )
 
@@ -114,6 +117,12 @@ def notes(table: Table, grid: Sequence[Sequence[SeedValue]], metric: Metric) -> 
         if lost:
             seeds = f"seed{'s' * (len(lost) > 1)} {', '.join(lost)}"
             found.append(f"{row.label}: {seeds} diverged and left out of its mean and Δ")
+        lacking = [
+            cell.seed for cell in line if cell.status == "done" and metric.name not in cell.values
+        ]
+        if lacking:
+            seeds = f"seed{'s' * (len(lacking) > 1)} {', '.join(map(str, lacking))}"
+            found.append(f"{row.label}: no {metric.label} of {seeds}")
     return found
 
 

@@ -175,7 +175,7 @@ def _costs(table: ReportTable, shown: costs.Shown) -> list[Column]:
 def _means(table: ReportTable, *, with_sd: bool) -> Column:
     label = visible(table.metric.label)
     if table.one_seed:
-        unit = "%" if table.metric.accuracy else ""
+        unit = "%" if table.metric.percent else ""
         cells = _plain(numbers.mean(row.mean, table) for row in table.rows)
         return Column("", (label, unit), cells, right=True)
     texts = [mean_text(row, table, with_sd=with_sd) for row in table.rows]
@@ -186,7 +186,7 @@ def _means(table: ReportTable, *, with_sd: bool) -> Column:
 
 
 def _deltas(table: ReportTable) -> Column:
-    head = f"Δ {words.REFERENCE[table.reference]}"
+    head = f"Δ {visible(words.reference(table))}"
     cells = _plain(delta_texts(table, [row.delta for row in table.judged]))
     interval = f"[{numbers.level(table)} interval]" if table.df is not None else ""
     return Column("Δ", (head, interval), cells)
@@ -194,7 +194,8 @@ def _deltas(table: ReportTable) -> Column:
 
 def _one_seed_delta(table: ReportTable) -> Column:
     cells = _plain(numbers.delta(row.delta, table) for row in table.rows)
-    return Column("", _HEADS[table.reference], cells, right=True)
+    head = ("Δ to", visible(table.against)) if table.against else _HEADS[table.reference]
+    return Column("", head, cells, right=True)
 
 
 def _bands(table: ReportTable) -> Column:
@@ -216,5 +217,5 @@ def _secondary(table: ReportTable) -> Column:
     assert table.secondary
     texts = [numbers.secondary(row.secondary, table) for row in table.rows]
     cells = _plain([*texts, *([""] if table.total else [])])
-    unit = "%" if table.secondary.accuracy else ""
+    unit = "%" if table.secondary.percent else ""
     return Column("top-5", (table.secondary.label, unit), cells, right=True)

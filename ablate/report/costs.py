@@ -44,7 +44,7 @@ def speed(row: ReportRow) -> str:
 def facts(table: ReportTable) -> list[str]:
     """What the numbers of a table of cost are."""
     ratios = any(row.ratio for row in table.rows)
-    return [*FACTS, *([f"× is against the {words.REFERENCE[table.reference]}"] if ratios else [])]
+    return [*FACTS, *([f"× is against {words.reference_row(table)}"] if ratios else [])]
 
 
 def cells(table: ReportTable, shown: Shown) -> list[tuple[str, Sequence[str]]]:

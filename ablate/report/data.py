@@ -63,11 +63,13 @@ def as_dict(table: ReportTable) -> dict[str, Any]:
         "column": table.column,
         "kind": table.kind,
         "reference": table.reference,
+        "against": table.against or None,
         "metric": table.metric.name,
-        "unit": "percent" if table.metric.accuracy else "",
+        "declared_metric": table.declared or table.metric.name,
+        "unit": "percent" if table.metric.percent else "",
         "seeds": list(table.seeds),
         "alpha": table.alpha,
-        "margin": table.margin,
+        "margin": table.margin or None,
         "comparisons": table.comparisons,
         "df": table.df,
         "smallest_detectable": table.detectable,
@@ -117,6 +119,7 @@ def _block(block: Block, table: ReportTable) -> dict[str, Any]:
         "title": block.title,
         "heads": list(block.heads),
         "signed": block.signed,
+        "values": list(block.values),  # columns that are values, not differences, all the same
         "judged": block.judged,
         "comparisons": block.comparisons,
         "lines": [

@@ -34,7 +34,16 @@ _FIELDS = (
 )
 _BLOCK_FIELDS = ("block_column", "word", "mean_low", "mean_high")
 _TEXTS = frozenset(
-    {*_TABLE_FIELDS, "row", "role", "verdict", "secondary_metric", "block_column", "word"}
+    {
+        *_TABLE_FIELDS,
+        "row",
+        "role",
+        "verdict",
+        "secondary_metric",
+        "block_column",
+        "word",
+        "against",
+    }
     | {f"published_{name}" for name in ("source", "delta_source", "column", "step")}
     | {f"published_{name}" for name in ("against", "asked")}
 )
@@ -46,6 +55,8 @@ def fields(tables: Sequence[ReportTable]) -> dict[str, Kind]:
     seeds = sorted({seed for table in tables for seed in table.seeds})
     names = [*_FIELDS, *(_BLOCK_FIELDS if any(table.blocks for table in tables) else ())]
     names += [f"seed_{seed}" for seed in seeds]
+    if any(table.against for table in tables):
+        names.append("against")
     if any(table.paper for table in tables):
         names += [f"published_{name}" for name in PUBLISHED]
     return {name: _kind(name) for name in names}
@@ -56,6 +67,8 @@ def records(tables: Sequence[ReportTable]) -> Iterator[dict[str, Any]]:
     for table in tables:
         document = as_dict(table)
         common = {name: document[name] for name in _TABLE_FIELDS}
+        if table.against:
+            common["against"] = table.against
         for row in document["rows"]:
             values = {f"seed_{trial['seed']}": trial["value"] for trial in row["trials"]}
             published = row.get("published") or {}
@@ -110,7 +123,7 @@ def _block_line(
         "word": line["word"],
         "verdict": line["verdict"] if block["judged"] in (None, column) else "",
     }
-    if not block["signed"]:
+    if not block["signed"] or column in block["values"]:
         names = {"mean": "value", "mean_low": "low", "mean_high": "high"}
         return flat | {name: cell.get(source) for name, source in names.items()}
     flat["delta"] = cell.get("value")

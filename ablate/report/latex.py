@@ -215,7 +215,7 @@ def _n(table: ReportTable) -> str:
 def _measured(table: ReportTable, *, dataset_only: bool = False) -> str:
     """ "group1, imagenette: top-1 (\\%), mean $\\pm$ sd, $n=3$ seeds, last of 20 epochs." """
     where = [table.study, table.ablation, table.dataset] if dataset_only else _where(table)
-    unit = " (\\%)" if table.metric.accuracy else ""
+    unit = " (\\%)" if table.metric.percent else ""
     spread = "" if table.one_seed else "mean $\\pm$ sd, "
     epochs = table.provenance.epochs
     last = f"last of {numbers.count(epochs, 'epoch')}" if epochs else "last epoch"
@@ -227,7 +227,7 @@ def _caption(table: ReportTable) -> list[str]:
     said = [_measured(table)]
     if table.one_seed:
         return [*said, _one_seed(words.one_seed(table))]
-    against = f"$\\Delta$ to the {words.REFERENCE[table.reference]}"
+    against = f"$\\Delta$ to {prose(words.reference_row(table))}"
     if table.df is not None:
         level, inner = latex(numbers.level(table)), numbers.count(table.comparisons, "comparison")
         said.append(f"{against} with {level} interval, pooled residual, {table.df} df.")
@@ -246,6 +246,9 @@ def _caption(table: ReportTable) -> list[str]:
 
 
 def _equivalent(table: ReportTable) -> str:
+    if not table.margin:
+        said = words.equivalent(table)
+        return prose(f"{said[:1].upper()}{said[1:]}.")
     inner = latex(numbers.inner_level(table))
     margin = number(f"±{numbers.plain(table.margin)}") + table.metric.points
     return f"Equivalent: {inner} interval within {margin}."

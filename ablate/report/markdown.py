@@ -97,7 +97,7 @@ def _cost(table: ReportTable) -> str:
 
 def _grid(table: ReportTable) -> tuple[list[str], list[list[str]]]:
     level = f"[{numbers.level(table)}]"
-    reference = words.REFERENCE[table.reference]
+    reference = markdown(words.reference(table))
     heads = ["row", markdown(table.metric.heading)]
     if not _judged(table):
         pass
@@ -168,7 +168,7 @@ def _block(block: Block, table: ReportTable) -> str:
     for j in range(len(block.heads)):
         heads.append(markdown(below.heading(block, j, table)))
         for row, line in zip(rows, block.lines, strict=True):
-            row.append(" ".join(below.one(line.cells[j], block, table)))
+            row.append(" ".join(below.one(line.cells[j], block, j, table)))
         if j != below.judged_column(block):
             continue
         if below.has_verdicts(block):

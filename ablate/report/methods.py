@@ -9,7 +9,7 @@ from ablate.errors import AblateError, did_you_mean
 from ablate.report import numbers, together, words
 from ablate.report.escape import markdown
 from ablate.report.latex_text import prose
-from ablate.report.model import ReportRow, ReportTable
+from ablate.report.model import ReportRow, ReportTable, metric_named
 
 KINDS = ("markdown", "latex")
 
@@ -25,6 +25,7 @@ _SOURCES = {
     "Bag of tricks for image classification with convolutional neural networks. CVPR. "
     "arXiv 1812.01187.",
 }
+_COMPARED = ", and every variant was compared with"
 # What each design trains, and what a row is compared with.
 _DESIGNS = {
     "cumulative": "The {tricks} {added} {were} added to a baseline one after another, in this "
@@ -96,6 +97,8 @@ def _design(group: Sequence[ReportTable]) -> list[str]:
         design = _DESIGNS[first.kind].format(added=_list(added), were=were, tricks=tricks)
         if first.kind == "cumulative" and first.total:
             design += "; the last was also compared with the baseline"
+        if first.against:
+            design = f"{design.partition(_COMPARED)[0]}{_COMPARED} {first.against}"
         said.append(f"{name}{design}.")
     for role, words_ in (
         ("branch", "{labels} {were} added to the last of these and not carried on"),
@@ -140,6 +143,9 @@ def _judged(tables: Sequence[ReportTable]) -> list[str]:
     name = f"{first.metric.label} accuracy" if first.metric.accuracy else first.metric.label
     spread = "" if first.one_seed else " as mean and standard deviation over seeds"
     said = [f"We report {name} at {which}{spread}; no epoch was selected."]
+    if first.declared:
+        declared = metric_named(first.declared).label
+        said.append(f"The metric that the study declared is {declared}: this one is exploratory.")
     if first.one_seed:
         return [*said, *_one_seed(tables)]
     fitted = [table for table in tables if table.df is not None]
@@ -185,7 +191,12 @@ def _fit(tables: Sequence[ReportTable], *, several: bool) -> list[str]:
     for title, number in _families(tables):
         over = numbers.count(number, "comparison")
         said.append(f"“{title}” is a family of {over}, corrected in the same way (Holm, 1979).")
-    if len(said) > 1:
+    if len(said) > 1 and not first.margin:
+        said.append(
+            f"No margin of {first.metric.label} was declared: no variant is called equivalent, and "
+            f"one is unresolved where the test does not decide."
+        )
+    elif len(said) > 1:
         said.append(
             f"A variant is called equivalent where the {inner} interval of its difference lies "
             f"within the declared margin of {margin}, by two one-sided tests (Schuirmann, 1987), "
@@ -197,7 +208,8 @@ def _fit(tables: Sequence[ReportTable], *, several: bool) -> list[str]:
         needs = _each(seen, _needed, "", "")
         said.append(
             f"The smallest difference that these seeds would detect four times in five at the "
-            f"corrected level is about {least}; the margin of {margin} would take {needs}."
+            f"corrected level is about {least}"
+            + (f"; the margin of {margin} would take {needs}." if first.margin else ".")
         )
     return said
 

@@ -64,11 +64,15 @@ class TrialStateLike(Protocol):
         """Why it ended."""
 
 
+ECE = "ece"  # expected calibration error: not recorded, computed from stored predictions
+_LOWER_IS_BETTER = ("loss", "error", "nll", "brier", "perplexity")
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric of a trial: its name in `TrialResult.final`, and how it is printed.
 
-    label: "top-1". scale: 100 for accuracies, stored as fractions and printed in percent.
+    label: "top-1". scale: 100 for shares, stored as fractions and printed in percent.
     """
 
     name: str
@@ -77,26 +81,34 @@ class Metric:
     higher_is_better: bool
 
     @property
+    def percent(self) -> bool:
+        """Whether it is printed in percent, and its differences in points."""
+        return self.scale == 100
+
+    @property
     def accuracy(self) -> bool:
         """Whether it is a share of correct images, whose noise is known beforehand."""
-        return self.scale == 100
+        return self.percent and self.higher_is_better
 
     @property
     def heading(self) -> str:
         """Label and unit: "top-1 %"."""
-        return f"{self.label} %" if self.accuracy else self.label
+        return f"{self.label} %" if self.percent else self.label
 
     @property
     def points(self) -> str:
         """The unit of a difference, after a number: " points"."""
-        return " points" if self.accuracy else ""
+        return " points" if self.percent else ""
 
 
 def metric_named(name: str) -> Metric:
-    """The metric of a study's protocol; names that are not known are printed as they are."""
+    """A metric by its name in `TrialResult.final`; one that is not known is printed as it is."""
     if name in ("top1", "top5"):
         return Metric(name, f"top-{name[3:]}", 100.0, higher_is_better=True)
-    return Metric(name, name.replace("_", " "), 1.0, higher_is_better="loss" not in name)
+    if name == ECE:
+        return Metric(name, "ECE", 100.0, higher_is_better=False)
+    lower = any(word in name.lower() for word in _LOWER_IS_BETTER) or ECE in name.split("_")
+    return Metric(name, name.replace("_", " "), 1.0, higher_is_better=not lower)
 
 
 Mark = Literal[
@@ -222,7 +234,8 @@ class Block:
 
     name: for JSON and CSV, such as "factorial", "shapley", "attribution", "data_sets",
     "new_images", "classes". title: its heading in words. heads: of the cells' columns. signed:
-    whether cells are differences, else values. judged: the column that the verdicts are about, None
+    whether cells are differences, else values. values: columns of a signed block whose cells are
+    values all the same. judged: the column that the verdicts are about, None
     where nothing is judged. comparisons: size of that family. caption: sentences below it, what the
     intervals are and what they leave out.
     """
@@ -235,6 +248,11 @@ class Block:
     judged: int | None = None
     comparisons: int = 0
     caption: tuple[str, ...] = ()
+    values: tuple[int, ...] = ()
+
+    def differs(self, column: int) -> bool:
+        """Whether a column's cells are differences, printed with their sign."""
+        return self.signed and column not in self.values
 
 
 @dataclass(frozen=True)
@@ -260,6 +278,9 @@ class ReportTable:
     unit printed (points). examples: test images, None if unknown. notes: what a reader must know,
     in words. failures: a line for each trial that failed. paper: the publication that the rows are
     printed beside. blocks: what follows from several rows or tables, printed below this one.
+    margin: 0 where none is declared for the metric, so that nothing is called equivalent. against:
+    label of the row that all others are compared with where a reader asked for that, else "".
+    declared: the study's metric where a reader asked for another, else "".
     """
 
     study: str
@@ -289,6 +310,8 @@ class ReportTable:
     provenance: Provenance
     paper: Published | None = None
     blocks: tuple[Block, ...] = ()
+    against: str = ""
+    declared: str = ""
 
     @property
     def one_seed(self) -> bool:

@@ -51,7 +51,7 @@ def secondary(value: float | None, table: ReportTable) -> str:
     """A mean of the table's other metric: one decimal if it is in percent."""
     if value is None or table.secondary is None:
         return ""
-    return fixed(value * table.secondary.scale, 1 if table.secondary.accuracy else 3)
+    return fixed(value * table.secondary.scale, 1 if table.secondary.percent else 3)
 
 
 def figures(value: float) -> str:

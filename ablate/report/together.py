@@ -83,7 +83,7 @@ def _metric(table: ReportTable) -> str:
 
 
 def _margin(table: ReportTable) -> str:
-    return f"±{numbers.plain(table.margin)}{table.metric.points}"
+    return f"±{numbers.plain(table.margin)}{table.metric.points}" if table.margin else "none"
 
 
 def _level(table: ReportTable) -> str:

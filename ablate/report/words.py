@@ -22,6 +22,16 @@ MARKS = {
 REFERENCE = {"above": "row above", "baseline": "baseline", "full": "full set"}
 
 
+def reference(table: ReportTable) -> str:
+    """What a row's Δ is to, after "Δ": "row above", "to + mixup"."""
+    return f"to {table.against}" if table.against else REFERENCE[table.reference]
+
+
+def reference_row(table: ReportTable) -> str:
+    """What a row is compared with, in a sentence: "the row above", "+ mixup"."""
+    return table.against or f"the {REFERENCE[table.reference]}"
+
+
 def title(table: ReportTable) -> str:
     """What the rows are trained on: "imagenette, batch_size 256"."""
     return ", ".join(part for part in (table.dataset, table.column) if part)
@@ -51,10 +61,9 @@ def short_caption(table: ReportTable) -> str:
         facts.append(f"Δ over the same seeds, {interval}")
         if table.comparisons:  # else the rows have no verdicts of their own
             over = numbers.count(table.comparisons, "comparison")
-            margin = numbers.plain(table.margin)
-            facts.append(f"verdicts Holm-corrected over {over}, equivalent = within ±{margin}")
+            facts.append(f"verdicts Holm-corrected over {over}, {equivalent(table)}")
             if seen := _could_see(table):
-                facts.append(f"could see about {seen}; {_needs(table)}")
+                facts.append("; ".join([f"could see about {seen}", *_needs(table)]))
     elif table.compares:
         facts.append("Δ over the same seeds")
         if table.exact_agreement:
@@ -100,7 +109,7 @@ def long_caption(table: ReportTable) -> str:
         if table.exact_agreement:
             said.append("No interval: the seeds agree exactly, so the noise is unknown.")
     if any(row.ratio for row in table.rows):
-        said.append(f"× is against the {REFERENCE[table.reference]}.")
+        said.append(f"× is against {reference_row(table)}.")
     return " ".join(said)
 
 
@@ -108,13 +117,15 @@ def _verdicts(table: ReportTable) -> list[str]:
     """How rows are judged, and what differences they could show."""
     over = numbers.count(table.comparisons, "comparison")
     margin = f"±{numbers.plain(table.margin)}{table.metric.points}"
+    inner = f"equivalent: {numbers.inner_level(table)} interval within {margin}"
     said = [
         f"Verdicts: Holm-corrected over {over}, p < {f'{table.alpha:g}'.lstrip('0')}; "
-        f"equivalent: {numbers.inner_level(table)} interval within {margin}."
+        f"{inner if table.margin else equivalent(table)}."
     ]
     if seen := _could_see(table):
-        needs = f"the declared {_needs(table)}"
-        said.append(f"This table could see differences from about {seen}; {needs}.")
+        needs = [f"the declared {text}" for text in _needs(table)]
+        seeing = f"This table could see differences from about {seen}"
+        said.append(f"{'; '.join([seeing, *needs])}.")
     return said
 
 
@@ -137,14 +148,23 @@ def source(table: ReportTable) -> str:
     return "; ".join(", ".join(part) for part in (origin.settings, machines + versions) if part)
 
 
+def equivalent(table: ReportTable) -> str:
+    """What is called equivalent: "equivalent = within ±0.5", or why nothing is."""
+    if not table.margin:
+        return f"no margin declared for {table.metric.label}: nothing is called equivalent"
+    return f"equivalent = within ±{numbers.plain(table.margin)}"
+
+
 def _could_see(table: ReportTable) -> str | None:
     if table.detectable is None:
         return None
     return f"{numbers.fixed(table.detectable, table.decimals)}{table.metric.points}"
 
 
-def _needs(table: ReportTable) -> str:
+def _needs(table: ReportTable) -> list[str]:
+    if not table.margin:
+        return []
     margin = numbers.plain(table.margin)
     if table.seeds_needed is None:
-        return f"±{margin} needs more seeds than anyone can train"
-    return f"±{margin} needs about {numbers.count(table.seeds_needed, 'seed')}"
+        return [f"±{margin} needs more seeds than anyone can train"]
+    return [f"±{margin} needs about {numbers.count(table.seeds_needed, 'seed')}"]

@@ -11,8 +11,17 @@ from ablate.stats.attribution import (
     shapley,
     single,
 )
+from ablate.stats.calibration import (
+    binned_error,
+    calibration_error,
+    class_accuracy,
+    class_means,
+    log_sum_exp,
+)
 from ablate.stats.combine import MeanEffect, difference, mean_effect
-from ablate.stats.fit import BlockFit, Contrast, fit, noise_scale
+from ablate.stats.exact import disagreements, mcnemar
+from ablate.stats.fit import BlockFit, Contrast, Floats, fit, noise_scale
+from ablate.stats.images import FEWEST_SEEDS, new_images
 from ablate.stats.inference import Effect, Verdict, effect, family, holm
 from ablate.stats.looks import (
     LOOKS,
@@ -28,15 +37,22 @@ from ablate.stats.power import expected_noise, rerun_band, seeds_needed, smalles
 from ablate.stats.times import Ratio, epoch_time, time_fit, time_ratio
 
 __all__ = [
+    "FEWEST_SEEDS",
     "LOOKS",
     "BlockFit",
     "Contrast",
     "Effect",
+    "Floats",
     "Look",
     "MeanEffect",
     "Ratio",
     "Verdict",
+    "binned_error",
+    "calibration_error",
+    "class_accuracy",
+    "class_means",
     "difference",
+    "disagreements",
     "effect",
     "epoch_time",
     "expected_noise",
@@ -46,10 +62,13 @@ __all__ = [
     "interaction",
     "kind_of_orders",
     "leave_out",
+    "log_sum_exp",
     "look_at",
     "looks_until",
     "main_effect",
+    "mcnemar",
     "mean_effect",
+    "new_images",
     "next_look",
     "noise_scale",
     "order_steps",

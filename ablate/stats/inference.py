@@ -24,7 +24,7 @@ class Effect:
 
     delta: float
     se: float | None
-    df: int
+    df: float
     low: float | None
     high: float | None
     low_inner: float | None

@@ -48,7 +48,9 @@ class ProtocolSection(Frozen):
     """`[protocol]`: what the table says; nothing here changes a training."""
 
     margin: Annotated[Number, Field(gt=0, le=100)] = Field(
-        0.5, description="differences within ± so many points count as equivalent"
+        0.5,
+        description="differences within ± so many points count as equivalent; of a loss only if "
+        "it is said, in the loss's unit",
     )
     metric: Literal["top1", "top5", "loss"] = Field("top1", description="what is compared")
 
@@ -111,6 +113,8 @@ def load_study(
         check_used(check, names, said.get("tricks", {}), ablations, trials)
     if check.problems or study is None or protocol is None:
         raise StudyError(check.problems)
+    # 0.5 is a choice about points of accuracy; what is negligible in a loss nobody has said
+    undeclared = protocol.metric == "loss" and "margin" not in protocol.model_fields_set
     return Study(
         name=name,
         file=str(path),
@@ -121,7 +125,7 @@ def load_study(
         limit=limit,
         numerics=study.numerics,
         plugins=plugins,
-        margin=float(protocol.margin),
+        margin=0.0 if undeclared else float(protocol.margin),
         metric=protocol.metric,
         recipe=recipe,
         final=said.get("recipe", {}),

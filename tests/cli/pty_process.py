@@ -9,6 +9,7 @@ import re
 import struct
 import subprocess
 import termios
+from collections.abc import Callable
 from pathlib import Path
 
 from cli_process import ABLATE, environment
@@ -17,10 +18,15 @@ _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def on_terminal(
-    *arguments: str, cwd: Path, columns: int = 100, lines: int = 40, color: bool = False
+    *arguments: str,
+    cwd: Path,
+    columns: int = 100,
+    lines: int = 40,
+    color: bool = False,
+    react: Callable[[str], object] = lambda text: None,
 ) -> tuple[str, int]:
     """(everything written to a terminal of this size, exit code); control sequences removed
-    unless `color`."""
+    unless `color`. `react` is told what was written so far, each time there is more."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     process = subprocess.Popen(
@@ -37,6 +43,7 @@ def on_terminal(
     try:
         while chunk := os.read(leader, 65536):
             chunks.append(chunk)
+            react(_CONTROL.sub("", b"".join(chunks).decode("utf-8", "ignore")))
     except OSError:  # Linux: the last writer has closed it
         pass
     os.close(leader)

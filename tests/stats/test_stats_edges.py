@@ -83,10 +83,10 @@ def test_verdicts(shift, margin, verdict):
 def test_coverage_and_family_error(request):
     """Unequal error rates, a seed effect, some tables with a diverged cell; no true difference.
 
-    Bounded: 2,000 tables (40,000 with --long). 95% intervals must cover 0 in 95% of differences and
+    Bounded: 1,000 tables (40,000 with --long). 95% intervals must cover 0 in 95% of differences and
     at most 5% of tables may claim anything, both within four standard errors.
     """
-    tables = 40_000 if request.config.getoption("--long", default=False) else 2000
+    tables = 40_000 if request.config.getoption("--long", default=False) else 1000
     rng = np.random.default_rng(20240601)
     errors = np.array([0.25, 0.2, 0.15, 0.1])
     covered, claimed = [], 0

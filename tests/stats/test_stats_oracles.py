@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import optimize
 from scipy import stats as scipy_stats
-from statsmodels.api import WLS
+from statsmodels.api import OLS, WLS
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
+from statsmodels.stats.weightstats import ttost_paired
 
 from ablate import stats
 
@@ -69,6 +70,8 @@ def test_equivalence_is_two_one_sided_t_tests_and_the_90_percent_interval():
     below = scipy_stats.ttest_1samp(d, -0.003, alternative="greater").pvalue
     over = scipy_stats.ttest_1samp(d, 0.003, alternative="less").pvalue
     assert contrast.p_equivalence(0.003) == pytest.approx(max(below, over), rel=1e-9)
+    paired, *_ = ttost_paired(0.9 + d, np.full(4, 0.9), -0.003, 0.003)
+    assert contrast.p_equivalence(0.003) == pytest.approx(paired, rel=1e-9)
     low, high = contrast.interval(0.9)
     for margin in (abs(low) * 0.99, high * 0.99, high * 1.01):
         inside = -margin < low and high < margin
@@ -87,6 +90,75 @@ def test_smallest_detectable_against_statsmodels_power(df, comparisons):
         return TTestPower().power(shift / n**0.5, n, level, alternative="larger") - 0.8
 
     assert size == pytest.approx(optimize.brentq(power, 0.7 * size, 1.4 * size), rel=1e-4)
+
+
+@pytest.mark.parametrize(("df", "comparisons", "alpha"), [(4, 5, 0.05), (18, 10, 0.015)])
+def test_smallest_detectable_against_the_non_central_t(df, comparisons, alpha):
+    size = stats.smallest_detectable(0.4, df, comparisons, alpha=alpha)
+    critical = scipy_stats.t.ppf(1 - alpha / 2 / comparisons, df)
+    shifted = scipy_stats.nct(df, size / 0.4)
+    assert shifted.sf(critical) == pytest.approx(0.8, abs=1e-6)
+    assert shifted.cdf(-critical) < 1e-6  # the tail that is left out
+
+
+@pytest.mark.parametrize("k", [2, 3, 4])
+def test_factorial_effects_are_those_of_a_regression_on_coded_tricks(k):
+    """Effects planted, and the same estimates and standard errors from ordinary least squares."""
+    rng = np.random.default_rng(k)
+    tricks = "ABCD"[:k]
+    rows = [frozenset(t for i, t in enumerate(tricks) if n >> i & 1) for n in range(2**k)]
+    signs = np.array([[1.0 if t in row else -1.0 for t in tricks] for row in rows])
+    pairs = [(i, j) for i in range(k) for j in range(i + 1, k)]
+    main = dict(zip(tricks, rng.normal(0, 0.02, k), strict=True))
+    crossed = dict(zip(pairs, rng.normal(0, 0.02, len(pairs)), strict=True))
+    # a main effect is 2 β of the coded variable, an interaction (effect with − without) 4 β
+    truth = 0.8 + signs @ np.array([main[t] / 2 for t in tricks])
+    truth += sum(effect / 4 * signs[:, i] * signs[:, j] for (i, j), effect in crossed.items())
+    exact = stats.fit(np.stack([truth, truth], axis=1))
+    seeds = 4
+    values = truth[:, None] + rng.normal(0, 0.005, seeds) + rng.normal(0, 0.003, (2**k, seeds))
+    noisy = stats.fit(values)
+    # every product of coded tricks, so that the residual is that of row + seed
+    subsets = [[i for i in range(k) if n >> i & 1] for n in range(2**k)]
+    coded = np.stack([signs[:, s].prod(axis=1) for s in subsets], axis=1)
+    design = np.concatenate(
+        [np.repeat(coded, seeds, axis=0), np.tile(np.eye(seeds)[:, 1:], (2**k, 1))], axis=1
+    )
+    model = OLS(values.ravel(), design).fit()
+    for i, trick in enumerate(tricks):
+        c = stats.main_effect(rows, trick)
+        assert exact.contrast(c).estimate == pytest.approx(main[trick], abs=1e-12)
+        ours, at = noisy.contrast(c), subsets.index([i])
+        assert ours.estimate == pytest.approx(2 * model.params[at], rel=1e-9)
+        assert ours.se == pytest.approx(2 * model.bse[at], rel=1e-9)
+        assert ours.df == model.df_resid
+    for (i, j), effect in crossed.items():
+        c = stats.interaction(rows, tricks[i], tricks[j])
+        assert exact.contrast(c).estimate == pytest.approx(effect, abs=1e-12)
+        ours, at = noisy.contrast(c), subsets.index([i, j])
+        assert ours.estimate == pytest.approx(4 * model.params[at], rel=1e-9)
+        assert ours.se == pytest.approx(4 * model.bse[at], rel=1e-9)
+
+
+def test_two_data_sets_of_two_rows_differ_as_welch_says():
+    first = np.array([0.004, 0.001, 0.006, 0.003])
+    second = np.array([0.02, -0.005, 0.011])
+    effects = [
+        stats.fit(np.stack([np.full(len(d), 0.9), 0.9 + d])).difference(1, 0)
+        for d in (first, second)
+    ]
+    ours = stats.difference(*effects)
+    theirs = scipy_stats.ttest_ind(first, second, equal_var=False)
+    assert ours.delta == pytest.approx(first.mean() - second.mean())
+    assert ours.df == pytest.approx(theirs.df)
+    low, high = theirs.confidence_interval(0.95)
+    assert (ours.low, ours.high) == pytest.approx((low, high))
+    mean = stats.mean_effect(effects)
+    mirrored = scipy_stats.ttest_ind(first, -second, equal_var=False)
+    assert mean.delta == pytest.approx((first.mean() + second.mean()) / 2)
+    bounds = mirrored.confidence_interval(0.95)
+    assert (mean.low, mean.high) == pytest.approx((bounds.low / 2, bounds.high / 2))
+    assert stats.mean_effect([effects[0], stats.fit([[0.9], [0.91]]).difference(1, 0)]) is None
 
 
 def test_seeds_needed_is_the_first_that_is_enough():

@@ -28,7 +28,7 @@ Train = Callable[..., str]
 
 COUNT = """
     SELECT key, attempt, count(*), count(DISTINCT seq), sum(epoch), max(seq)
-    FROM epoch GROUP BY ALL ORDER BY ALL
+    FROM spool.epoch JOIN spool.attempt USING (run) GROUP BY ALL ORDER BY ALL
 """
 
 
@@ -79,7 +79,10 @@ def test_the_views_show_what_counts(store: Store, trained: Train) -> None:
     assert f"{finished.isoformat(timespec='milliseconds')}Z" == result.finished  # type: ignore[attr-defined]
     curve = f"SELECT epoch, value FROM epochs WHERE metric = 'top1' AND key = '{done}' ORDER BY 1"
     np.testing.assert_allclose(rows(store, curve), [(1, 0.7), (2, 0.8), (3, 0.9)])
-    assert rows(store, f"SELECT value FROM epochs WHERE key = '{retried}'") == [(0.4,)]
+    assert rows(store, f"SELECT metric, value FROM epochs WHERE key = '{retried}' ORDER BY 1") == [
+        ("seconds", 3.0),
+        ("top1", 0.4),
+    ]
 
 
 def test_predictions_come_back_as_written(store: Store) -> None:
@@ -181,9 +184,9 @@ def test_a_torn_line_waits_for_its_end(store: Store) -> None:
     for cut in (1, len(line) // 2, len(line) - 1):
         path.write_bytes(whole + line[:cut])
         ingest(store.path)
-        assert rows(store, "SELECT epoch FROM epoch") == [(1,)]
+        assert rows(store, "SELECT epoch FROM spool.epoch") == [(1,)]
     path.write_bytes(whole + line)
-    assert rows(store, "SELECT epoch FROM epoch ORDER BY 1") == [(1,), (2,)]
+    assert rows(store, "SELECT epoch FROM spool.epoch ORDER BY 1") == [(1,), (2,)]
     attempt.close()
 
 
@@ -213,7 +216,7 @@ def test_what_is_no_line_of_ours_is_set_aside_and_never_stops_the_rest(
         '{"trial": {"seed": "x", "tricks": [1, {"label": 2}], "recipe": 3}, "label": "\\ud800"}'
     )
     ingest(store.path)
-    assert rows(store, "SELECT count(*) FROM set_aside") == [(4,)]
+    assert rows(store, "SELECT count(*) FROM spool.set_aside") == [(4,)]
     top1 = "SELECT value FROM epochs WHERE metric = 'top1' ORDER BY epoch"
     np.testing.assert_allclose(rows(store, top1), [(0.7,), (0.8,), (0.9,)])
     assert rows(store, "SELECT status FROM trials ORDER BY 1") == [("done",), ("new",)]
@@ -283,7 +286,8 @@ def test_ingesters_at_once_take_every_line_in_once(store: Store) -> None:
         other.communicate()
     for attempt in written:
         attempt.close()
-    assert rows(store, "SELECT count(*), count(DISTINCT (attempt, seq)) FROM epoch") == [(800, 800)]
+    twice = "SELECT count(*), count(DISTINCT (run, seq)) FROM spool.epoch"
+    assert rows(store, twice) == [(800, 800)]
     assert not list(store.path.glob("*corrupt*"))
 
 
@@ -296,7 +300,7 @@ def test_a_reader_polls_while_others_write_and_never_sees_less(store: Store) -> 
         with connect(store.path) as reader:
             waits.append(time.perf_counter() - began)
             ((count, distinct),) = reader.execute(
-                "SELECT count(*), count(DISTINCT seq) FROM epoch"
+                "SELECT count(*), count(DISTINCT seq) FROM spool.epoch"
             ).fetchall()
         assert count == distinct
         seen.append(count)

@@ -362,12 +362,12 @@ def test_the_index_has_every_number_whatever_the_size_of_a_batch(
             seconds = None if epoch % 3 == 0 else 1.5
             attempt.record("epoch", epoch=odd, metrics=metrics, seconds=seconds, steps=2**40)
         attempt.finish("done")
-    tables = ("attempt", "ending", "epoch", "metric", "final", "set_aside")
+    tables = ("attempt", "ending", "epoch", "metric", "final", "set_aside", "rewritten")
 
     def dump() -> dict[str, list[tuple[Any, ...]]]:
         with in_memory(store.path) as connection:
             return {
-                table: connection.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall()
+                table: connection.execute(f"SELECT * FROM spool.{table} ORDER BY ALL").fetchall()
                 for table in tables
             }
 
@@ -382,8 +382,9 @@ def test_the_index_has_every_number_whatever_the_size_of_a_batch(
         if record["kind"] == "epoch"
         for name, value in record["metrics"].items()
     ]
-    found = [row[2:] for row in arrays["metric"] if row[0] == key]
+    (run,) = (row[0] for row in arrays["attempt"] if row[1] == key)
+    found = [row[1:] for row in arrays["metric"] if row[0] == run]
     assert sorted(found, key=lambda row: (row[0], row[2])) == sorted(
         expected, key=lambda row: (row[0], row[2])
     )
-    assert {row[5] for row in arrays["epoch"] if row[0] == key} == {None}  # 2**40 is no step
+    assert {row[4] for row in arrays["epoch"] if row[0] == run} == {None}  # 2**40 is no step

@@ -1,0 +1,49 @@
+"""Differences that would also hold on new test images, not on this test set alone.
+
+The default interval answers "new seeds, this test set". Here both are drawn anew: images i and
+seeds s are two crossed random samples, D_is = correct in the row − correct in the reference, and
+the variance of their grand mean is that of a two-way layout without repetition.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ablate.stats.combine import MeanEffect
+
+FEWEST_SEEDS = 3  # with two, one degree of freedom says nothing of the seeds
+
+
+def new_images(correct: Any, correct_reference: Any, *, level: float = 0.95) -> MeanEffect | None:
+    """Mean difference of two rows with its interval over new seeds and new images.
+
+    correct, correct_reference: [n seeds, N images], 0 or 1, the same seeds and images in the same
+    places. V = (MS_E + max(0, MS_S − MS_R)) / (nN), with the mean squares of images (E), seeds (S)
+    and the residual (R); degrees of freedom by Satterthwaite (1946), N − 1 where seeds add nothing.
+    None below three seeds or two images, and where every image of every seed agrees.
+    """
+    row, reference = (np.asarray(each, dtype=float) for each in (correct, correct_reference))
+    if row.ndim != 2 or row.shape != reference.shape:
+        raise ValueError(f"[seeds, images] twice, not {row.shape} and {reference.shape}")
+    apart = row - reference
+    n, N = apart.shape
+    if n < FEWEST_SEEDS or N < 2:
+        return None
+    by_image, by_seed, delta = apart.mean(axis=0), apart.mean(axis=1), float(apart.mean())
+    residual = apart - by_image - by_seed[:, None] + delta
+    squares_images = n * float(np.sum((by_image - delta) ** 2)) / (N - 1)
+    squares_seeds = N * float(np.sum((by_seed - delta) ** 2)) / (n - 1)
+    squares_left = float(np.sum(residual**2)) / ((n - 1) * (N - 1))
+    variance = (squares_images + max(0.0, squares_seeds - squares_left)) / (n * N)
+    if not variance > 0:
+        return None
+    df = float(N - 1)
+    if squares_seeds > squares_left:
+        parts = ((squares_images, N - 1), (squares_seeds, n - 1), (squares_left, (n - 1) * (N - 1)))
+        df = variance**2 / sum((square / (n * N)) ** 2 / each for square, each in parts)
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(df, 0.5 + level / 2)) * variance**0.5
+    return MeanEffect(delta, variance**0.5, df, delta - half, delta + half)

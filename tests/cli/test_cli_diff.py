@@ -1,0 +1,205 @@
+"""`ablate diff` through the real command line, its numbers against scipy's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cli_process import Cli
+from scipy.stats import gmean, ttest_rel
+from small_stores import IMAGES, MACHINE, make_study, make_trial, new_store, train
+
+from ablate.store import Store
+
+V1 = {  # DESIGN's test vector, table of four rows and three seeds
+    "baseline": [0.9000, 0.9040, 0.9020],
+    "warmup": [0.9050, 0.9070, 0.9090],
+    "mixup": [0.9180, 0.9200, 0.9160],
+    "zero_gamma": [0.9170, 0.9220, 0.9180],
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return new_store(tmp_path / "ablate-results")
+
+
+def document(cli: Cli, *arguments: str) -> dict[str, Any]:
+    done = cli("diff", *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)["differences"]
+    return found
+
+
+def metric(found: dict[str, Any], name: str = "top1") -> dict[str, Any]:
+    return next(each for each in found["metrics"] if each["metric"] == name)
+
+
+def test_rows_of_one_table_have_its_pooled_interval(cli: Cli, store: Store) -> None:
+    make_study(store, V1)
+    for rows, delta, se in [
+        (("baseline", "warmup"), 0.5, 0.1383),
+        (("warmup", "mixup"), 1.1, 0.1353),
+        (("2", "3"), 0.1, 0.1330),
+    ]:
+        found = metric(document(cli, *(f"group:{row}" for row in rows)))
+        assert (found["method"], found["df"]) == ("pooled", 6)
+        assert 100 * found["delta"] == pytest.approx(delta)
+        assert 100 * found["se"] == pytest.approx(se, abs=5e-5)
+    # and the very numbers of the report
+    report = json.loads(cli("report", "group", "--json").stdout)
+    effect = report["tables"][0]["rows"][2]["delta"]
+    found = metric(document(cli, "group:warmup", "group:mixup"))
+    for name in ("low", "high"):
+        assert 100 * found[name] == pytest.approx(effect[name])
+
+
+def test_rows_of_two_studies_have_the_paired_t(cli: Cli, store: Store) -> None:
+    """Of other recipes, with three seeds here and five there: the shared ones count."""
+    make_study(store, V1, name="one")
+    five = {"baseline": [0.88, 0.91, 0.90, 0.5, 0.6]}
+    make_study(store, five, name="two", file="two.toml", batch_size=128, lr=0.1)
+    found = document(cli, "one:mixup", "two:0")
+    a, b = np.array(V1["mixup"]), np.array(five["baseline"][:3])
+    test = ttest_rel(b, a)
+    interval = test.confidence_interval(0.95)
+    top1 = metric(found)
+    assert top1["shared_seeds"] == [0, 1, 2]
+    assert (top1["method"], top1["df"]) == ("paired", 2)
+    assert top1["delta"] == pytest.approx((b - a).mean())
+    assert (top1["low"], top1["high"]) == pytest.approx((interval.low, interval.high))
+    assert top1["p"] == pytest.approx(test.pvalue)
+    assert (top1["before"], top1["after"]) == pytest.approx((a.mean(), b.mean()))
+    said = [(c["name"], c["text"]) for c in found["settings"]]
+    assert said == [
+        ("trick", "warmup (epochs 2) → none"),
+        ("trick", "mixup (alpha 0.2) → none"),
+        ("batch size", "64 → 128"),
+        ("lr", "0.025 → 0.1"),
+    ]
+    loss = metric(found, "loss")
+    other = ttest_rel(2 - b, 2 - a).confidence_interval(0.95)
+    assert (loss["low"], loss["high"]) == pytest.approx((other.low, other.high))
+
+
+def test_the_layout_is_the_references(cli: Cli, store: Store) -> None:
+    make_study(store, V1)
+    done = cli("diff", "group:warmup", "group:mixup")
+    assert (done.returncode, done.stderr) == (
+        0,
+        "Interval from the residual pooled over the rows of their table (6 df); of this "
+        "comparison alone, no verdict.\n",
+    )
+    settings = "settings     trick  none → mixup (alpha 0.2)"
+    assert done.stdout.splitlines() == [
+        settings + "everything else is equal".rjust(100 - len(settings)),
+        "top-1 %      90.7 → 91.8   Δ +1.1 [+0.8, +1.4], unadjusted 95%, 3 shared seeds",
+        "loss         1.093 → 1.082   Δ −0.011 [−0.014, −0.008], unadjusted 95%, 3 shared seeds",
+        "train loss   0.500 → 0.500   Δ 0.000, 3 shared seeds",
+        "time/epoch   3.0 s → 4.0 s (×1.33)",
+    ]
+    assert "gain" not in done.stdout + done.stderr, "no verdict"
+
+
+def test_one_shared_seed_has_the_band_of_re_running(cli: Cli, store: Store) -> None:
+    make_study(store, V1)
+    found = document(cli, "group:0/digits/1", "group:3/digits/1")
+    top1 = metric(found)
+    band = 1.96 * np.sqrt(((1 - 0.904) + (1 - 0.922)) / (2 * IMAGES))
+    assert top1["band"] == pytest.approx(band, rel=1e-4)
+    assert (top1["low"], top1["method"]) == (None, None)
+    done = cli("diff", "group:0/digits/1", "group:3/digits/1")
+    assert f"Δ +1.8, inside ±{100 * band:.1f}, seed 1 alone" in done.stdout
+    assert (
+        f"differs by up to ±{100 * band:.1f} points (95%; sd ≈ √(error/2N), N = 20)" in done.stderr
+    )
+
+
+def test_trials_by_their_keys_and_a_row_on_several_data_sets(cli: Cli, store: Store) -> None:
+    resolved = make_study(store, V1, datasets=("digits", "woof"))
+    keys = [row.keys[0] for row in resolved.tables[0].rows[:2]]
+    found = document(cli, keys[0][:12], keys[1][:12])
+    assert [c["text"] for c in found["settings"]] == ["none → warmup (epochs 2)"]
+    both = cli("diff", "group:0", "group:1").stdout
+    assert [line for line in both.splitlines() if line in ("digits", "woof")] == ["digits", "woof"]
+    woof = document(cli, "group:0", "group:1", "--dataset", "woof")
+    assert metric(woof)["before"] == pytest.approx(np.mean(V1["baseline"]) - 0.01)
+    # other images: side by side, no difference
+    done = cli("diff", "group:0/digits", "group:0/woof")
+    assert "data set  digits → woof" in done.stdout
+    assert "top-1 %      90.2 → 89.2\n" in done.stdout
+    assert done.stderr == "Other test images: no difference is computed.\n"
+
+
+def test_times_and_what_is_recorded(cli: Cli, store: Store) -> None:
+    make_study(store, V1, seconds=2.0)
+    gpu = MACHINE | {"device_name": "NVIDIA RTX 4090", "torch": "2.9.0"}
+    other = {"baseline": [0.91, 0.92, 0.93]}
+    make_study(store, other, name="two", file="two.toml", machine=gpu, epochs=4)
+    done = cli("diff", "group:0", "two:0")
+    assert "time/epoch   –   times not compared: EPYC and RTX 4090\n" in done.stdout
+    recorded = "recorded     torch 2.8.0 → 2.9.0 · device AMD EPYC → NVIDIA RTX 4090\n"
+    assert recorded in done.stdout
+    assert "every other setting is equal" in done.stdout
+    assert "everything else is equal" not in done.stdout
+    ratio = document(cli, "group:0", "group:3")["epoch_seconds"]
+    assert ratio["before"] == pytest.approx(gmean([2.0] * 3))
+    assert ratio["ratio"] == pytest.approx(5.0 / 2.0)
+
+
+def test_seeds_that_are_not_done_are_left_out_and_told(cli: Cli, store: Store) -> None:
+    values = {"baseline": [0.90, 0.91, 0.92], "mixup": [0.93, None, 0.92]}
+    resolved = make_study(store, values)
+    lost = resolved.tables[0].rows[1].keys[1]
+    train(store, resolved.trials[lost], 0.1, status="diverged")
+    found = document(cli, "group:0", "group:1")
+    top1 = metric(found)
+    interval = ttest_rel([0.93, 0.92], [0.90, 0.92]).confidence_interval(0.95)
+    assert (top1["low"], top1["high"]) == pytest.approx((interval.low, interval.high))
+    assert (top1["method"], top1["shared_seeds"]) == ("paired", [0, 2])
+    assert found["notes"] == ["group:1: seed 1 is diverged and left out"]
+
+
+def test_the_same_row_twice_and_other_seeds(cli: Cli, store: Store) -> None:
+    make_study(store, V1)
+    done = cli("diff", "group:mixup", "group:2")
+    assert done.stdout.splitlines()[0] == "settings     the same trials"
+    assert "Δ" not in done.stdout
+    done = cli("diff", "group:mixup/digits/0", "group:mixup/digits/2")
+    assert "seed  0 → 2" in done.stdout
+    assert done.stderr == "No seed is shared: no difference is computed.\n"
+
+
+def test_names_of_others_are_escaped(cli: Cli, store: Store) -> None:
+    key = train(store, make_trial(0, "x\x1b[31m\u202e"), 0.8)
+    other = train(store, make_trial(0), 0.8)
+    done = cli("diff", other, key)
+    assert "none → x\\u001b[31m\\u202e" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_refusals(cli: Cli, store: Store) -> None:
+    make_study(store, {"baseline": [0.9], "mixup": [None]}, datasets=("digits", "woof"))
+
+    def said(*arguments: str) -> str:
+        done = cli("diff", *arguments)
+        assert done.returncode == 2, done
+        return done.stderr.splitlines()[0]
+
+    assert said("group:0", "group:mixup") == (
+        "error: group:mixup on digits: nothing is measured yet (new)"
+    )
+    assert said("group:0", "group:mixp").endswith("no row 'mixp'; did you mean 'mixup'?")
+    assert said("grup:0", "group:0").endswith("; did you mean 'group'?")
+    assert said("group", "group:0") == "error: 'group' is a study; diff takes rows"
+    assert said("zzz", "group:0") == "error: no trial starts with 'zzz'"
+    assert said("group:0", "group:0", "--dataset", "woff") == (
+        "error: --dataset woff; did you mean 'woof'?"
+    )
+    assert said("group:0/woof", "group:0", "--dataset", "digits") == (
+        "error: --dataset digits: only one of the two is trained on it"
+    )
+    assert said("group:0") == "error: missing argument 'B'"
