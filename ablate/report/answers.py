@@ -123,11 +123,11 @@ def block(
         lines.append(BlockLine(question.label, (cell(effect), *more), said, mark, dagger, word))
     family = len(answers.effects)
     level = f"{100 * (1 - alpha):g}%"
-    within = f"±{numbers.plain(margin * metric.scale)}{metric.points}"
+    within = f"±{numbers.plain(round(margin * metric.scale, 9))}{metric.points}"
+    equivalent = f"equivalent = within {within}" if margin else "no margin, so none is equivalent"
     judged_how = (
         f"{level} intervals from the pooled residual ({judged.fitted.fit.df} df), not corrected; "
-        f"verdicts Holm-corrected over {numbers.count(family, 'comparison')}, equivalent = within "
-        f"{within}."
+        f"verdicts Holm-corrected over {numbers.count(family, 'comparison')}, {equivalent}."
     )
     seen = _could_see(answers, metric, alpha, decimals)
     if table.kind == "factorial":

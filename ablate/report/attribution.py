@@ -62,7 +62,9 @@ def _groups(tables: Sequence[Table]) -> list[_Sets]:
     grouped: dict[object, list[int]] = {}
     for number, table in enumerate(tables):
         if table.factors:
-            same = (table.dataset, table.column, _base(table), table.seeds)
+            # rows that chose their settings are of other recipes than those that did not
+            tuned = getattr(table, "tuning", None)
+            same = (table.dataset, table.column, _base(table), table.seeds, str(tuned))
             grouped.setdefault(same, []).append(number)
     return [_sets(tables, numbers) for numbers in grouped.values()]
 

@@ -134,7 +134,7 @@ def _table(
         rows=tuple(rows),
         baseline=judged.baseline,
         total=total,
-        comparisons=judged.comparisons + len(asked.effects),
+        comparisons=judged.comparisons,
         df=judged.df,
         detectable=None if detectable is None else detectable * metric.scale,
         seeds_needed=judged.seeds_needed or asked.needed,

@@ -34,7 +34,7 @@ def columns(
     found.append(_means(table, with_sd="±sd" not in dropped))
     if table.compares:
         found += [_one_seed_delta(table), _bands(table)] if table.one_seed else [_deltas(table)]
-    if not table.one_seed and (table.compares or any(row.verdict for row in table.rows)):
+    if not table.one_seed and table.has_verdicts:
         found.append(Column("", ("", "verdict"), _verdicts(table), minimum=_VERDICT_WIDTH))
     if "Δ base" not in dropped and table.has_base:
         found.append(_bases(table))

@@ -69,8 +69,9 @@ def _plain(table: ReportTable, shown: costs.Shown, alone: bool) -> Sheet:
         else:
             head = f"Δ [{level}]" if table.df is not None else "Δ"
             found.append(Field((head,), tuple(parts.delta_texts(table, [r.delta for r in rows]))))
-            verdicts = tuple(map(_verdict, rows))
-            found.append(Field(("verdict",), verdicts, "word", joined=True))
+            if table.has_verdicts:
+                verdicts = tuple(map(_verdict, rows))
+                found.append(Field(("verdict",), verdicts, "word", joined=True))
     if shown == "all":
         found += _others(table)
     found += [Field((name,), (*texts, *blank)) for name, texts in costs.cells(table, shown)]
@@ -232,9 +233,9 @@ def _caption(table: ReportTable) -> list[str]:
         said.append(f"{against} with {level} interval, pooled residual, {table.df} df.")
         if table.total:
             said.append("Last line: $\\Delta$ to the baseline.")
-        said.append(f"Verdicts Holm-corrected, {inner}.")
-        said.append(_equivalent(table))
-        if table.detectable is not None:
+        if table.comparisons:
+            said += [f"Verdicts Holm-corrected, {inner}.", _equivalent(table)]
+        if table.comparisons and table.detectable is not None:
             seen = numbers.fixed(table.detectable, table.decimals) + table.metric.points
             said.append(f"Differences from about {number(seen)} could be seen.")
     elif table.compares:

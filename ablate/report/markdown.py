@@ -104,7 +104,7 @@ def _grid(table: ReportTable) -> tuple[list[str], list[list[str]]]:
     elif table.one_seed:
         heads += [f"Δ {reference}", f"re-run noise ({numbers.level(table)} band)"]
     else:
-        heads += [f"Δ {reference} {level}", "verdict"]
+        heads += [f"Δ {reference} {level}", *(["verdict"] if table.has_verdicts else [])]
     if table.has_base:
         heads.append("Δ baseline" if table.one_seed else f"Δ baseline {level}")
     if table.secondary:
@@ -122,7 +122,8 @@ def _row(row: ReportRow, table: ReportTable, clock: numbers.Clock) -> list[str]:
     verdict = parts.band_text(row, table) if table.one_seed else _verdict(row)
     cells = [markdown(row.label), mean]
     if _judged(table):
-        cells += [_delta(row.delta, table), verdict]
+        cells.append(_delta(row.delta, table))
+        cells += [verdict] if table.one_seed or table.has_verdicts else []
     if table.has_base:
         cells.append(_delta(row.base, table))
     if table.secondary:

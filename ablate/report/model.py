@@ -272,10 +272,11 @@ class Provenance:
 class ReportTable:
     """One ablation on one data set and one column of `over`: one family of comparisons.
 
-    ablation: "" when it is the study's only one. baseline: index of the baseline's row. df,
-    detectable, seeds_needed: of the pooled fit; None without one. margin, detectable: in the unit
-    printed (points). examples: test images, None if unknown. notes: what a reader must know, in
-    words. failures: a line for each trial that failed. paper: the publication that the rows are
+    ablation: "" when it is the study's only one. baseline: index of the baseline's row.
+    comparisons: of rows; a block counts its own. df, detectable, seeds_needed: of the pooled fit,
+    the latter two of the least certain comparison; None without one. margin, detectable: in the
+    unit printed (points). examples: test images, None if unknown. notes: what a reader must know,
+    in words. failures: a line for each trial that failed. paper: the publication that the rows are
     printed beside. blocks: what follows from several rows or tables, printed below this one.
     margin: 0 where none is declared for the metric, so that nothing is called equivalent. against:
     label of the row that all others are compared with where a reader asked for that, else "".
@@ -323,9 +324,11 @@ class ReportTable:
         return len(self.rows) > 1
 
     @property
-    def judges_rows(self) -> bool:
-        """Whether rows have verdicts; of a factorial and of orderings the block below has them."""
-        return self.kind not in SET_KINDS
+    def has_verdicts(self) -> bool:
+        """Whether a row may have a verdict; those of a factorial and of orderings stand in a block
+        below the table, and their rows say only what is missing."""
+        judges = self.compares and self.kind not in SET_KINDS
+        return judges or any(row.verdict for row in self.rows)
 
     @property
     def has_base(self) -> bool:

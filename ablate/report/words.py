@@ -59,10 +59,11 @@ def short_caption(table: ReportTable) -> str:
     if table.df is not None:
         interval = f"pooled {numbers.level(table)} interval ({table.df} df)"
         facts.append(f"Δ over the same seeds, {interval}")
-        over = numbers.count(table.comparisons, "comparison")
-        facts.append(f"verdicts Holm-corrected over {over}, {equivalent(table)}")
-        if seen := _could_see(table):
-            facts.append("; ".join([f"could see about {seen}", *_needs(table)]))
+        if table.comparisons:  # else the rows have no verdicts of their own
+            over = numbers.count(table.comparisons, "comparison")
+            facts.append(f"verdicts Holm-corrected over {over}, {equivalent(table)}")
+            if seen := _could_see(table):
+                facts.append("; ".join([f"could see about {seen}", *_needs(table)]))
     elif table.compares:
         facts.append("Δ over the same seeds")
         if table.exact_agreement:
@@ -102,17 +103,7 @@ def long_caption(table: ReportTable) -> str:
             f"Δ: mean difference over the same seeds, {numbers.level(table)} interval from the "
             f"pooled residual ({table.df} df), not corrected."
         )
-        over = numbers.count(table.comparisons, "comparison")
-        margin = f"±{numbers.plain(table.margin)}{table.metric.points}"
-        inner = f"equivalent: {numbers.inner_level(table)} interval within {margin}"
-        said.append(
-            f"Verdicts: Holm-corrected over {over}, p < {f'{table.alpha:g}'.lstrip('0')}; "
-            f"{inner if table.margin else equivalent(table)}."
-        )
-        if seen := _could_see(table):
-            needs = [f"the declared {text}" for text in _needs(table)]
-            seeing = f"This table could see differences from about {seen}"
-            said.append(f"{'; '.join([seeing, *needs])}.")
+        said += _verdicts(table) if table.comparisons else []
     elif table.compares:
         said.append("Δ: mean difference over the same seeds.")
         if table.exact_agreement:
@@ -120,6 +111,22 @@ def long_caption(table: ReportTable) -> str:
     if any(row.ratio for row in table.rows):
         said.append(f"× is against {reference_row(table)}.")
     return " ".join(said)
+
+
+def _verdicts(table: ReportTable) -> list[str]:
+    """How rows are judged, and what differences they could show."""
+    over = numbers.count(table.comparisons, "comparison")
+    margin = f"±{numbers.plain(table.margin)}{table.metric.points}"
+    inner = f"equivalent: {numbers.inner_level(table)} interval within {margin}"
+    said = [
+        f"Verdicts: Holm-corrected over {over}, p < {f'{table.alpha:g}'.lstrip('0')}; "
+        f"{inner if table.margin else equivalent(table)}."
+    ]
+    if seen := _could_see(table):
+        needs = [f"the declared {text}" for text in _needs(table)]
+        seeing = f"This table could see differences from about {seen}"
+        said.append(f"{'; '.join([seeing, *needs])}.")
+    return said
 
 
 def measured(table: ReportTable) -> str:

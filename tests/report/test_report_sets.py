@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from itertools import combinations, pairwise
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from set_studies import block, built, label, of_sets, orderings, planted, set_ta
 from statsmodels.stats.multitest import multipletests
 
 from ablate.planning.detectable import family
-from ablate.report import render_json
+from ablate.report import render_json, render_markdown, render_terminal
 from ablate.report.model import Block, BlockLine
 from ablate.resolved import Row
 
@@ -116,7 +116,7 @@ def test_planted_effects_are_found_and_judged() -> None:
     }
     assert (line(effects, "a × b").word, line(effects, "c × d").word) == ("redundant", "synergetic")
     assert line(effects, "a").word == ""
-    assert (effects.comparisons, made.comparisons) == (10, 10)
+    assert (effects.comparisons, made.comparisons) == (10, 0)  # rows have no verdicts
 
 
 def test_a_factorial_is_a_linear_model_of_signs() -> None:
@@ -438,13 +438,24 @@ def test_the_report_counts_the_family_that_plan_announced() -> None:
         orderings(["abcd", "dcba", "bdac"]),
     ):
         (made,) = built(table, results=of_sets(values))
-        assert made.comparisons == made.blocks[0].comparisons == family(table)[1]
+        assert made.blocks[0].comparisons == family(table)[1]
 
 
-def test_it_is_json() -> None:
+def test_rows_have_no_column_of_verdicts_until_one_is_missing() -> None:
     values = planted(PLANTED, "ab", seeds=3, noise=0.002)
-    made = built(set_table("factorial", subsets("ab"), "ab"), results=of_sets(values))
+    table, done = set_table("factorial", subsets("ab"), "ab"), of_sets(values)
+    made = built(table, results=done)
     (document,) = json.loads(render_json(made))["tables"]
-    assert (document["kind"], document["comparisons"]) == ("factorial", 3)
-    assert [row["verdict"] for row in document["rows"]] == [""] * 4
-    assert len(list(pairwise(document["rows"]))) == 3
+    assert (document["kind"], document["comparisons"]) == ("factorial", 0)
+    assert [b["comparisons"] for b in document["blocks"]] == [3, 0]
+    rows, _, effects = render_terminal(made, width=100, color=False, ascii=False).partition("main ")
+    assert "verdict" not in rows
+    assert "Holm" not in rows
+    assert "a × b" in effects
+    assert "Holm-corrected over 3 comparisons" in " ".join(effects.split())
+    assert "verdict" not in render_markdown(made).partition("####")[0].partition("Top-1")[0]
+    del done[key("a", 1)]
+    rows = render_terminal(built(table, results=done), width=100, color=False, ascii=False)
+    assert "… incomplete (2 of 3 seeds)" in rows
+    assert "! main effects and interactions need every row: a is incomplete" in rows
+    assert "Holm" not in rows
