@@ -155,6 +155,7 @@ class Results:
     tables: tuple[ReportTable, ...]
     name: str
     _resolved: ResolvedStudy = field(repr=False, compare=False)
+    _store: Path = field(repr=False, compare=False)
 
     def __init__(self, resolved: ResolvedStudy, store: Path) -> None:
         from ablate.lookup import tables_of
@@ -164,6 +165,7 @@ class Results:
         object.__setattr__(self, "tables", tuple(tables))
         object.__setattr__(self, "name", resolved.name)
         object.__setattr__(self, "_resolved", resolved)
+        object.__setattr__(self, "_store", store)
 
     def compare(self, name: str = "paper") -> Results:
         """The same tables with published figures beside their rows, in every format.
@@ -184,6 +186,14 @@ class Results:
     def to_markdown(self) -> str:
         """As `ablate report --format markdown`."""
         return self._rendered("markdown")
+
+    def to_html(self) -> str:
+        """As `ablate report --format html`; the curves of finished trials are read now."""
+        from ablate.report import render
+        from ablate.store import Store
+
+        epochs = Store.open(self._store, create=False).epochs
+        return render("html", self.tables, epochs=epochs)
 
     def to_csv(self) -> str:
         """As `ablate report --format csv`."""
@@ -226,8 +236,14 @@ class Results:
 
         return render_terminal(self.tables, width=100, color=False, ascii=False)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: Verdict, Effects and Numbers of the HTML report."""
+        from ablate.report.html import render_notebook
+
+        return render_notebook(self.tables)
+
     def _repr_markdown_(self) -> str:
-        """What a notebook shows."""
+        """What a notebook without HTML shows."""
         return self.to_markdown()
 
 

@@ -22,11 +22,12 @@ HELP = """\
 Print the comparison table of what is trained so far: of a study, or the latest of every one.
 
 Usage: ablate report [STUDY] [options]
-Example    ablate report studies/group1.toml --format markdown -o report.md
+Example    ablate report studies/group1.toml --format html -o report.html
 
 STUDY is a file, or the name of a stored study as its last run had it.
 
-Output     --format NAME        terminal, markdown, csv, json [default: as FILE ends, else terminal]
+Output     --format NAME        terminal, markdown, html, csv, json
+                                [default: as FILE ends, else terminal]
            -o FILE              write it there instead of stdout
            --columns auto|all   drop columns where the terminal is narrow, or never [default: auto]
            --columns cost       parameters, multiply-adds, images per second and time instead
@@ -81,7 +82,7 @@ def report(
         text = _terminal(found, groups, output, columns, plain=file is not None)
     else:
         every = [table for tables in groups for table in tables]
-        text = render(kind, every, columns=cast("Shown", columns))
+        text = render(kind, every, columns=cast("Shown", columns), epochs=store.epochs)
     for one in found:
         for name in one.left_out:
             output.note(f"{one.resolved.name}: nothing of {name} is trained yet")
