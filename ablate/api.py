@@ -229,6 +229,14 @@ class Results:
         """As `ablate report --format latex`: for a document with booktabs."""
         return self._rendered("latex")
 
+    def to_html(self) -> str:
+        """As `ablate report --format html`; the curves of finished trials are read now."""
+        from ablate.report import render
+        from ablate.store import Store
+
+        epochs = Store.open(self._store, create=False).epochs
+        return render("html", self.tables, epochs=epochs)
+
     def to_csv(self) -> str:
         """As `ablate report --format csv`."""
         return self._rendered("csv")
@@ -293,8 +301,14 @@ class Results:
 
         return render_terminal(self.tables, width=100, color=False, ascii=False)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: Verdict, Effects and Numbers of the HTML report."""
+        from ablate.report.html import render_notebook
+
+        return render_notebook(self.tables)
+
     def _repr_markdown_(self) -> str:
-        """What a notebook shows."""
+        """What a notebook without HTML shows."""
         return self.to_markdown()
 
 
