@@ -225,6 +225,18 @@ class Results:
         """As `ablate report --format markdown`."""
         return self._rendered("markdown")
 
+    def to_latex(self) -> str:
+        """As `ablate report --format latex`: for a document with booktabs."""
+        return self._rendered("latex")
+
+    def to_html(self) -> str:
+        """As `ablate report --format html`; the curves of finished trials are read now."""
+        from ablate.report import render
+        from ablate.store import Store
+
+        epochs = Store.open(self._store, create=False).epochs
+        return render("html", self.tables, epochs=epochs)
+
     def to_csv(self) -> str:
         """As `ablate report --format csv`."""
         return self._rendered("csv")
@@ -232,6 +244,19 @@ class Results:
     def to_json(self) -> str:
         """As `ablate report --format json`."""
         return self._rendered("json")
+
+    def to_parquet(self, path: str | Path) -> None:
+        """As `ablate report --format parquet -o path`. Raises AblateError if it cannot write."""
+        from ablate.files import write_result
+        from ablate.report import render_parquet
+
+        write_result(Path(path).expanduser(), render_parquet(self.tables))
+
+    def methods(self, kind: str = "markdown") -> str:
+        """As `ablate report --methods`: the paragraphs for a paper, in "markdown" or "latex"."""
+        from ablate.report import render_methods
+
+        return render_methods(self.tables, kind)
 
     def rows(self) -> list[dict[str, Any]]:
         """One dict per row of every table, for a data frame: names, means, deltas, verdicts.
@@ -276,8 +301,14 @@ class Results:
 
         return render_terminal(self.tables, width=100, color=False, ascii=False)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: Verdict, Effects and Numbers of the HTML report."""
+        from ablate.report.html import render_notebook
+
+        return render_notebook(self.tables)
+
     def _repr_markdown_(self) -> str:
-        """What a notebook shows."""
+        """What a notebook without HTML shows."""
         return self.to_markdown()
 
 

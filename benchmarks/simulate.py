@@ -31,12 +31,13 @@ from ablate.training_process import cpu_name
 TITLES = {
     "coverage": "95% intervals cover the truth",
     "family": "False claims in a table",
+    "small": "Few test images",
     "looks": "Stopping early",
     "equivalence": "Called equivalent at the margin's edge",
     "power": "The smallest detectable effect is found, and a wanted width covers",
     "orders": "Shares over orders cover",
     "datasets": "Means over data sets cover",
-    "one_seed": "One seed",
+    "one_seed": "Useless tricks with one seed",
 }
 PARTS = tuple(TITLES)
 COUNTED_ACROSS = ("orders", "datasets", "one_seed")  # what is counted has a column; else the seeds

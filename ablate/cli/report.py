@@ -23,12 +23,12 @@ HELP = """\
 Print the comparison table of what is trained so far: of studies, or the latest of every one.
 
 Usage: ablate report [STUDY …] [options]
-Example    ablate report studies/group1.toml --format latex -o group1.tex
+Example    ablate report studies/group1.toml --format html -o report.html
 
 STUDY is a file, or the name of a stored study as its last run had it.
 
-Output     --format NAME        terminal, markdown, latex, csv, json, parquet [else: as FILE ends]
-           -o FILE              write it there: .md, .tex, .csv, .json, .parquet
+Output     --format NAME        terminal, markdown, html, latex, csv, json, parquet
+           -o FILE              write it there; the format is as FILE ends: .html, .tex, .md, …
            --methods            the paragraphs on methods for a paper, in markdown or latex
            --columns auto|all   drop columns where the terminal is narrow, or never [default: auto]
            --columns cost       parameters, multiply-adds, images per second and time instead
@@ -112,7 +112,7 @@ def report(
     elif kind == "terminal":
         made = _terminal(every, output, columns, plain=file is not None)
     else:
-        made = content(kind, every, columns=cast("Shown", columns))
+        made = content(kind, every, columns=cast("Shown", columns), epochs=store.epochs)
     if kind in ("csv", "parquet", "latex"):  # which have no place for them, or none that is seen
         from ablate.report.together import notes
 

@@ -248,7 +248,7 @@ def _next_steps(
     steps.append(
         (
             "write it up",
-            selection.suggestion("report", "--format", "markdown", "-o", "report.md"),
+            selection.suggestion("report", "--format", "html", "-o", "report.html"),
             "",
         )
     )

@@ -7,7 +7,7 @@ import unicodedata
 
 # Other (control, bidirectional, surrogate, private, unassigned) and line or paragraph separators.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_MARKDOWN = re.compile(r"([\\`*<>\[\]|~$])|(?<![^\W_])(_)|(_)(?![^\W_])")
+_MARKDOWN = re.compile(r"([\\`*<>\[\]|~$#])|(?<![^\W_])(_)|(_)(?![^\W_])")
 
 _SIGNS = "±=+/- Δ=d ×=x −=- –=- ≈=~ →=-> †=* ‡=** °=? §=& √=sqrt ·=| ─=- │=| ┼=+ "
 _SIGNS += "▲=^ ▼=v ■=[] ○=o …=... ↯=!! ∅=0 ●=# ◐=> ◆=s ✗=x ✓=ok"

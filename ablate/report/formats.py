@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ablate.errors import AblateError, did_you_mean
 from ablate.report.costs import Shown
@@ -17,6 +18,9 @@ from ablate.report.markdown import render_markdown
 from ablate.report.model import ReportTable
 from ablate.report.parquet import render_parquet
 
+if TYPE_CHECKING:
+    from ablate.report.html import Epochs
+
 Render = Callable[[Sequence[ReportTable], Shown], str]
 
 FORMATS: dict[str, Render] = {
@@ -24,6 +28,7 @@ FORMATS: dict[str, Render] = {
     "latex": lambda tables, columns: render_latex(tables, columns=columns),
     "csv": lambda tables, columns: render_csv(tables),
     "json": lambda tables, columns: render_json(tables),
+    "html": lambda tables, columns: _html(tables, None),
 }
 
 # Formats that are no text: for files only.
@@ -31,6 +36,7 @@ BINARY: dict[str, Callable[[Sequence[ReportTable]], bytes]] = {"parquet": render
 
 _ENDINGS = {
     ".md": "markdown",
+    ".html": "html",
     ".tex": "latex",
     ".csv": "csv",
     ".json": "json",
@@ -55,16 +61,39 @@ def check_format(name: str, *, file: bool = True) -> None:
         raise AblateError(f"{name} is not text: it needs a file", hint=f"-o report.{name}")
 
 
-def render(name: str, tables: Sequence[ReportTable], *, columns: Shown = "auto") -> str:
+def render(
+    name: str,
+    tables: Sequence[ReportTable],
+    *,
+    columns: Shown = "auto",
+    epochs: Epochs | None = None,
+) -> str:
     """The tables in a format of `FORMATS`. Raises AblateError for another.
 
-    columns: of formats for reading; CSV and JSON always have all.
+    columns: of formats for reading; HTML, CSV and JSON always have all. epochs: for HTML, the
+    metrics of each epoch of a trial by its key, as `ablate.store.Store.epochs`.
     """
+    if name == "html":
+        return _html(tables, epochs)
     if name not in FORMATS:
         raise AblateError(f"unknown format '{name}'{did_you_mean(name, list(FORMATS))}")
     return FORMATS[name](tables, columns)
 
 
-def content(name: str, tables: Sequence[ReportTable], *, columns: Shown = "auto") -> str | bytes:
+def content(
+    name: str,
+    tables: Sequence[ReportTable],
+    *,
+    columns: Shown = "auto",
+    epochs: Epochs | None = None,
+) -> str | bytes:
     """What a file has: the text of `render`, or the bytes of a format that is none."""
-    return BINARY[name](tables) if name in BINARY else render(name, tables, columns=columns)
+    if name in BINARY:
+        return BINARY[name](tables)
+    return render(name, tables, columns=columns, epochs=epochs)
+
+
+def _html(tables: Sequence[ReportTable], epochs: Epochs | None) -> str:
+    from ablate.report.html import render_html  # a page of code that no other format needs
+
+    return render_html(tables, epochs=epochs)

@@ -135,10 +135,10 @@ def _with_paper(table: ReportTable, alone: bool) -> Sheet:
         field(column, name=i == 0) for i, column in enumerate(published_columns.columns(table))
     ]
     fields[0] = replace(fields[0], heads=("row",))  # the data set is in the caption
-    short: dict[tuple[str, ...], tuple[str, ...]] = {
-        ("paper's Δ in", "our interval"): ("in our", "interval")
-    }
-    fields = [replace(each, heads=short.get(each.heads, each.heads)) for each in fields]
+    fields = [
+        replace(each, heads=("in our", "interval")) if each.heads[-1] == "our interval" else each
+        for each in fields
+    ]
     bare = replace(table, total=None)  # which is not among the rows shown
     said = (*table.paper.footnotes, table.paper.differs)
     return Sheet(
@@ -257,7 +257,8 @@ def _equivalent(table: ReportTable) -> str:
 def _one_seed(said: str) -> str:
     before, root, after = said.partition(_ROOT)
     middle = "$\\sqrt{\\mathrm{error}/2N}$" if root else ""
-    return number(before).replace('"', "") + middle + latex(after).replace("N =", "$N$ =")
+    rest = latex(after.replace('"Outside"', "“Outside”")).replace("N = ", "$N$ = ")
+    return number(before) + middle + rest
 
 
 def _notes(tables: Sequence[ReportTable]) -> tuple[str, ...]:

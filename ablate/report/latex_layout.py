@@ -87,7 +87,8 @@ def source(sheet: Sheet) -> str:
         for i, chunk in enumerate(chunks)
     ]
     if sheet.notes and not below:
-        found.append("{\\footnotesize\\noindent " + "\\par\n".join(sheet.notes) + "\\par}")
+        notes = "\\par\n".join(sheet.notes)
+        found.append(f"{{\\footnotesize\\raggedright\\noindent {notes}\\par}}")
     return "\n".join(found)
 
 
@@ -154,7 +155,8 @@ def _column(field: Field) -> str:
 
 def _cell(field: Field, text: str) -> str:
     if field.wrapped:
-        return f"{{\\raggedright {breakable(text)}\\par}}" if text else ""
+        # not \raggedright, which has a `\\` of its own
+        return f"\\rightskip=0pt plus 1fil\\relax {breakable(text)}" if text else ""
     return latex(text) if field.kind == "name" else number(text)
 
 

@@ -23,7 +23,6 @@ _SPECIAL = {
     # by number: in these encodings the characters are others, or make ligatures with neighbours
     '"': "{\\char34}",
     "`": "{\\char96}",
-    "'": "{\\char39}",
 }
 _GREEK = (
     "α=alpha β=beta γ=gamma δ=delta ε=varepsilon ζ=zeta η=eta θ=theta ι=iota κ=kappa λ=lambda "
@@ -86,9 +85,9 @@ _ACCENTS = {
     "\u0327": "c",
     "\u0323": "d",
 }
-_LIGATURES = re.compile(r"(?<=-)(?=-)|(?<=,)(?=,)")
-_RUN = 12  # characters of a name without a place to break, before one is made
-_LONG = 14.0  # em of a word that may not fit what is left of a line
+_LIGATURES = re.compile(r"(?<=-)(?=-)|(?<=,)(?=,)|(?<=')(?=')")
+_RUN = 18  # characters of a name without a place to break, before one is made
+_LONG = 9.0  # em of a word that may not fit what is left of a line
 _NUMBER = r"[+−]?[\d,]*\d(?:\.\d+)?"
 _NUMBERS = re.compile(
     rf"\[(?P<low> *{_NUMBER}), (?P<high> *{_NUMBER})\]"

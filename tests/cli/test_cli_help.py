@@ -26,7 +26,7 @@ Study      init      write a commented study file
            plan      show rows, trials, time, and what the seeds can resolve; trains nothing
            run       train what is missing, then print the table
 Results    status    what is done, running, failed; --watch follows a run from another terminal
-           report    the comparison table: terminal, markdown, csv, json
+           report    the comparison table: terminal, markdown, html, latex, csv, json, parquet
            diff      two rows or trials: the settings that differ, then the metrics
            query     one read-only SQL statement over trials, epochs, predictions, effects
            export    one archive: studies, tables, seeds, provenance

@@ -1,0 +1,315 @@
+"""Curves: every row over the one it is compared with, by epoch, and their difference below.
+
+A row's curves are drawn once, in the unit of its data set's axis, and used by its own panel and by
+that of every row compared with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ablate.report import numbers
+from ablate.report.html import parts, symbols
+from ablate.report.html.axes import Axis, between, decimals_of, round_step
+from ablate.report.html.curve_table import epoch_tables
+from ablate.report.html.markup import Markup, name, percent, tag
+from ablate.report.html.trajectories import Trajectories, trajectories
+from ablate.report.html.views import Epochs, Line, Panel
+from ablate.report.model import ReportTable
+
+OPEN = 8  # panels; the others are folded
+_MAIN, _STRIP = 110, 52  # px
+_UNITS = 1000  # of a curve's height: whole numbers are short and finer than a pixel
+_CELLS = 16_000  # numbers in a page, above which epochs are left out
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """A table with its curves. top, strip: axes of values and of differences."""
+
+    table: ReportTable
+    title: str
+    found: Trajectories
+    top: Axis
+    strip: Axis
+    lines: tuple[Line, ...]
+    prefix: str
+
+
+def render(place: parts.Place, panels: Sequence[Panel], epochs: Epochs) -> Markup | None:
+    """The section; None where no trial has two epochs of the metric."""
+    tables = [(panel, table) for panel in panels for table in panel.tables]
+    every = _thinning([table for _, table in tables], epochs)
+    scenes = []
+    for i, (panel, table) in enumerate(tables):
+        found = trajectories(table, epochs, every)
+        lines = _compared(panel, table, found)
+        if len(found.epochs) > 1 and lines:
+            prefix = f"{place.prefix}c{i}-"
+            title = f"{panel.title}, {table.column}" if panel.transposed else panel.title
+            strip = _strip_axis(lines, found)
+            scenes.append(_Scene(table, title, found, _axis(found, table), strip, lines, prefix))
+    if not scenes:
+        return None
+    left, groups = OPEN, []
+    for scene in scenes:
+        groups.append(_group(place, scene, max(left, 0)))
+        left -= len(scene.lines)
+    first = scenes[0].table
+    return parts.section(
+        place,
+        "Curves",
+        f"{first.metric.heading} by epoch",
+        _legend(scenes),
+        tag("div", groups, class_="curves"),
+        parts.caption(*_sentences(scenes, every)),
+        epoch_tables(
+            [(scene.table, scene.title, scene.found, scene.lines) for scene in scenes],
+        ),
+    )
+
+
+def _compared(panel: Panel, table: ReportTable, found: Trajectories) -> tuple[Line, ...]:
+    """Rows with curves whose reference has curves too."""
+    if panel.transposed:
+        lines = [Line(row.label, table, i, row) for i, row in enumerate(table.rows) if row.delta]
+    else:
+        lines = [line for line in panel.lines if not line.is_total]
+    return tuple(
+        line
+        for line in lines
+        if line.comparison and line.row in found.rows and line.comparison.reference in found.rows
+    )
+
+
+def _thinning(tables: Sequence[ReportTable], epochs: Epochs) -> int:
+    """Every how many-th epoch is drawn: 1 for all of them."""
+    cells = 0
+    for table in tables:
+        done = [cell.key for row in table.rows for cell in row.seeds if cell.values]
+        cells += len(done) * (len(epochs(done[0])) if done else 0)
+    return max(1, math.ceil(cells / _CELLS))
+
+
+# ------------------------------------------------------------------------------------ drawing
+
+
+def _group(place: parts.Place, scene: _Scene, free: int) -> Markup:
+    """The panels of a data set: the first `free` of them, and the others folded."""
+    drawn = [_panel(place, scene, line) for line in scene.lines]
+    shown, rest = drawn[:free], drawn[free:]
+    more = f"{numbers.count(len(rest), 'more panel' if shown else 'panel')}"
+    return tag(
+        "div",
+        place.heading(scene.title, class_="panel", deeper=1),
+        tag("svg", tag("defs", _paths(scene)), width=0, height=0, class_="store"),
+        tag("div", shown, class_="panels") if shown else None,
+        parts.folded(more, tag("div", rest, class_="panels")) if rest else None,
+    )
+
+
+def _paths(scene: _Scene) -> list[Markup]:
+    """Each row's curves once: all seeds in one path, and the mean."""
+    used = {line.row for line in scene.lines}
+    used |= {line.comparison.reference for line in scene.lines if line.comparison}
+    found = []
+    for row in sorted(used):
+        lines = scene.found.rows[row]
+        seeds = "".join(_path(values, scene.top) for values in lines.values())
+        mean = _path(scene.found.means[row], scene.top)
+        start = f"{scene.prefix}{row}"
+        # rules of style do not reach what is used from here: attributes do
+        found += [
+            tag("path", id=f"{start}{what}", d=d, fill="none", vector_effect="non-scaling-stroke")
+            for what, d in (("s", seeds), ("m", mean))
+        ]
+    return found
+
+
+def _panel(place: parts.Place, scene: _Scene, line: Line) -> Markup:
+    assert line.comparison
+    reference = line.comparison.reference
+    label = scene.table.rows[reference].label
+    delta = numbers.delta(line.comparison, scene.table)
+    colour = symbols.colour(line.asked.mark)
+    over = tag(
+        "svg",
+        _use(scene, reference, "s", "seeds other", f"{label}, each seed"),
+        _use(scene, reference, "m", "mean other", f"{label}, mean"),
+        _use(scene, line.row, "s", f"seeds {colour}", f"{line.label}, each seed"),
+        _use(scene, line.row, "m", f"mean {colour}", f"{line.label}, mean"),
+        viewBox=f"0 0 {len(scene.found.epochs) - 1} {_UNITS}",
+        preserveAspectRatio="none",
+        width="100%",
+        height=_MAIN,
+        role="img",
+        aria_label=f"{scene.table.metric.label} of {line.label} and of {label} by epoch",
+    )
+    apart = scene.found.differences(line.row, reference)
+    seeds = "".join(_path(values, scene.strip) for values in apart.values())
+    mean = _path(scene.found.difference(line.row, reference), scene.strip)
+    strip = tag(
+        "svg",
+        tag("path", parts.title("difference of each seed"), d=seeds, class_=f"curve seeds {colour}")
+        if seeds
+        else None,
+        tag("path", parts.title("mean difference"), d=mean, class_=f"curve mean {colour}"),
+        viewBox=f"0 0 {len(scene.found.epochs) - 1} {_UNITS}",
+        preserveAspectRatio="none",
+        width="100%",
+        height=_STRIP,
+        role="img",
+        aria_label=f"{line.label} minus {label} by epoch; {delta} at the last",
+    )
+    head = tag("p", tag("b", name(line.label)), " ", tag("b", delta), class_="head")
+    return tag(
+        "div",
+        head,
+        tag("div", _heights(scene.top, _MAIN), tag("div", _grid(scene.top, _MAIN), over)),
+        tag(
+            "div",
+            _heights(scene.strip, _STRIP, signed=True),
+            tag("div", _grid(scene.strip, _STRIP), strip),
+        ),
+        _last(scene),
+        class_="small",
+    )
+
+
+def _use(scene: _Scene, row: int, what: str, class_: str, said: str) -> Markup:
+    return tag("use", parts.title(said), href=f"#{scene.prefix}{row}{what}", class_=class_)
+
+
+def _heights(found: Axis, height: int, *, signed: bool = False) -> Markup:
+    """The labels left of a panel."""
+    labels = [
+        tag("text", found.label(t, signed=signed), x="100%", y=_y(found, t, height), class_="end")
+        for t in found.ticks
+    ]
+    return tag("svg", labels, width=30, height=height, class_="heights", aria_hidden="true")
+
+
+def _y(found: Axis, tick: float, height: int) -> str:
+    """The baseline of a label beside its line, all of it inside the panel."""
+    return f"{min(max(height * (1 - found.at(tick)) + 4, 10), height - 1):.1f}"
+
+
+def _grid(found: Axis, height: int) -> Markup:
+    lines = [
+        tag(
+            "line",
+            x1="0",
+            x2="100%",
+            y1=f"{height * (1 - found.at(tick)):.1f}",
+            y2=f"{height * (1 - found.at(tick)):.1f}",
+            class_="zero" if tick == 0 else "grid",
+        )
+        for tick in found.ticks
+    ]
+    return tag("svg", lines, width="100%", height=height, class_="behind", aria_hidden="true")
+
+
+def _last(scene: _Scene) -> Markup:
+    epochs = scene.found.epochs
+    texts = [tag("text", f"{epochs[0]:,}", x="0", y=13)]
+    if len(epochs) > 4:
+        place = len(epochs) // 2 - (len(epochs) % 2 == 0)
+        share = percent(place / (len(epochs) - 1))
+        texts.append(tag("text", f"{epochs[place]:,}", x=share, y=13, class_="mid spare"))
+    last = f"{epochs[-1]:,} epochs"
+    texts.append(tag("text", last, x="100%", y=13, class_="end"))
+    return tag("div", tag("span"), tag("svg", texts, width="100%", height=18, aria_hidden="true"))
+
+
+def _path(values: Sequence[float], found: Axis) -> str:
+    """One curve in whole units; gaps where a value is not finite."""
+    text, drawing, last = [], False, 0
+    for i, value in enumerate(values):
+        if not math.isfinite(value):
+            drawing = False
+            continue
+        y = round(_UNITS * (1 - min(max(found.at(value), -2.0), 3.0)))
+        if drawing:
+            text.append(f"l1{y - last}" if y < last else f"l1 {y - last}")
+        else:
+            text.append(f"M{i} {y}")
+        drawing, last = True, y
+    return "".join(text)
+
+
+# --------------------------------------------------------------------------------------- axes
+
+
+def _axis(found: Trajectories, table: ReportTable) -> Axis:
+    """Where curves are after the first quarter: what comes before would flatten the rest."""
+    first = len(found.epochs) // 4
+    late = [v for row in found.rows.values() for line in row.values() for v in line[first:]]
+    known = sorted(v for v in late if math.isfinite(v))
+    if not known:
+        return between(0.0, 1.0)
+    # a loss may blow up: leave out what lies far from the others
+    low, high = known[0], known[-1]
+    if not table.metric.accuracy:
+        high = min(high, known[len(known) * 95 // 100] * 1.25)
+    if high - low < 1e-9:
+        low, high = low - 0.5, high + 0.5
+    room = (high - low) * 0.06
+    return between(low - room, high + room, most=4)
+
+
+def _strip_axis(lines: Sequence[Line], found: Trajectories) -> Axis:
+    """Symmetric, wide enough for the later half of the mean differences of every panel."""
+    half = len(found.epochs) // 2
+    apart = [
+        abs(value)
+        for line in lines
+        if line.comparison
+        for value in found.difference(line.row, line.comparison.reference)[half:]
+        if math.isfinite(value)
+    ]
+    reach = max(apart, default=0.0) or 1.0
+    tick = round_step(reach * 1.1)
+    return Axis(-1.3 * tick, 1.3 * tick, (-tick, 0.0, tick), decimals_of(tick))
+
+
+# --------------------------------------------------------------------------------------- words
+
+
+def _legend(scenes: Sequence[_Scene]) -> Markup:
+    def key(class_: str) -> Markup:
+        line = tag("line", x1=0, x2=22, y1=6, y2=6, class_=class_)
+        return tag("svg", line, class_="swatch", width=22, height=12, aria_hidden="true")
+
+    other = {"above": "the row above", "baseline": "the baseline", "full": "the full set"}
+    said = other[scenes[0].table.reference]
+    facts = f"bold: mean · faint: each seed · below: difference from {said}"
+    if scenes[0].table.one_seed:
+        facts = f"below: difference from {said}"
+    points = ", in points" if scenes[0].table.metric.accuracy else ""
+    return tag(
+        "p",
+        tag("span", key("mean plain"), "this row"),
+        tag("span", key("mean other"), said),
+        tag("span", facts + points),
+        class_="legend",
+    )
+
+
+def _sentences(scenes: Sequence[_Scene], every: int) -> list[str]:
+    cuts: Mapping[str, str] = {
+        scene.title: numbers.plain(round(scene.strip.high, 6)) for scene in scenes
+    }
+    widths = ", ".join(f"±{cut}" for cut in dict.fromkeys(cuts.values()))
+    points = scenes[0].table.metric.points
+    found = [f"The lower strips are cut at {widths}{points}; early epochs may lie off the panels."]
+    if any(line.asked.mark in ("gain", "loss") for scene in scenes for line in scene.lines):
+        found.append("Colour is the row's verdict.")
+    if every > 1:
+        found.append(f"Every {_ordinal(every)} epoch is drawn, and the last.")
+    return found
+
+
+def _ordinal(number: int) -> str:
+    return {2: "second", 3: "third"}.get(number, f"{number}th")

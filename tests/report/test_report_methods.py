@@ -1,0 +1,165 @@
+"""The paragraphs on methods: every fact is there, and none that the tables do not have."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from markdown_it import MarkdownIt
+from report_blocks import ALL, ATTRIBUTION, FACTORIAL, below
+from report_studies import GPU, GROUP1, cumulative, results, study, table
+from test_compare_paper_formats import table4
+from test_report_latex import BEYOND, SPECIAL, compile_, hostile, incomplete, needs_latex, studies
+from test_terminal_layout import nette, one_seed, woof
+
+from ablate.errors import AblateError
+from ablate.report import build_tables, render_methods
+
+HOLM = "Holm, S. (1979). A simple sequentially rejective multiple test procedure."
+
+PLAIN = """\
+The tricks warmup, fp16, mixup and zero_gamma were added to a baseline one after another, in this \
+order, and every variant was compared with the one before it; the last was also compared with the \
+baseline. The baseline was resnet50_v1 (20 epochs, batch 64, lr 0.025, 160 px). Every variant was \
+trained with the same n = 3 seeds (0–2), on imagenette (3,925 test images).
+
+We report top-1 accuracy at the last of 20 epochs as mean and standard deviation over seeds; no \
+epoch was selected. Differences are means over the seeds that both variants have. Their intervals \
+come from a least-squares fit of the metric on variant and seed, weighted by the variants' error \
+rates, with the residual variance pooled over all variants (8 residual degrees of freedom); they \
+are 95% intervals for new seeds on these test images, not corrected for the number of comparisons. \
+Differences were tested against zero at α = 0.05 with Holm's correction over 5 comparisons (Holm, \
+1979). A variant is called equivalent where the 90% interval of its difference lies within the \
+declared margin of ±0.5 points, by two one-sided tests (Schuirmann, 1987), and unresolved where \
+neither test decides. The smallest difference that these seeds would detect four times in five at \
+the corrected level is about 1.1 points; the margin of ±0.5 points would take about 11 seeds.
+
+Trainings ran on 1 × NVIDIA RTX 4090, in fast numerics, with torch 2.8.0 and ablate 0.1.0. Times \
+per epoch are medians without the first epoch, and are compared on one kind of device only. The \
+tables are made by: ablate run studies/group1.toml.
+
+Holm, S. (1979). A simple sequentially rejective multiple test procedure. Scandinavian Journal of \
+Statistics 6, 65–70.
+
+Schuirmann, D. J. (1987). A comparison of the two one-sided tests procedure and the power approach \
+for assessing the equivalence of average bioavailability. Journal of Pharmacokinetics and \
+Biopharmaceutics 15, 657–680.
+"""
+
+
+def made(kind, rows, **more):
+    values = {label: (70.0 + i, 70.3 + i / 2, 71.0) for i, (label, *_) in enumerate(rows)}
+    return build_tables(study(table(rows, 3, kind=kind, **more)), results(values), {})
+
+
+def test_a_plain_study():
+    assert render_methods(nette()) == PLAIN
+
+
+def test_one_seed_is_no_finding():
+    text = render_methods(one_seed())
+    assert "Every variant was trained once, with seed 0" in text
+    assert "no interval and no test" in text
+    assert "differ by up to ±1.4 points from re-running alone" in text
+    assert "no difference here is a finding" in text
+    for word in ("Holm", "Schuirmann", "standard deviation", "95% intervals for", "four times"):
+        assert word not in text
+
+
+def test_incomplete_and_diverged_rows_are_named():
+    text = render_methods(nette() + woof())
+    assert "gave a result, on imagewoof: + zero_gamma (2 of 3 seeds); such a variant" in text
+    assert "imagenette (3,925 test images) and imagewoof (3,925 test images)" in text
+    assert "8 (imagenette) and 7 (imagewoof) residual degrees of freedom" in text
+    assert "over 5 (imagenette) and 3 (imagewoof) comparisons" in text
+    text = render_methods(incomplete())
+    assert (
+        "+ mixup (2 of 3 seeds), + cosine (diverged (1 of 3)) and + distill (2 of 3 seeds)" in text
+    )
+    assert "distill was added to the last of these and not carried on." in text
+    assert "2 epochs longer is a control" in text
+    assert "Not every training" not in render_methods(nette())
+
+
+@pytest.mark.parametrize(
+    ("kind", "reference", "said"),
+    [
+        ("cumulative", "above", "The tricks warmup and mixup were added to a baseline one after"),
+        ("one_at_a_time", "baseline", "The tricks warmup and mixup were each added alone"),
+        ("leave_one_out", "full", "Each of the tricks warmup and mixup was left out of the full"),
+        ("factorial", "baseline", "Every combination of the tricks warmup and mixup was trained"),
+        ("orderings", "baseline", "several orders of warmup and mixup go through were trained"),
+    ],
+)
+def test_designs(kind, reference, said):
+    text = render_methods(made(kind, cumulative("warmup", "mixup"), reference=reference))
+    assert said in text
+    assert ("baseline one after another" in text) == (kind == "cumulative")
+
+
+def test_several_ablations_have_a_sentence_each():
+    rows = cumulative("warmup", "mixup")
+    tables = [
+        table(rows, 2, ablation="main"),
+        table(rows, 2, ablation="alone", kind="one_at_a_time", reference="baseline"),
+    ]
+    values = {label: (70.0 + i, 70.3 + i / 2) for i, (label, *_) in enumerate(rows)}
+    text = render_methods(build_tables(study(*tables), results(values), {}))
+    assert "Ablation main: The tricks warmup" in text
+    assert "Ablation alone: The tricks warmup and mixup were each added alone" in text
+    assert "Within each table, which is a family of its own, differences were tested" in text
+
+
+def test_several_studies_are_named_and_what_differs_is_said():
+    text = render_methods(studies())
+    assert text.startswith("**group1.** The tricks")
+    assert "\n\n**other_study.** The tricks" in text
+    assert "Margins differ: ±0.5 points in group1, ±1 points in other_study." in text
+    assert text.count(HOLM) == 1
+
+
+def test_only_what_is_used_is_cited():
+    assert "Shapley" not in render_methods(below(nette(), FACTORIAL))
+    text = render_methods(below(nette(), ATTRIBUTION, FACTORIAL))
+    assert "Shapley values after Shapley (1953)" in text
+    assert "Shapley, L. S. (1953)." in text
+    assert "“Main effects and pair interactions” is a family of 3 comparisons" in text
+    assert "He et al. (2019)" in render_methods(table4())
+    assert "He, T." not in render_methods(nette())
+
+
+def test_a_baseline_alone_compares_nothing():
+    text = render_methods(made("cumulative", cumulative()))
+    assert "The baseline was" in text
+    for word in ("Differences", "Holm", "compared with", "interval"):
+        assert word not in text
+
+
+def test_times_that_are_not_shown_are_not_described():
+    done = results({label: (70.0, 71.0, 72.5) for label, *_ in GROUP1})
+    shared = {
+        k: type(v)(v.final, v.epochs, v.epoch_seconds, GPU | {"shared_device": True})
+        for k, v in done.items()
+    }
+    assert "Times per epoch" not in render_methods(build_tables(study(table(GROUP1)), shared, {}))
+
+
+@pytest.mark.parametrize("make", [nette, one_seed, lambda: hostile("a|b`c<img src=x>*_d_ #")])
+def test_markdown_is_prose(make):
+    html = MarkdownIt("commonmark").render(render_methods(make()))
+    assert set(re.findall(r"</?(\w+)", html)) <= {"p", "strong"}
+
+
+@needs_latex
+def test_latex_compiles(tmp_path):
+    parts = [nette() + woof(), one_seed(), studies(), hostile(SPECIAL), below(nette(), *ALL)]
+    text = "\n\n".join(render_methods(part, "latex") for part in parts)
+    assert "Overfull" not in compile_(text, tmp_path)
+    text = render_methods(hostile(BEYOND), "latex")
+    assert text.isascii()
+    compile_(text, tmp_path)
+
+
+def test_other_formats_are_refused():
+    with pytest.raises(AblateError, match="the methods are prose, not csv; known: markdown, latex"):
+        render_methods(nette(), "csv")
