@@ -53,7 +53,10 @@ def _rows(plan: Plan, group: list[int]) -> list[str]:
     rows = [["", "row", _CHANGES[tables[0].reference], *columns]]
     for r, row in enumerate(tables[0].rows):
         same = f"= row {row.same_as}" if row.same_as is not None else ""
-        changes = plan.changes.get((group[0], r), row.changes) or same
+        changes = plan.changes.get((group[0], r), row.changes)
+        if len(row.factors) > 1 and not tables[0].judges_rows:
+            changes = ""  # its label names the entries, whose own rows say what each changes
+        changes = changes or same
         cells = [_marks([plan.work.mark(key) for key in table.rows[r].keys]) for table in tables]
         rows.append([str(r), row.label, changes, *cells])
     head, *lines = aligned(rows)

@@ -32,7 +32,7 @@ def check_sets(
     if kind == "factorial" and len(items) > MAX_ENTRIES:
         check.problem(
             path,
-            f"has {len(items)} entries, which are {2 ** len(items):,} rows; a factorial has at "
+            f"has {len(items)} entries, which are {_sets(len(items))} rows; a factorial has at "
             f"most {MAX_ENTRIES} entries, {2**MAX_ENTRIES} rows",
             hint='put the settled ones into base, or sample orders: kind = "orderings", '
             "orders = 10",
@@ -82,13 +82,12 @@ def read_orders(
     value = block.get("orders", 2)
     if isinstance(value, list):
         return _given(check, here, value, items)
-    count = factorial(len(items))
     if value == "all":
         if len(items) > MAX_ENTRIES:
             check.problem(
                 here,
-                f"{len(items)} entries have {count:,} orders and {2 ** len(items):,} sets; "
-                f'"all" is for at most {MAX_ENTRIES} entries',
+                f'{len(items)} entries have {_sets(len(items))} sets; "all" is for at most '
+                f"{MAX_ENTRIES} entries",
                 hint="write how many orders to sample, as in orders = 10",
             )
             return ()
@@ -100,7 +99,8 @@ def read_orders(
         message = f"{value} is out of range; must be at least 2 and at most {MAX_ORDERS:,}"
         check.problem(here, message)
         return ()
-    if len(items) > 1 and value > count:
+    count = factorial(min(len(items), MAX_ENTRIES + 1))  # more have more orders than are drawn
+    if value > count:
         message = f"{len(items)} entries have {count:,} orders, and {value:,} are asked for"
         check.problem(here, message, hint='for all of them: orders = "all"')
         return ()
@@ -135,6 +135,11 @@ def entry_label(labels: Sequence[str]) -> str:
     return " + ".join(labels)
 
 
+def _sets(entries: int) -> str:
+    """How many sets so many entries have, where a number still says something."""
+    return f"{2**entries:,}" if entries <= 20 else f"more than {2**20:,}"
+
+
 def _hash(*parts: Any) -> bytes:
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).digest()
 
@@ -167,6 +172,9 @@ def _check_settings(check: Checker, names: Names, item: Item, kind: str) -> None
 def _given(check: Checker, path: Path, value: list[Any], items: Sequence[Item]) -> Orders:
     """Orders that the file lists, by the entries' names."""
     known = {entry_label(item.labels): number for number, item in enumerate(items)}
+    if len(value) > MAX_ORDERS:
+        check.problem(path, f"has {len(value):,} orders; at most {MAX_ORDERS:,}")
+        return ()
     orders: list[tuple[int, ...]] = []
     for number, entry in enumerate(value):
         here = (*path, number)

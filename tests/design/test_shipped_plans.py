@@ -18,7 +18,7 @@ STUDIES = Path(__file__).parents[2] / "studies"
 BOUNDED = [
     *("quickstart", "paper/table2", "paper/table4", "paper/table7", "imagenette/table2"),
     *("imagenette/table4", "imagenette/table7", "followup/optimizers", "followup/vgg"),
-    *("followup/cifar10", "followup/cifar100"),
+    *("followup/cifar10", "followup/cifar100", "attribution"),
 ]
 MODELS = ("resnet50_v1", "inception_v3", "mobilenet_v1")
 

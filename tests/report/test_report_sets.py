@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import combinations
 from typing import Any
 
@@ -17,7 +18,7 @@ from set_studies import block, built, label, of_sets, orderings, planted, set_ta
 from statsmodels.stats.multitest import multipletests
 
 from ablate.planning.detectable import family
-from ablate.report import render_json, render_markdown, render_terminal
+from ablate.report import render, render_json, render_markdown, render_terminal
 from ablate.report.model import Block, BlockLine
 from ablate.resolved import Row
 
@@ -459,3 +460,19 @@ def test_rows_have_no_column_of_verdicts_until_one_is_missing() -> None:
     assert "… incomplete (2 of 3 seeds)" in rows
     assert "! main effects and interactions need every row: a is incomplete" in rows
     assert "Holm" not in rows
+
+
+def test_the_page_says_what_helps_though_no_row_is_judged() -> None:
+    values = planted(PLANTED, "abcd", seeds=4, noise=0.001)
+    table = set_table("factorial", subsets("abcd"), "abcd", seeds=4)
+    page = render("html", built(table, results=of_sets(values)))
+    said = " ".join(re.sub(r"<[^>]+>", " ", page.partition("</style>")[2]).split())
+    found = {
+        lead: set(re.findall(r"\b[a-d](?: × [a-d])?(?= [+−]\d)", said.partition(lead)[2][:90]))
+        for lead in ("Helps", "Hurts")
+    }
+    assert found["Helps"] >= {"a", "b", "d"}
+    assert "c" in found["Hurts"]
+    assert "Bring more together: c × d +3.0" in said
+    assert "Bring less together: a × b −2.0" in said or "Bring less together: a × b −1.9" in said
+    assert "Holm-corrected over the 0" not in said

@@ -220,11 +220,12 @@ def _sentences(panels: Sequence[Panel]) -> list[str]:
     if fitted:
         df = listed(dict.fromkeys(f"{table.df:,}" for table in fitted))
         found[0] += f"; intervals from the pooled residual ({df} df), not corrected."
-        counts = dict.fromkeys(f"{table.comparisons:,}" for table in fitted)
+        counts = dict.fromkeys(f"{table.comparisons:,}" for table in fitted if table.comparisons)
         over = f"{listed(counts)} comparison{'' if list(counts) == ['1'] else 's'}"
         each = " of each line" if panels[0].transposed else ""
         each = each or (" of each data set" if len(panels) > 1 else "")
-        found.append(f"Verdicts are Holm-corrected over the {over}{each}.")
+        if counts:  # else what is judged are no rows, and stands in a block
+            found.append(f"Verdicts are Holm-corrected over the {over}{each}.")
     else:
         found[0] += "."
     if note := next((n for table in tables if (n := _dagger(table))), None):

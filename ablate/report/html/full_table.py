@@ -79,7 +79,7 @@ def _columns(table: ReportTable) -> list[Column]:
     elif table.compares:
         deltas = _deltas(table, [row.delta for row in table.rows])
         found.append(Column(f"Δ {reference} {level}", [*deltas, *_blank(table)], True))
-    if not table.one_seed and transposed.judged([table]):
+    if not table.one_seed and table.has_verdicts:
         found.append(Column("verdict", [symbols.verdict(row) for row in table.judged]))
     if table.has_base:
         head = "Δ baseline" if table.one_seed else f"Δ baseline {level}"

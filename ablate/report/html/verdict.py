@@ -9,7 +9,7 @@ from ablate.report.html import parts
 from ablate.report.html.markup import Markup, join, name, tag
 from ablate.report.html.symbols import icon
 from ablate.report.html.views import Line, Panel, interval_text, listed, signed
-from ablate.report.model import Mark, ReportRow, ReportTable
+from ablate.report.model import BlockLine, Mark, ReportRow, ReportTable
 from ablate.stats import Ratio
 
 _ORDER: tuple[Mark, ...] = (
@@ -37,6 +37,7 @@ def render(place: parts.Place, panels: Sequence[Panel], *, advice: Markup | None
 def _panel(place: parts.Place, panel: Panel) -> Markup:
     lines = [line for line in panel.lines if not line.is_total or panel.transposed]
     said = _one_seed(lines) if panel.first.one_seed else _judged(lines)
+    said += [sentence for table in panel.tables for sentence in _of_blocks(table)]
     if not panel.lines:
         said = [tag("p", "Nothing to compare: the baseline alone.", class_="note")]
     return tag(
@@ -114,6 +115,48 @@ def _sentence(mark: Mark, lines: Sequence[Line]) -> Markup:
     names = [_name(mark, line) for line in lines]
     parts_ = [join(", " if i else None, each) for i, each in enumerate(names)]
     return tag("li", icon(mark), tag("span", f"{lead} ", parts_))
+
+
+# By mark and word; an interaction that is judged has a word.
+_LEADS: dict[tuple[Mark, str], str] = {
+    ("gain", ""): "Helps",
+    ("loss", ""): "Hurts",
+    ("gain", "synergetic"): "Bring more together:",
+    ("loss", "redundant"): "Bring less together:",
+    ("equivalent", ""): "No difference",
+    ("unresolved", ""): "Unresolved",
+    ("=", ""): "Changes nothing:",
+}
+
+
+def _of_blocks(table: ReportTable) -> list[Markup]:
+    """What a block below the table judges, where its rows have no verdicts: a trick's main effect,
+    an interaction ("cosine × ema"), a share."""
+    found = []
+    for block in table.blocks:
+        if block.judged is None:
+            continue
+        for (mark, word), lead in _LEADS.items():
+            lines = [line for line in block.lines if (line.mark, line.word) == (mark, word)]
+            margin = f" within ±{numbers.plain(table.margin)}" if mark == "equivalent" else ""
+            names = [_block_name(line, block.judged, table) for line in lines]
+            listed_ = [join(", " if i else None, each) for i, each in enumerate(names)]
+            if lines:
+                found.append(tag("li", icon(mark), tag("span", f"{lead}{margin} ", listed_)))
+    return found
+
+
+def _block_name(line: BlockLine, judged: int, table: ReportTable) -> Markup:
+    label, cell = tag("b", name(line.label)), line.cells[judged]
+    if line.mark not in ("gain", "loss") or cell is None or cell.value is None:
+        return label
+    scale = table.metric.scale
+    known = cell.low is not None and cell.high is not None
+    ends = (cell.low * scale, cell.high * scale) if known else None  # type: ignore[operator]
+    small = " (negligible)" if "negligible" in line.verdict else None
+    delta = tag("b", signed(cell.value * scale, table))
+    about = tag("span", interval_text(ends, table), class_="about")
+    return tag("span", label, " ", delta, " ", about, small, class_="name")
 
 
 def _name(mark: Mark, line: Line) -> Markup:
