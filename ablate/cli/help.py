@@ -20,7 +20,7 @@ Study      init      write a commented study file
            plan      show rows, trials, time, and what the seeds can resolve; trains nothing
            run       train what is missing, then print the table
 Results    status    what is done, running, failed
-           report    the comparison table: terminal, markdown, csv, json
+           report    the comparison table: terminal, markdown, html, csv, json
            logs      the log of one trial
 Catalogue  tricks · models · datasets    list them; `show NAME` for one; `datasets fetch NAME`
            schema    JSON Schema of study files, for editors

@@ -22,13 +22,13 @@ Render = Callable[[Sequence[ReportTable], Shown], str]
 
 FORMATS: dict[str, Render] = {
     "markdown": lambda tables, columns: render_markdown(tables, columns=columns),
+    "html": lambda tables, columns: _html(tables, None),
     "csv": lambda tables, columns: render_csv(tables),
     "json": lambda tables, columns: render_json(tables),
-    "html": lambda tables, columns: _html(tables, None),
 }
 
 
-_ENDINGS = {".md": "markdown", ".csv": "csv", ".json": "json", ".html": "html"}
+_ENDINGS = {".md": "markdown", ".html": "html", ".csv": "csv", ".json": "json"}
 
 
 def format_of(file: Path | None) -> str:

@@ -161,11 +161,11 @@ def _panel(
         _grid(across, up, height),
         _order(points, xs, ys),
         *(_bar(p, x, up, height) for p, x in zip(points, xs, strict=True)),
+        *(_text(label) for label in labels),
         *(
             parts.at(percent(x), y, symbols.shape(p.mark, parts.title(s)))
             for p, x, y, s in zip(points, xs, ys, said, strict=True)
         ),
-        *(_text(label) for label in labels),
     ]
     what = f"{title}: time per trial against {table.metric.label}. {'; '.join(said)}"
     svg = tag("svg", drawn, width="100%", height=height, role="img", aria_label=what)
@@ -227,15 +227,20 @@ def _bar(point: _Point, x: float, up: Axis, height: int) -> Markup:
         return Markup()
     ends = [f"{height * (1 - up.at(end)):.1f}" for end in (point.low, point.high)]
     colour = symbols.colour(point.mark)
-    return tag(
-        "line", x1=percent(x), x2=percent(x), y1=ends[0], y2=ends[1], class_=f"error {colour}"
-    )
+    place = percent(x)
+    said = parts.title(f"{point.label}: interval of the mean")
+    names = f"error {colour}"
+    return tag("line", said, x1=place, x2=place, y1=ends[0], y2=ends[1], class_=names)
 
 
 def _text(label: Label) -> Markup:
     side = "end" if label.left else "start"
-    text = tag("text", label.text, x=-10 if label.left else 10, y=4, class_=f"halo {side}")
-    return parts.at(percent(label.x), round(label.y, 1), text)
+    x = -10 if label.left else 10
+    text = tag("text", label.text, x=x, y=4, class_=f"halo {side}")
+    lead = None
+    if abs(label.moved) > 5:  # which point it belongs to is not plain any more
+        lead = tag("line", x1=0, x2=x * 0.8, y1=round(-label.moved, 1), y2=0, class_="lead")
+    return parts.at(percent(label.x), round(label.y, 1), lead, text)
 
 
 def _names(points: Sequence[_Point], texts: Sequence[str]) -> Markup:

@@ -15,12 +15,16 @@ _TOP, _BOTTOM = 6.0, 6.0  # px that stay free at the chart's ends
 
 @dataclass(frozen=True)
 class Label:
-    """A text beside the point at x (a share of the width) and y (px). left: on that side of it."""
+    """A text beside the point at x (a share of the width) and y (px). left: on that side of it.
+
+    moved: px from where it would stand to where it stands.
+    """
 
     text: str
     x: float
     y: float
     left: bool = False
+    moved: float = 0.0
 
 
 def placed(labels: Sequence[Label], height: float) -> list[Label]:
@@ -37,7 +41,9 @@ def placed(labels: Sequence[Label], height: float) -> list[Label]:
     for at, i in reversed(list(enumerate(order))):
         below = [found[j].y - _LINE for j in order[at + 1 :] if _meet(found[i], found[j])]
         found[i] = replace(found[i], y=min([found[i].y, height - _BOTTOM, *below]))
-    return found
+    return [
+        replace(label, moved=label.y - asked.y) for label, asked in zip(found, labels, strict=True)
+    ]
 
 
 def _meet(a: Label, b: Label) -> bool:
