@@ -102,7 +102,7 @@ def test_report_formats(store: Path) -> None:
     assert (done.stdout, done.stderr) == ("", "Wrote r.html.\n")
     page = (store / "r.html").read_text()
     assert page.startswith("<!DOCTYPE html>\n")
-    assert 'id="curves"' in page, "the epochs come from the store"
+    assert 'id="numbers"' in page
     document = json.loads(run_cli("report", "--json", cwd=store).stdout)
     (table,) = document["tables"]
     assert [row["row"] for row in table["rows"]] == ["baseline", "+ warmup", "+ mixup"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 from functools import cache
 
 import html_studies
@@ -25,6 +26,7 @@ from html_reading import (
     words,
 )
 from report_studies import cumulative, results, study, table
+from test_compare_paper_formats import table4
 from test_terminal_layout import LABELS, NETTE
 
 from ablate.report import build_tables, render
@@ -305,7 +307,7 @@ def test_curves_end_in_the_results() -> None:
 def test_points_of_the_cost_chart_are_minutes_and_means() -> None:
     found = by_id(tree("two_data_sets"), "cost")
     chart = next(svg for svg in found.iter(f"{SVG}svg") if svg.get("role") == "img")
-    places = [(percent(e.get("x")), float(e.get("y") or 0)) for e in classed(chart, "at")][-5:]
+    places = [(percent(e.get("x")), float(e.get("y") or 0)) for e in classed(chart, "at")][:5]
     # 20 epochs of 8.0, 8.0, 4.1, 4.18 and 4.18 s
     minutes = [8.0 / 3, 8.0 / 3, 4.1 / 3, 4.18 / 3, 4.18 / 3]
     scale = places[0][0] / minutes[0]
@@ -349,7 +351,21 @@ def test_the_numbers_table_has_every_column() -> None:
         assert [float(x) for x in row[1:]] == [round(x, 1) for x in NETTE[label]]
 
 
-def test_paper_columns_and_blocks_are_tables_too() -> None:
+def test_published_figures_stand_beside_the_measured_ones() -> None:
+    found = parsed(render_html(table4()))
+    rows = tables(by_id(found, "numbers"))["imagenette, batch_size 1024"]
+    heads = rows[0]
+    warmup = dict(zip(heads, rows[2], strict=True))
+    assert warmup["paper top-1 %"] == "75.93°"
+    assert warmup["paper Δ"] == "+0.76"
+    assert warmup["paper's Δ in our interval"] == "yes"
+    total = dict(zip(heads, rows[-1], strict=True))
+    assert total["row"] == "all 4 tricks"
+    assert total["Δ baseline [95%]"] == "+1.6 [+1.1, +2.0]"
+    assert "° known figure, not read in the paper's text" in words(by_id(found, "numbers"))
+
+
+def test_blocks_are_tables_too() -> None:
     block = Block(
         name="shapley",
         title="Shares of the whole <effect>",
@@ -363,8 +379,6 @@ def test_paper_columns_and_blocks_are_tables_too() -> None:
         caption=("Every order counts the same.",),
     )
     made, epochs = html_studies.clear()
-    from dataclasses import replace
-
     made[0] = replace(made[0], blocks=(block,))
     found = parsed(render_html(made, epochs=epochs))
     said = words(by_id(found, "numbers"))

@@ -152,7 +152,14 @@ def _panel(
     up = axis(reach, most=5, pad=0.07)
     ys = [height * (1 - up.at(point.mean)) for point in points]
     xs = [across.at(time) for time in times]
-    labels = placed([Label(t, x, y) for t, x, y in zip(texts, xs, ys, strict=True)], height)
+    ends = [
+        [y] * 2
+        if p.low is None or p.high is None
+        else [height * (1 - up.at(end)) for end in (p.high, p.low)]
+        for p, y in zip(points, ys, strict=True)
+    ]
+    asked = [Label(t, x, y, *e) for t, x, y, e in zip(texts, xs, ys, ends, strict=True)]
+    labels = placed(asked, height)
     said = [
         f"{p.label}: {numbers.fixed(p.mean, table.decimals)} in {numbers.figures(t)}"
         for p, t in zip(points, times, strict=True)
@@ -161,11 +168,11 @@ def _panel(
         _grid(across, up, height),
         _order(points, xs, ys),
         *(_bar(p, x, up, height) for p, x in zip(points, xs, strict=True)),
-        *(_text(label) for label in labels),
         *(
             parts.at(percent(x), y, symbols.shape(p.mark, parts.title(s)))
             for p, x, y, s in zip(points, xs, ys, said, strict=True)
         ),
+        *(_text(label) for label in labels),
     ]
     what = f"{title}: time per trial against {table.metric.label}. {'; '.join(said)}"
     svg = tag("svg", drawn, width="100%", height=height, role="img", aria_label=what)
@@ -246,7 +253,7 @@ def _text(label: Label) -> Markup:
 def _names(points: Sequence[_Point], texts: Sequence[str]) -> Markup:
     """What the numbers beside the points stand for."""
     names = [
-        tag("span", tag("b", text), " ", name(point.label))
+        tag("span", tag("b", text), " ", name(point.label, soft=True))
         for text, point in zip(texts, points, strict=True)
     ]
     return tag("p", names, class_="legend")

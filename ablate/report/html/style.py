@@ -48,6 +48,7 @@ padding:2px 20px 2px 0}
 .ablate nav a:hover,.ablate nav a:focus{color:var(--ink);text-decoration:underline}
 .ablate code{font:.9em ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;
 background:var(--shade);border-radius:3px;padding:1px 4px;overflow-wrap:anywhere}
+.ablate table code{white-space:nowrap}
 .ablate footer{margin:52px 0 0;border-top:1px solid var(--rule);padding:14px 0 0;
 color:var(--muted);font-size:14px}
 

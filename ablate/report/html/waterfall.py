@@ -69,7 +69,7 @@ def _row(table: ReportTable, i: int, line: Line | None, found: Axis) -> Markup:
     said = f"{row.label}: {mean or row.verdict}{short} {delta}".strip()
     return tag(
         "div",
-        tag("span", name(row.label), class_="label"),
+        tag("span", name(row.label, soft=True), class_="label"),
         parts.plot(_HEIGHT, said, _drawing(table, i, line, found)),
         tag("span", tag("b", mean), " ", tag("span", delta + short, class_="about")),
         class_="row",
