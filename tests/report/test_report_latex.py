@@ -246,6 +246,7 @@ def test_rows_short_of_seeds_say_so():
     assert "+ mixup & 72.5 (n 2)" in text
     assert "& incomplete (2 of 3 seeds) " in text
     assert "& diverged (1 of 3) " in text
+    text = text.replace("\\allowbreak{}", "")
     assert "50\\% of \\{x\\} \\& y\\_z \\# no \\textbackslash{}end\\{table\\}" in text
 
 
