@@ -381,6 +381,8 @@ def test_blocks_are_tables_too() -> None:
     made, epochs = html_studies.clear()
     made[0] = replace(made[0], blocks=(block,))
     found = parsed(render_html(made, epochs=epochs))
+    verdict = " ".join(words(by_id(found, "verdict")).split())
+    assert "Shares of the whole <effect> Gain warmup +1.20 [+0.20, +2.20]" in verdict
     said = words(by_id(found, "numbers"))
     assert "imagenette: Shares of the whole <effect>" in said
     assert "+1.20 [+0.20, +2.20]" in said

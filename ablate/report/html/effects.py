@@ -176,7 +176,9 @@ def _legend(panels: Sequence[Panel]) -> Markup:
         levels = f"{numbers.level(first)} interval (thick: {numbers.inner_level(first)})"
         keys.append((_swatch("interval"), levels))
     margin = f"equivalence margin ±{numbers.plain(first.margin)}"
-    keys += [(_swatch("seeds"), "one seed"), (_swatch("margin"), margin)]
+    keys.append((_swatch("seeds"), "one seed"))
+    if first.margin:
+        keys.append((_swatch("margin"), margin))
     return _keys(keys)
 
 
