@@ -258,7 +258,7 @@ def order_caveat(tables: Sequence[ReportTable], *, answered: bool) -> Markup | N
     code = tag("code", '[[ablation]] kind = "leave_one_out"')
     # the set without the last trick is a row already
     new = sum((_steps(table) - 1) * len(table.seeds) for table in stacks)
-    return tag("p", f"{said}; ", code, f" tells, with {new:,} more trials.", class_="note")
+    return tag("p", f"{said}; ", code, f" tells, with at most {new:,} more trials.", class_="note")
 
 
 def _where(table: ReportTable) -> str:
