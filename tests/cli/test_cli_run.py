@@ -111,6 +111,8 @@ def test_report_formats(store: Path) -> None:
     assert len(csv) == 1 + 3 + 1
     wrong = run_cli("report", "--format", "html5", cwd=store)
     assert wrong.returncode == 2
+    assert "unknown format 'html5'; did you mean 'html'?" in wrong.stderr
+    wrong = run_cli("report", "--format", "pdf", cwd=store)
     assert "known: terminal, markdown, html, csv, json" in wrong.stderr
 
 

@@ -44,7 +44,7 @@ def _cell(cell: BlockCell | None, found: Block, table: ReportTable) -> str:
 def _verdict(line: BlockLine) -> Markup:
     return tag(
         "span",
-        icon(line.mark) if line.mark else None,
+        (icon(line.mark), " ") if line.mark else None,
         line.verdict,
         " †" if line.dagger else None,
         class_=f"verdict {colour(line.mark)}",

@@ -158,7 +158,10 @@ def _panel(
         else [height * (1 - up.at(end)) for end in (p.high, p.low)]
         for p, y in zip(points, ys, strict=True)
     ]
-    asked = [Label(t, x, y, *e) for t, x, y, e in zip(texts, xs, ys, ends, strict=True)]
+    asked = [
+        Label(text, x, y, low, high)
+        for text, x, y, (low, high) in zip(texts, xs, ys, ends, strict=True)
+    ]
     labels = placed(asked, height)
     said = [
         f"{p.label}: {numbers.fixed(p.mean, table.decimals)} in {numbers.figures(t)}"

@@ -152,10 +152,8 @@ def _panel(place: parts.Place, scene: _Scene, line: Line) -> Markup:
     mean = _path(scene.found.difference(line.row, reference), scene.strip)
     strip = tag(
         "svg",
-        tag("path", parts.title("difference of each seed"), d=seeds, class_=f"curve seeds {colour}")
-        if seeds
-        else None,
-        tag("path", parts.title("mean difference"), d=mean, class_=f"curve mean {colour}"),
+        _strip(seeds, "difference of each seed", f"seeds {colour}") if seeds else None,
+        _strip(mean, "mean difference", f"mean {colour}"),
         viewBox=f"0 0 {len(scene.found.epochs) - 1} {_UNITS}",
         preserveAspectRatio="none",
         width="100%",
@@ -176,6 +174,11 @@ def _panel(place: parts.Place, scene: _Scene, line: Line) -> Markup:
         _last(scene),
         class_="small",
     )
+
+
+def _strip(path: str, said: str, class_: str) -> Markup:
+    names = f"curve {class_}"
+    return tag("path", parts.title(said), d=path, class_=names, fill="none", stroke="#59636f")
 
 
 def _use(scene: _Scene, row: int, what: str, class_: str, said: str) -> Markup:

@@ -8,7 +8,7 @@ from ablate.report import numbers, words
 from ablate.report.columns import band_text
 from ablate.report.html import parts, symbols
 from ablate.report.html.axes import Axis, axis
-from ablate.report.html.markup import Markup, join, name, percent, tag
+from ablate.report.html.markup import Markup, join, name, percent, spaced, tag
 from ablate.report.html.views import Line, Panel, interval_text, listed, signed, unit
 from ablate.report.model import ReportRow, ReportTable
 
@@ -176,12 +176,14 @@ def _legend(panels: Sequence[Panel]) -> Markup:
         levels = f"{numbers.level(first)} interval (thick: {numbers.inner_level(first)})"
         keys.append((_swatch("interval"), levels))
     margin = f"equivalence margin ±{numbers.plain(first.margin)}"
-    keys += [(_swatch("seeds"), "one seed"), (_swatch("margin"), margin)]
+    keys.append((_swatch("seeds"), "one seed"))
+    if first.margin:
+        keys.append((_swatch("margin"), margin))
     return _keys(keys)
 
 
 def _keys(keys: Sequence[tuple[Markup, str]]) -> Markup:
-    return tag("p", [tag("span", sign, word) for sign, word in keys], class_="legend")
+    return tag("p", spaced([tag("span", sign, word) for sign, word in keys]), class_="legend")
 
 
 def _icon_of(mark: str) -> Markup:

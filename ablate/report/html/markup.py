@@ -11,6 +11,12 @@ from ablate.report.escape import visible
 # Elements of HTML that have no end tag; those of SVG without children close themselves.
 _VOID = frozenset({"br", "col", "link", "meta", "hr"})
 _SHAPES = frozenset({"circle", "line", "path", "rect", "use"})
+# What shapes look like where the page's style is not applied.
+_PLAIN: Final = {
+    "line": {"stroke": "#8a949f"},
+    "rect": {"fill": "#dfe4e9"},
+    "use": {"stroke": "#59636f"},
+}
 
 
 class Markup(str):
@@ -37,10 +43,15 @@ def join(*children: Child) -> Markup:
     return Markup("".join(found))
 
 
+def spaced(children: Iterable[Child]) -> Markup:
+    """Children with a space between them, for readers without the page's style."""
+    return join(*(join(" " if i else None, child) for i, child in enumerate(children)))
+
+
 def tag(element: str, /, *children: Child, **attributes: str | float | bool | None) -> Markup:
     """An element. `class_` is class, `aria_label` aria-label; None and False are left out."""
     words = [element]
-    for key, value in attributes.items():
+    for key, value in (_PLAIN.get(element, {}) | attributes).items():
         if value is None or value is False:
             continue
         name = key.rstrip("_").replace("_", "-")

@@ -16,7 +16,7 @@ from ablate.report.html import (
     verdict,
     waterfall,
 )
-from ablate.report.html.markup import Markup, join, tag
+from ablate.report.html.markup import Markup, join, spaced, tag
 from ablate.report.html.style import STYLE
 from ablate.report.html.views import Epochs, ablations, panels, studies
 from ablate.report.model import ReportTable
@@ -37,7 +37,7 @@ def render_page(tables: Sequence[ReportTable], epochs: Epochs) -> str:
     if several:
         links = [tag("a", g[0].study, href=f"#s{i}") for i, g in enumerate(groups, 1)]
         title = tag("h1", tag("span", f"{len(groups)} studies ", class_="name"), "ablation report")
-        body.append(tag("header", title, tag("nav", links, aria_label="studies")))
+        body.append(tag("header", title, tag("nav", spaced(links), aria_label="studies")))
     for i, group in enumerate(groups, 1):
         place = top.inner(f"s{i}-") if several else top
         body.append(_study(place, group, epochs, several=several, anchor=f"s{i}"))
@@ -121,7 +121,7 @@ def _header(
         "header",
         tag(level, name, about, class_="study"),
         tag("p", _facts(tables), class_="facts"),
-        tag("nav", links, aria_label="sections"),
+        tag("nav", spaced(links), aria_label="sections"),
         id=anchor,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ablate.report.html.markup import Child, Markup, join, tag
+from ablate.report.html.markup import Child, Markup, join, spaced, tag
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def section(place: Place, name: str, about: str, *children: Child) -> Markup:
 def caption(*sentences: str) -> Markup:
     """The line below a chart or a table; nothing without sentences."""
     said = [sentence for sentence in sentences if sentence]
-    return tag("p", _spaced(said), class_="caption") if said else Markup()
+    return tag("p", spaced(said), class_="caption") if said else Markup()
 
 
 def folded(summary: str, *children: Child) -> Markup:
@@ -54,7 +54,7 @@ def plot(height: int, label: str, *children: Child, class_: str = "plot") -> Mar
 
 def at(x: str, y: float, *children: Child) -> Markup:
     """Children drawn around (0, 0), moved to a percentage and px."""
-    return tag("svg", *children, x=x, y=f"{y:g}", class_="at")
+    return tag("svg", *children, x=x, y=f"{y:g}", class_="at", overflow="visible")
 
 
 def vertical(x: str, class_: str, y1: str = "0", y2: str = "100%") -> Markup:
@@ -111,7 +111,3 @@ def _cells(columns: Sequence[Column], row: int) -> Markup:
         tag("td", column.cells[row], class_="r" if column.right else None) for column in columns[1:]
     ]
     return join(first, rest)
-
-
-def _spaced(sentences: Sequence[str]) -> Markup:
-    return join(*(join(" " if i else None, sentence) for i, sentence in enumerate(sentences)))

@@ -108,7 +108,7 @@ minmax(5rem,min(var(--label),26%)) minmax(0,1fr) max(var(--number),7.5rem) 14rem
 .ablate .row.total .label,.ablate .total .verdict.gain,.ablate .total .verdict.loss{font-weight:650}
 .ablate .row.scale>span{padding-top:0}
 .ablate .number{white-space:nowrap}
-.ablate .verdict .icon{margin-right:7px}
+.ablate .verdict .icon{margin-right:3px}
 .ablate .waterfall .row{grid-template-columns:
 minmax(4rem,min(var(--label),38%)) minmax(0,1fr) var(--number);column-gap:12px}
 .ablate .waterfall .row>span{padding-top:6px}

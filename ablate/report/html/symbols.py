@@ -56,6 +56,7 @@ def verdict(asked: ReportRow | Total) -> Markup:
     return tag(
         "span",
         icon(asked.mark),
+        " ",
         word,
         " †" if asked.dagger else None,
         class_=f"verdict {colour(asked.mark)}",

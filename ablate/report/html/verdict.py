@@ -8,8 +8,8 @@ from ablate.report import numbers, words
 from ablate.report.html import parts
 from ablate.report.html.markup import Markup, join, name, tag
 from ablate.report.html.symbols import icon
-from ablate.report.html.views import Line, Panel, interval_text, listed, signed
-from ablate.report.model import BlockLine, Mark, ReportRow, ReportTable
+from ablate.report.html.views import Line, Panel, interval_text, listed, scaled, signed
+from ablate.report.model import Block, BlockLine, Mark, ReportRow, ReportTable
 from ablate.stats import Ratio
 
 _ORDER: tuple[Mark, ...] = (
@@ -37,16 +37,50 @@ def render(place: parts.Place, panels: Sequence[Panel], *, advice: Markup | None
 def _panel(place: parts.Place, panel: Panel) -> Markup:
     lines = [line for line in panel.lines if not line.is_total or panel.transposed]
     said = _one_seed(lines) if panel.first.one_seed else _judged(lines)
-    said += [sentence for table in panel.tables for sentence in _of_blocks(table)]
-    if not panel.lines:
-        said = [tag("p", "Nothing to compare: the baseline alone.", class_="note")]
+    blocks = [(block, table) for table in panel.tables for block in table.blocks]
+    answers = [_block(block, table) for block, table in blocks if block.judged is not None]
+    why = "the baseline alone" if len(panel.first.rows) == 1 else "the table has values only"
+    nothing = f"Nothing to compare: {why}." if not said and not answers else None
     return tag(
         "div",
         place.heading(panel.title, class_="panel", deeper=1),
         _headline(panel),
-        tag("ul", said, class_="said") if panel.lines else said,
+        tag("ul", said, class_="said") if said else None,
+        answers,
+        tag("p", nothing, class_="note") if nothing else None,
         class_="block",
     )
+
+
+def _block(block: Block, table: ReportTable) -> Markup:
+    """What a block's lines say, whose questions have no other sentence."""
+    margin = f"±{numbers.plain(table.margin)}"
+    leads: dict[Mark, str] = {"gain": "Gain", "loss": "Loss", "equivalent": f"Within {margin}"}
+    found = []
+    for mark in _ORDER:
+        lines = [line for line in block.lines if line.mark == mark]
+        names = [_answer(line, block, table) for line in lines]
+        parts_ = [join(", " if i else None, each) for i, each in enumerate(names)]
+        if lines:
+            lead = leads.get(mark, mark.capitalize())
+            found.append(tag("li", icon(mark), tag("span", f"{lead} ", parts_)))
+    if not found:
+        return Markup()
+    return join(tag("p", block.title, class_="note"), tag("ul", found, class_="said"))
+
+
+def _answer(line: BlockLine, block: Block, table: ReportTable) -> Markup:
+    label = tag("b", name(line.label))
+    cell = line.cells[block.judged] if block.judged is not None else None
+    value = scaled(cell.value, table) if cell else None
+    if cell is None or value is None or line.mark not in ("gain", "loss"):
+        return label
+    low, high = scaled(cell.low, table), scaled(cell.high, table)
+    ends = None if low is None or high is None else (low, high)
+    interval = tag("span", interval_text(ends, table), class_="about")
+    small = " (negligible)" if "negligible" in line.verdict else None
+    delta = tag("b", signed(value, table))
+    return tag("span", label, " ", delta, " ", interval, small, class_="name")
 
 
 def _headline(panel: Panel) -> Markup:
@@ -117,48 +151,6 @@ def _sentence(mark: Mark, lines: Sequence[Line]) -> Markup:
     return tag("li", icon(mark), tag("span", f"{lead} ", parts_))
 
 
-# By mark and word; an interaction that is judged has a word.
-_LEADS: dict[tuple[Mark, str], str] = {
-    ("gain", ""): "Helps",
-    ("loss", ""): "Hurts",
-    ("gain", "synergetic"): "Bring more together:",
-    ("loss", "redundant"): "Bring less together:",
-    ("equivalent", ""): "No difference",
-    ("unresolved", ""): "Unresolved",
-    ("=", ""): "Changes nothing:",
-}
-
-
-def _of_blocks(table: ReportTable) -> list[Markup]:
-    """What a block below the table judges, where its rows have no verdicts: a trick's main effect,
-    an interaction ("cosine × ema"), a share."""
-    found = []
-    for block in table.blocks:
-        if block.judged is None:
-            continue
-        for (mark, word), lead in _LEADS.items():
-            lines = [line for line in block.lines if (line.mark, line.word) == (mark, word)]
-            margin = f" within ±{numbers.plain(table.margin)}" if mark == "equivalent" else ""
-            names = [_block_name(line, block.judged, table) for line in lines]
-            listed_ = [join(", " if i else None, each) for i, each in enumerate(names)]
-            if lines:
-                found.append(tag("li", icon(mark), tag("span", f"{lead}{margin} ", listed_)))
-    return found
-
-
-def _block_name(line: BlockLine, judged: int, table: ReportTable) -> Markup:
-    label, cell = tag("b", name(line.label)), line.cells[judged]
-    if line.mark not in ("gain", "loss") or cell is None or cell.value is None:
-        return label
-    scale = table.metric.scale
-    known = cell.low is not None and cell.high is not None
-    ends = (cell.low * scale, cell.high * scale) if known else None  # type: ignore[operator]
-    small = " (negligible)" if "negligible" in line.verdict else None
-    delta = tag("b", signed(cell.value * scale, table))
-    about = tag("span", interval_text(ends, table), class_="about")
-    return tag("span", label, " ", delta, " ", about, small, class_="name")
-
-
 def _name(mark: Mark, line: Line) -> Markup:
     label = tag("b", name(line.name))
     if mark in ("gain", "loss") and line.delta is not None:
@@ -226,19 +218,25 @@ def _seen(panels: Sequence[Panel]) -> Markup:
             for table in known
         )
         facts.append(f"This report could see differences from about {seen}.")
-        needs = [
-            f"{table.seeds_needed:,}" if table.seeds_needed else "more seeds than anyone can train"
-            for table in known
-        ]
-        margin = numbers.plain(known[0].margin)
-        counts = listed(dict.fromkeys(needs))
-        word = "" if "anyone" in counts else " seed" if counts == "1" else " seeds"
-        facts.append(f"The declared ±{margin} needs about {counts}{word}.")
+        if known[0].margin:
+            facts.append(f"The declared ±{numbers.plain(known[0].margin)} needs {_needs(known)}.")
     if any(table.exact_agreement for table in tables):
         facts.append("No interval: the seeds agree exactly, so the noise is unknown.")
     if not tables[0].metric.higher_is_better:
         facts.append(f"The lower the {tables[0].metric.label} the more a row helps.")
     return _note(facts)
+
+
+def _needs(tables: Sequence[ReportTable]) -> str:
+    """ "about 11 seeds", "about 11 and 25 seeds", in the order of the data sets."""
+    found = [table.seeds_needed for table in tables]
+    if None in found:
+        beyond = "more seeds than anyone can train"
+        each = [f"about {numbers.count(n, 'seed')}" if n else beyond for n in found]
+        return listed(each if len(set(each)) > 1 else each[:1])
+    counts = [f"{n:,}" for n in found]
+    counts = counts if len(set(counts)) > 1 else counts[:1]
+    return f"about {listed(counts)} {'seed' if counts == ['1'] else 'seeds'}"
 
 
 def _note(sentences: Sequence[str]) -> Markup:
@@ -260,7 +258,7 @@ def order_caveat(tables: Sequence[ReportTable], *, answered: bool) -> Markup | N
     code = tag("code", '[[ablation]] kind = "leave_one_out"')
     # the set without the last trick is a row already
     new = sum((_steps(table) - 1) * len(table.seeds) for table in stacks)
-    return tag("p", f"{said}; ", code, f" tells, with {new:,} more trials.", class_="note")
+    return tag("p", f"{said}; ", code, f" tells, with at most {new:,} more trials.", class_="note")
 
 
 def _where(table: ReportTable) -> str:
