@@ -82,8 +82,8 @@ def _of_table(table: ReportTable) -> Iterator[Row]:
         "dataset": table.dataset,
         "setting": table.column,
         "metric": table.metric.name,
-        "unit": "percent" if table.metric.accuracy else "",
-        "margin": table.margin,
+        "unit": "percent" if table.metric.percent else "",
+        "margin": table.margin or None,
     }
     for row in table.rows:
         measured = common | _measured(row, table)
@@ -160,7 +160,7 @@ def _of_block(block: Block, scale: float) -> Iterator[Row]:
                 "label": line.label,
                 "trick": line.label,
                 "quantity": head,
-                **_cell(cell, scale, signed=block.signed),
+                **_cell(cell, scale, signed=block.differs(place)),
                 "verdict": line.verdict or None if place == block.judged else None,
                 "note": line.word or None,
             }

@@ -148,14 +148,13 @@ def _relative(paths: Sequence[str]) -> list[str]:
 def _tables(study: ResolvedStudy, clean: Store, notes: list[str]) -> dict[str, Content]:
     """The tables in every format that reports have."""
     from ablate.lookup import tables_of
-    from ablate.report import render
-    from ablate.report.formats import FORMATS
+    from ablate.report.formats import BINARY, FORMATS, content
 
     tables: list[ReportTable] = tables_of(study, clean)
     found: dict[str, Content] = {}
-    for kind in FORMATS:
+    for kind in (*FORMATS, *BINARY):
         try:
-            rendered: str | bytes = render(kind, tables)
+            rendered = content(kind, tables, epochs=clean.epochs)
         except AblateError as error:  # what this format needs is not installed
             notes.append(f"{study.name}: no {kind}: {error.message}")
             continue

@@ -33,6 +33,7 @@ Settings = dict[str, str | bool | int | float | list[str]]
 _FILE: Final = "results.duckdb"
 _STORAGE: Final = "v1.0.0"  # DuckDB 1.5 and 2.x both open it
 _MEMORY: Final = "512MB"  # of DuckDB while it rebuilds
+_INGESTING: Final = 1.0  # seconds that an ingester hardly ever takes
 _PATIENCE: Final = 5.0  # seconds a reader waits for those who write
 
 
@@ -86,10 +87,14 @@ def connect(store_path: Path, settings: Settings | None = None) -> DuckDBPyConne
         _update(path)
         return _open(path / _FILE, read_only=True, settings=settings)
 
+    began = time.monotonic()
+
     def attempt() -> DuckDBPyConnection:
         try:
             return _exclusively(store_path, open_current)
-        except _Busy:  # others that only read leave it as it is: it may be all that is needed
+        except _Busy:  # for longer than by an ingester: by readers, who leave it as it is
+            if time.monotonic() - began < _INGESTING:
+                raise
             if (connection := _unchanged(store_path, settings)) is not None:
                 return connection
             raise

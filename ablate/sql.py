@@ -42,7 +42,6 @@ _SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {
     "python_enable_replacements": "false",  # a table's name is never a variable of Python's
     "memory_limit": f"{_MEMORY_GB}GB",
     "temp_directory": "",  # what does not fit is not written beside the store
-    "lock_configuration": "true",
 }
 # A statement that only reads is parsed as a SELECT; PRAGMA is too, by some versions, hence words.
 _READING: Final = (
@@ -143,6 +142,7 @@ def ask(
 
     clock = _Clock(timeout, stuck)
     with contextlib.closing(duckdb.connect(":memory:", config=_SETTINGS)) as bare:
+        _lock(bare)
         statement = _one(bare, sql, clock)
     rows = []
     described = _word(statement) in ("describe", "desc")
@@ -154,6 +154,7 @@ def ask(
     with _noticed(behind):
         opened = index.connect(store.path, _SETTINGS)
     with limit, contextlib.closing(opened) as connection:
+        _lock(connection)
         _add_effects(connection, rows)
         clock.interrupt = connection.interrupt
         yield Answer(connection, statement, clock)
@@ -180,8 +181,9 @@ def _one(connection: DuckDBPyConnection, sql: str, clock: _Clock) -> str:
     if not statements:
         raise AblateError("query: nothing is asked", hint=_HINT)
     statement = str(statements[0].query)
-    if kinds[0] != "SELECT" or _word(statement) not in _READING:
-        raise _refused(_word(statement))
+    word = _word(sql)  # DuckDB 1.5 gives some PRAGMAs back as the SELECT that they stand for
+    if kinds[0] != "SELECT" or word not in _READING:
+        raise _refused(word)
     return statement
 
 
@@ -197,6 +199,17 @@ def _word(sql: str) -> str:
     text = re.sub(r"\A(?:\s|\(|--[^\n]*(?:\n|\Z)|/\*.*?\*/)+", "", sql, flags=re.DOTALL)
     found = re.match(r"\w+", text)
     return found.group().lower() if found else ""
+
+
+def _lock(connection: DuckDBPyConnection) -> None:
+    """No setting can be changed from now on, of this database in this process."""
+    import duckdb
+
+    # A connection of another thread may have locked it: then it is as it shall be.
+    with contextlib.suppress(duckdb.InvalidInputException):
+        # It would be drawn on stdout, over the answer.
+        connection.execute("SET enable_progress_bar = false")
+        connection.execute("SET lock_configuration = true")
 
 
 def _add_effects(connection: DuckDBPyConnection, rows: Sequence[dict[str, Any]]) -> None:

@@ -51,6 +51,20 @@ DATASETS = {"imagenette": 3925, "imagewoof": 3929}  # test images
 CLASSES = 10
 BARS = {"help": 0.25, "report one": 1.5, "report all": 1.5, "report json": 1.5}  # seconds
 
+# A count of trials, one curve, the window of old over every row, two metrics side by side, every
+# prediction, the report's own numbers, and a row of each trial.
+QUERIES = {
+    "status": "select status, count(*) from trials group by all",
+    "trials": "from trials",
+    "curve": "select tricks, epoch, avg(value) from epochs where metric = 'top1' group by all",
+    "one trial": "from epochs where dataset = 'imagewoof' and seed = 0 and metric = 'loss'",
+    "largest": "select key, metric, max(value) from epochs group by all",
+    "count": "select count(*) from epochs",
+    "pivot": "pivot epochs on metric in ('top1', 'loss') using avg(value) group by dataset, epoch",
+    "classes": "select dataset, label, avg(correct::int) from predictions group by all",
+    "effects": "select dataset, trick, delta, verdict from effects",
+}
+
 STUDY = """\
 [study]
 datasets = ["imagenette", "imagewoof"]
@@ -196,6 +210,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
         "doctor": ["doctor"],
         "tricks": ["tricks"],
         "check": ["check", str(shipped)],
+        **{f"query {name}": ["query", sql, "--format", "csv"] for name, sql in QUERIES.items()},
     }
 
 

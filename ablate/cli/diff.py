@@ -11,7 +11,13 @@ from ablate.cli.options import Options
 
 if TYPE_CHECKING:
     from ablate.console.output import Line, Output
-    from ablate.report.differences import Difference, MetricDifference, Side, TimeDifference
+    from ablate.report.differences import (
+        Difference,
+        ImageTest,
+        MetricDifference,
+        Side,
+        TimeDifference,
+    )
     from ablate.store import Store
 
 HELP = """\
@@ -25,6 +31,8 @@ or the start of a trial's key. They may be of two studies. The interval is of th
 and not corrected for others, and no verdict is given: ablate report has those.
 
            --dataset NAME       only this one, where both stand on several
+           --mcnemar            of two trials: the exact test over their test images, which compares
+                                two checkpoints and not their recipes
            --store DIR          [env: ABLATE_STORE] [default: ablate-results]
 """
 
@@ -35,27 +43,34 @@ def diff(
     a: Annotated[str, typer.Argument(metavar="A")],
     b: Annotated[str, typer.Argument(metavar="B")],
     dataset: Annotated[str | None, typer.Option("--dataset")] = None,
+    mcnemar: Annotated[bool, typer.Option("--mcnemar")] = False,
 ) -> None:
     """Compare them."""
-    from ablate.report.differences import differ, pairs
+    from ablate.report.differences import differ, image_test, pairs
+    from ablate.report.stored import Stored
     from ablate.store import Store
 
     output = options.output()
     store = Store.open(options.store_path, create=False)
-    found = []
+    found: list[Difference] = []
+    tests: list[ImageTest | None] = []
     for one, other in pairs(_sides(store, a), _sides(store, b), dataset):
         states = store.states(_keys(one) | _keys(other))
         statuses = {key: state.status for key, state in states.items()}
-        found.append(differ(one, other, store.results(states), statuses))
+        results = store.results(states)
+        found.append(differ(one, other, results, statuses))
+        hits = Stored(store.path, results).hits
+        tests.append(image_test(found[-1], hits) if mcnemar else None)
     if output.json:
-        output.document({"a": a, "b": b, "differences": [_document(each) for each in found]})
+        documents = [_document(each, test) for each, test in zip(found, tests, strict=True)]
+        output.document({"a": a, "b": b, "differences": documents})
         return
-    for number, each in enumerate(found):
+    for number, (each, test) in enumerate(zip(found, tests, strict=True)):
         if len(found) > 1:
             side = each.sides[0]
             title = ", ".join(part for part in (side.dataset, side.column) if part)
             output.result(*([""] if number else []), [(title, "bold")])
-        _tell(each, output)
+        _tell(each, test, output)
 
 
 def _sides(store: Store, address: str) -> list[Side]:
@@ -103,13 +118,15 @@ def _keys(side: Side) -> dict[str, None]:
 # ------------------------------------------------------------------------------------ drawing
 
 
-def _tell(found: Difference, output: Output) -> None:
+def _tell(found: Difference, test: ImageTest | None, output: Output) -> None:
     from ablate.console.text import pad, width
 
     rows: list[tuple[str, str]] = _settings(found, output)
     rows += [(each.metric.heading, _metric(each, found)) for each in found.metrics]
     if time := _time(found.time):
         rows.append(("time/epoch", time))
+    if test is not None:
+        rows.append(("images", _images(test)))
     if found.recorded:
         told = (f"{name} {then} → {now}" for name, (then, now) in found.recorded.items())
         rows.append(("recorded", " · ".join(told)))
@@ -154,6 +171,14 @@ def _metric(each: MetricDifference, found: Difference) -> str:
         place = "inside" if abs(each.delta) <= each.band else "outside"
         return f"{text}, {place} ±{fixed(each.band * scale, decimals)}, seed {each.shared[0]} alone"
     return f"{text}, {_seeds(each)}"
+
+
+def _images(test: ImageTest) -> str:
+    p = "< .001" if test.p < 0.001 else f"= {test.p:.3f}".replace("0.", ".", 1)
+    return (
+        f"{test.only_before:,} right in the first only, {test.only_after:,} in the second only, of "
+        f"{test.images:,}; McNemar's exact p {p}: two checkpoints, not two recipes"
+    )
 
 
 def _seeds(each: MetricDifference) -> str:
@@ -203,7 +228,7 @@ def _caption(found: Difference) -> list[str]:
     ]
 
 
-def _document(found: Difference) -> dict[str, Any]:
+def _document(found: Difference, test: ImageTest | None) -> dict[str, Any]:
     return {
         "dataset": found.sides[0].dataset,
         "column": found.sides[0].column,
@@ -243,5 +268,6 @@ def _document(found: Difference) -> dict[str, Any]:
             "ratio": found.time.ratio.ratio if found.time.ratio else None,
             "why": found.time.why,
         },
+        "mcnemar": None if test is None else vars(test),
         "notes": list(found.notes),
     }

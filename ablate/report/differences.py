@@ -8,7 +8,7 @@ in its report; else it is the paired t over the seeds that both have.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -24,6 +24,7 @@ from ablate.trial import Trial
 
 if TYPE_CHECKING:
     from ablate.report.address import Place
+    from ablate.report.stored import Hits
 
 _ORDER: Final = ("top1", "top5", "loss", "train_loss")
 _NO_METRICS: Final = frozenset({"lr"})
@@ -93,6 +94,19 @@ class TimeDifference:
     after: float | None
     ratio: stats.Ratio | None
     why: str = ""
+
+
+@dataclass(frozen=True)
+class ImageTest:
+    """Two checkpoints on the same test images, by top-1: how many only one of them gets right.
+
+    p: of the exact McNemar test. It compares two checkpoints and says nothing of their recipes.
+    """
+
+    images: int
+    only_before: int
+    only_after: int
+    p: float
 
 
 @dataclass(frozen=True)
@@ -182,6 +196,33 @@ def differ(
         examples=examples,
         notes=tuple(_notes(a, b, statuses)),
     )
+
+
+def image_test(found: Difference, hits: Callable[[str, Metric], Hits | None]) -> ImageTest:
+    """McNemar's test of two trials; `hits` reads which images a trial gets right.
+
+    Raises AblateError where a side is a row of several seeds, or images are missing or others.
+    """
+    for side in found.sides:
+        if not side.single:
+            raise AblateError(
+                f"--mcnemar compares two checkpoints, and {side.name} has {len(side.keys)}",
+                hint=f"name one trial of each: {side.name.partition('/')[0]}/{side.dataset}/"
+                f"{next(iter(side.keys))}",
+            )
+    one, other = (
+        hits(next(iter(side.keys.values())), metric_named("top1")) for side in found.sides
+    )
+    for side, each in zip(found.sides, (one, other), strict=True):
+        if each is None:
+            raise AblateError(f"--mcnemar: {side.name} has no stored predictions")
+    assert one is not None
+    assert other is not None
+    if not found.comparable or not one.alike(other):
+        raise AblateError("--mcnemar: the two were tested on other images")
+    only_before, only_after = stats.disagreements(one.correct, other.correct)
+    p = stats.mcnemar(one.correct, other.correct)
+    return ImageTest(len(one.correct), only_before, only_after, p)
 
 
 def _done(side: Side, results: Mapping[str, TrialResultLike]) -> dict[int, TrialResultLike]:

@@ -26,9 +26,9 @@ Render = Callable[[Sequence[ReportTable], Shown], str]
 FORMATS: dict[str, Render] = {
     "markdown": lambda tables, columns: render_markdown(tables, columns=columns),
     "latex": lambda tables, columns: render_latex(tables, columns=columns),
+    "html": lambda tables, columns: _html(tables, None),
     "csv": lambda tables, columns: render_csv(tables),
     "json": lambda tables, columns: render_json(tables),
-    "html": lambda tables, columns: _html(tables, None),
 }
 
 # Formats that are no text: for files only.

@@ -87,7 +87,7 @@ _ACCENTS = {
 }
 _LIGATURES = re.compile(r"(?<=-)(?=-)|(?<=,)(?=,)|(?<=')(?=')")
 _RUN = 18  # characters of a name without a place to break, before one is made
-_LONG = 9.0  # em of a word that may not fit what is left of a line
+_LONG = 5.0  # em of a word that may not fit what is left of a line
 _NUMBER = r"[+−]?[\d,]*\d(?:\.\d+)?"
 _NUMBERS = re.compile(
     rf"\[(?P<low> *{_NUMBER}), (?P<high> *{_NUMBER})\]"
@@ -164,7 +164,9 @@ def _math(match: re.Match[str]) -> str:
 def _digits(text: str) -> str:
     number = text.lstrip(" ")
     phantom = "\\phantom{0}" * (len(text) - len(number))
-    return phantom + number.replace("−", "-").replace(",", "{,}")
+    said = number.replace("−", "-").replace(",", "{,}")
+    # after a digit, seen or not, a bare sign would be an operator with space around it
+    return f"{phantom}{{{said[0]}}}{said[1:]}" if phantom and said[0] in "+-" else phantom + said
 
 
 def _character(character: str) -> str:

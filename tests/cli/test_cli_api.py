@@ -35,6 +35,13 @@ def test_results_of_what_the_command_line_trained(
         assert row["mean"] == pytest.approx(sum(row["values"]) / 2)
     assert rows[2]["delta"] == pytest.approx(rows[2]["mean"] - rows[1]["mean"])
     assert results.to_markdown().startswith("### study on digits")
+    assert results.to_html().startswith("<!DOCTYPE html>")
+    shown = results._repr_html_()
+    assert shown.startswith('<div class="ablate notebook">')
+    assert [name for name in ("verdict", "effects", "numbers") if f'{name}"' in shown] == [
+        *("verdict", "effects", "numbers")
+    ]
+    assert "curves" not in shown.partition("</style>")[2]
     assert study.run(quiet=True).rows() == rows  # nothing left to train
 
 

@@ -39,7 +39,7 @@ plugins  = ["weigh.py"]
 
 [recipe]
 model      = "resnet8"
-epochs     = 2
+epochs     = 1
 batch_size = 16
 image_size = 8
 lr         = 0.1
@@ -51,7 +51,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("asked")
     (folder / "study.toml").write_text(STUDY)
     (folder / "weigh.py").write_text(TRICK)
-    done = run_cli("run", "study.toml", "--limit", "60", cwd=folder)
+    done = run_cli("run", "study.toml", "--limit", "40", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -150,12 +150,12 @@ def test_images_classes_and_the_row_asked_for_together(cli: Cli, asked: Path) ->
 
 def test_two_checkpoints(cli: Cli, asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(asked)
-    done = cli("report", "study.toml", "--limit", "60", "--seeds", "1", "--mcnemar")
+    done = cli("report", "study.toml", "--limit", "40", "--seeds", "1", "--mcnemar")
     assert done.returncode == 0, done.stderr
     assert "it compares two checkpoints, not two recipes" in done.stdout
     table = json.loads(
         cli(
-            *("report", "study.toml", "--limit", "60", "--seeds", "1", "--mcnemar"),
+            *("report", "study.toml", "--limit", "40", "--seeds", "1", "--mcnemar"),
             *("--format", "json"),
         ).stdout
     )["tables"][0]
@@ -181,7 +181,7 @@ def test_a_damaged_file_is_named(cli: Cli, asked: Path, tmp_path: Path) -> None:
 
 def test_the_same_from_python(cli: Cli, asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(asked)
-    results = Study.load("study.toml", limit=60).results()
+    results = Study.load("study.toml", limit=40).results()
     ece = results.metric("ece")
     assert [row["mean"] for row in ece.rows()] == [
         row["mean"] for row in tables(cli, asked, "--metric", "ece")["rows"]

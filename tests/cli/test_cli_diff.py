@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from cli_process import Cli
-from scipy.stats import gmean, ttest_rel
+from scipy.stats import binomtest, gmean, ttest_rel
 from small_stores import IMAGES, MACHINE, make_study, make_trial, new_store, train
 
+from ablate import spool
 from ablate.store import Store
 
 V1 = {  # DESIGN's test vector, table of four rows and three seeds
@@ -179,6 +180,32 @@ def test_names_of_others_are_escaped(cli: Cli, store: Store) -> None:
     done = cli("diff", other, key)
     assert "none → x\\u001b[31m\\u202e" in done.stdout
     assert "\x1b" not in done.stdout
+
+
+def test_two_checkpoints_by_mcnemar(cli: Cli, store: Store) -> None:
+    """Against scipy's binomial test on the images that only one gets right."""
+    make_study(store, V1)
+    pair = ("group:0/digits/0", "group:1/digits/2")
+    right = []
+    for address in pair:
+        row, seed = int(address[6]), int(address[-1])
+        key = make_study(store, V1).tables[0].rows[row].keys[seed]
+        (attempt,) = spool.attempts(store.path, key)
+        with np.load(attempt / "predictions.npz") as arrays:
+            right.append(arrays["scores"].argmax(1) == arrays["labels"])
+    only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    assert only[0] + only[1] > 0, "else nothing is tested"
+    found = document(cli, *pair, "--mcnemar")["mcnemar"]
+    assert (found["only_before"], found["only_after"], found["images"]) == (*only, IMAGES)
+    assert found["p"] == pytest.approx(binomtest(only[0], sum(only)).pvalue)
+    told = cli("diff", *pair, "--mcnemar").stdout
+    assert f"images       {only[0]} right in the first only, {only[1]} in the second" in told
+    done = cli("diff", "group:0", "group:1", "--mcnemar")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: --mcnemar compares two checkpoints, and group:0 has 3\n"
+        "  name one trial of each: group:0/digits/0\n"
+    )
 
 
 def test_refusals(cli: Cli, store: Store) -> None:

@@ -20,7 +20,7 @@ from cli_process import Cli
 from small_stores import MACHINE, make_study, new_store, train
 
 from ablate import spool
-from ablate.report.formats import FORMATS
+from ablate.report.formats import BINARY, FORMATS
 from ablate.resolved import ResolvedStudy
 from ablate.store import Store
 
@@ -45,7 +45,7 @@ def test_the_archive_has_everything_and_checks(
 ) -> None:
     done = cli("export", "group", "-o", name)
     assert (done.returncode, done.stdout) == (0, "")
-    told = rf"Wrote {name}: 1 study, 3 trials, {9 + len(FORMATS)} files, \d+ kB\.\n"
+    told = rf"Wrote {name}: 1 study, 3 trials, {9 + len([*FORMATS, *BINARY])} files, \d+ kB\.\n"
     assert re.fullmatch(told, done.stderr)
     folder = unpacked(tmp_path / name, tmp_path / "out")
     checked = subprocess.run(
@@ -55,7 +55,7 @@ def test_the_archive_has_everything_and_checks(
     files = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     assert len(checked.stdout.splitlines()) == len(files) - 1, "each file is in the sums"
     assert {f"tables/group.{end}" for end in ("md", "csv", "json")} <= files
-    assert len([f for f in files if f.startswith("tables/")]) == len(FORMATS)
+    assert len([f for f in files if f.startswith("tables/")]) == len([*FORMATS, *BINARY])
     for kind, end in (("markdown", "md"), ("csv", "csv")):
         shown = cli("report", "group", "--format", kind).stdout
         assert (folder / "tables" / f"group.{end}").read_text().rstrip() == shown.rstrip()

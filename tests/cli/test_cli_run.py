@@ -98,6 +98,11 @@ def test_report_formats(store: Path) -> None:
     done = run_cli("report", "--format", "markdown", "-o", "r.md", cwd=store)
     assert (done.stdout, done.stderr) == ("", "Wrote r.md.\n")
     assert (store / "r.md").read_text().startswith("### study on digits\n")
+    done = run_cli("report", "-o", "r.html", cwd=store)
+    assert (done.stdout, done.stderr) == ("", "Wrote r.html.\n")
+    page = (store / "r.html").read_text()
+    assert page.startswith("<!DOCTYPE html>\n")
+    assert 'id="numbers"' in page
     document = json.loads(run_cli("report", "--json", cwd=store).stdout)
     (table,) = document["tables"]
     assert [row["row"] for row in table["rows"]] == ["baseline", "+ warmup", "+ mixup"]
@@ -106,7 +111,7 @@ def test_report_formats(store: Path) -> None:
     assert len(csv) == 1 + 3 + 1
     wrong = run_cli("report", "--format", "html5", cwd=store)
     assert wrong.returncode == 2
-    assert "known: terminal, markdown, csv, json" in wrong.stderr
+    assert "known: terminal, markdown, html, csv, json" in wrong.stderr
 
 
 def test_status_and_logs(store: Path) -> None:

@@ -18,6 +18,7 @@ LIGHT = [
     *("ablate.streams", "ablate.types", "ablate.hookspecs", "ablate.tricks", "ablate.schema"),
     *("ablate.study", "ablate.design", "ablate.data.catalogue", "ablate.models.catalogue"),
     *("ablate.files", "ablate.spool", "ablate.claims", "ablate.index", "ablate.store"),
+    *("ablate.sql", "ablate.effects"),
     *("ablate.stats", "ablate.report", "ablate.runner", "ablate.executor"),
     *("ablate.console", "ablate.cli", "ablate.worker", "ablate_tricks"),
 ]

@@ -11,6 +11,9 @@ import html5lib
 
 Element = ET.Element
 SVG = "{http://www.w3.org/2000/svg}"
+_BLOCKS = frozenset(
+    {"p", "div", "li", "h2", "h3", "h4", "section", "table", "tr", "td", "th", "dd"}
+)
 _NUMBER = re.compile(r"[+\-−]?\d[\d,]*(?:\.\d+)?")
 
 
@@ -27,7 +30,8 @@ def words(element: Element) -> str:
     parts = [element.text or ""]
     for child in element:
         if child.tag != f"{SVG}title":
-            parts.append(words(child))
+            gap = " " * (child.tag in _BLOCKS)
+            parts += [gap, words(child), gap]
         parts.append(child.tail or "")
     return "".join(parts)
 
@@ -96,7 +100,7 @@ def percent(text: str | None) -> float:
 def axis_below(rows: Element) -> Scale:
     """The horizontal axis of a forest or a waterfall."""
     row = next(row for row in rows if has(row, "scale"))
-    texts = [e for e in row.iter(f"{SVG}text")]
+    texts = list(row.iter(f"{SVG}text"))
     return Scale.of([(percent(t.get("x")), numbers_in(words(t))[0]) for t in texts])
 
 

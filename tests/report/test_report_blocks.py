@@ -226,6 +226,7 @@ def test_json_has_every_number_in_the_unit_printed():
         "title": FACTORIAL.title,
         "heads": ["effect"],
         "signed": True,
+        "values": [],
         "judged": 0,
         "comparisons": 3,
         "lines": 0,

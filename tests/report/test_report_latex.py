@@ -246,6 +246,7 @@ def test_rows_short_of_seeds_say_so():
     assert "+ mixup & 72.5 (n 2)" in text
     assert "& incomplete (2 of 3 seeds) " in text
     assert "& diverged (1 of 3) " in text
+    text = text.replace("\\allowbreak{}", "")
     assert "50\\% of \\{x\\} \\& y\\_z \\# no \\textbackslash{}end\\{table\\}" in text
 
 
@@ -271,7 +272,7 @@ def test_text(text, said):
     ("text", "said"),
     [
         ("+0.4 [−0.2, +1.0]", "$+0.4$ $[-0.2,+1.0]$"),
-        ("−8.7 [−10.6,  −6.8]", "$-8.7$ $[-10.6,\\phantom{0}-6.8]$"),
+        ("−8.7 [−10.6,  −6.8]", "$-8.7$ $[-10.6,\\phantom{0}{-}6.8]$"),
         ("89.8 ±0.4", "$89.8\\pm0.4$"),
         ("80.4 (n 2)", "80.4 (n 2)"),
         ("+2.1 on 2 seeds", "$+2.1$ on 2 seeds"),

@@ -6,9 +6,11 @@ fail for standard errors that are a tenth too small and for p values without Hol
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,15 +22,15 @@ TABLES = 6000
 
 
 @pytest.fixture(scope="module")
-def program():
+def modules():
     """The benchmark's modules; `judge` compares 20 tables of every call with `ablate.stats`."""
     sys.path.insert(0, str(BENCHMARKS))
     try:
-        import simulate
-        import simulations.balanced  # noqa: F401 - also for the tests, without the path
+        names = {"program": "simulate", "balanced": "simulations.balanced"}
+        names |= {"tables": "simulations.tables"}
+        return SimpleNamespace(**{k: importlib.import_module(v) for k, v in names.items()})
     finally:
         sys.path.remove(str(BENCHMARKS))
-    return simulate
 
 
 def three_errors(rate):
@@ -37,47 +39,39 @@ def three_errors(rate):
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 10])
-def test_intervals_cover(program, seeds):
-    from simulations.balanced import Judged, judge, steps_and_total
-    from simulations.tables import Normal
-
+def test_intervals_cover(modules, seeds):
     errors = (0.2, 0.16, 0.128, 0.1, 0.08)
-    comparisons = steps_and_total(5)
-    source = Normal(shared=2.0)
+    comparisons = modules.balanced.steps_and_total(5)
+    source = modules.tables.Normal(shared=2.0)
     y = source.draw(np.random.default_rng(seeds), TABLES, errors, seeds)
-    judged = judge(y, comparisons, source.examples)
+    judged = modules.balanced.judge(y, comparisons, source.examples)
     truth = comparisons @ (1 - np.array(errors))
     # tables, not comparisons, are independent
     room = three_errors(0.95)
     assert judged.covers(truth).mean() == pytest.approx(0.95, abs=room)
-    small = Judged(judged.estimate, 0.9 * judged.se, judged.df)
+    small = modules.balanced.Judged(judged.estimate, 0.9 * judged.se, judged.df)
     assert small.covers(truth).mean() < 0.95 - room
 
 
 @pytest.mark.parametrize("seeds", [3, 10])
-def test_null_tricks_are_left_alone(program, seeds):
-    from simulations.balanced import judge, steps_and_total
-    from simulations.tables import Normal
-
-    source = Normal(shared=2.0)
+def test_null_tricks_are_left_alone(modules, seeds):
+    source = modules.tables.Normal(shared=2.0)
     y = source.draw(np.random.default_rng(seeds), TABLES, (0.1,) * 5, seeds)
-    judged = judge(y, steps_and_total(5), source.examples)
+    judged = modules.balanced.judge(y, modules.balanced.steps_and_total(5), source.examples)
     room = three_errors(0.05)
     assert (judged.holm() < 0.05).any(axis=1).mean() <= 0.05 + room
     assert (judged.p() < 0.05).any(axis=1).mean() > 0.10
 
 
-def test_a_closed_form_that_is_wrong_is_found(program, monkeypatch):
-    from simulations import balanced, tables
-
-    y = tables.Normal().draw(np.random.default_rng(0), 50, (0.1,) * 5, 3)
-    right = balanced.stats.fit
-    monkeypatch.setattr(balanced.stats, "fit", lambda table, noise: right(table))
+def test_a_closed_form_that_is_wrong_is_found(modules, monkeypatch):
+    y = modules.tables.Normal().draw(np.random.default_rng(0), 50, (0.1,) * 5, 3)
+    right = modules.balanced.stats.fit
+    monkeypatch.setattr(modules.balanced.stats, "fit", lambda table, noise: right(table))
     with pytest.raises(AssertionError, match="closed form"):
-        balanced.judge(y * 0.5, balanced.steps_and_total(5), 3925)
+        modules.balanced.judge(y * 0.5, modules.balanced.steps_and_total(5), 3925)
 
 
-def test_the_program_writes_what_it_prints(program, tmp_path, monkeypatch, capsys):
+def test_the_program_writes_what_it_prints(modules, tmp_path, monkeypatch, capsys):
     out = tmp_path / "found.json"
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- simulated -->\nold\n<!-- /simulated -->\nafter\n")
@@ -85,7 +79,7 @@ def test_the_program_writes_what_it_prints(program, tmp_path, monkeypatch, capsy
     def run(*options):
         command = ["simulate.py", "--repeats", "60", "--out", str(out), *options]
         monkeypatch.setattr(sys, "argv", command)
-        assert program.main() in (0, 1)  # 1: with 60 tables a bar may be missed
+        assert modules.program.main() in (0, 1)  # 1: with 60 tables a bar may be missed
         return json.loads(out.read_text())
 
     document = run("--part", "one_seed", "--part", "datasets", "--page", str(page))
@@ -111,11 +105,11 @@ def test_the_program_writes_what_it_prints(program, tmp_path, monkeypatch, capsy
         run("--part", "power", "--seed", "2")
 
 
-def test_the_page_has_the_figures_of_the_kept_run(program, tmp_path):
+def test_the_page_has_the_figures_of_the_kept_run(modules, tmp_path):
     document = json.loads(RESULTS.read_text(encoding="utf-8"))
     assert document["repeats"] >= 20_000
-    assert set(document["parts"]) == set(program.PARTS)
+    assert set(document["parts"]) == set(modules.program.PARTS)
     copy = tmp_path / "page.md"
     copy.write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")
-    program.into_page(copy, document)
+    modules.program.into_page(copy, document)
     assert copy.read_text(encoding="utf-8") == PAGE.read_text(encoding="utf-8")

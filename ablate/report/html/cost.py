@@ -152,7 +152,14 @@ def _panel(
     up = axis(reach, most=5, pad=0.07)
     ys = [height * (1 - up.at(point.mean)) for point in points]
     xs = [across.at(time) for time in times]
-    labels = placed([Label(t, x, y) for t, x, y in zip(texts, xs, ys, strict=True)], height)
+    ends = [
+        [y] * 2
+        if p.low is None or p.high is None
+        else [height * (1 - up.at(end)) for end in (p.high, p.low)]
+        for p, y in zip(points, ys, strict=True)
+    ]
+    asked = [Label(t, x, y, *e) for t, x, y, e in zip(texts, xs, ys, ends, strict=True)]
+    labels = placed(asked, height)
     said = [
         f"{p.label}: {numbers.fixed(p.mean, table.decimals)} in {numbers.figures(t)}"
         for p, t in zip(points, times, strict=True)
@@ -227,21 +234,26 @@ def _bar(point: _Point, x: float, up: Axis, height: int) -> Markup:
         return Markup()
     ends = [f"{height * (1 - up.at(end)):.1f}" for end in (point.low, point.high)]
     colour = symbols.colour(point.mark)
-    return tag(
-        "line", x1=percent(x), x2=percent(x), y1=ends[0], y2=ends[1], class_=f"error {colour}"
-    )
+    place = percent(x)
+    said = parts.title(f"{point.label}: interval of the mean")
+    names = f"error {colour}"
+    return tag("line", said, x1=place, x2=place, y1=ends[0], y2=ends[1], class_=names)
 
 
 def _text(label: Label) -> Markup:
     side = "end" if label.left else "start"
-    text = tag("text", label.text, x=-10 if label.left else 10, y=4, class_=f"halo {side}")
-    return parts.at(percent(label.x), round(label.y, 1), text)
+    x = -10 if label.left else 10
+    text = tag("text", label.text, x=x, y=4, class_=f"halo {side}")
+    lead = None
+    if abs(label.moved) > 5:  # which point it belongs to is not plain any more
+        lead = tag("line", x1=0, x2=x * 0.8, y1=round(-label.moved, 1), y2=0, class_="lead")
+    return parts.at(percent(label.x), round(label.y, 1), lead, text)
 
 
 def _names(points: Sequence[_Point], texts: Sequence[str]) -> Markup:
     """What the numbers beside the points stand for."""
     names = [
-        tag("span", tag("b", text), " ", name(point.label))
+        tag("span", tag("b", text), " ", name(point.label, soft=True))
         for text, point in zip(texts, points, strict=True)
     ]
     return tag("p", names, class_="legend")

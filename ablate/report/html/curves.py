@@ -163,7 +163,7 @@ def _panel(place: parts.Place, scene: _Scene, line: Line) -> Markup:
         role="img",
         aria_label=f"{line.label} minus {label} by epoch; {delta} at the last",
     )
-    head = tag("p", tag("b", name(line.label)), " ", tag("b", delta), class_="head")
+    head = tag("p", tag("b", name(line.label, soft=True)), " ", tag("b", delta), class_="head")
     return tag(
         "div",
         head,

@@ -60,7 +60,7 @@ def _row(line: Line, found: Axis) -> Markup:
     number = join(tag("b", delta), " ", tag("span", _how(line), class_="about"))
     return tag(
         "div",
-        tag("span", name(line.label), class_="label"),
+        tag("span", name(line.label, soft=True), class_="label"),
         parts.plot(_HEIGHT, _label(line), _drawing(line, found)),
         tag("span", number, class_="number"),
         _verdict(line),
@@ -158,7 +158,7 @@ def _axis(panels: Sequence[Panel]) -> Axis:
             values += [v for v in (line.delta,) if v is not None]
             if line.band is not None:
                 values += [line.band, -line.band]
-    return axis(values, most=6, pad=0.06)
+    return axis(values, most=7, pad=0.06)
 
 
 def _legend(panels: Sequence[Panel]) -> Markup:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ablate.report import columns as cells
 from ablate.report import costs, numbers, published_columns, transposed, words
@@ -56,7 +57,7 @@ def _whole(table: ReportTable) -> list[Markup]:
         _columns(table),
         label=f"{said}: all numbers",
         caption=said,
-        footer=1 if table.total and not table.paper else 0,
+        footer=1 if table.total else 0,
     )
     paper = [*table.paper.footnotes, table.paper.differs] if table.paper else []
     return [grid, parts.caption(*captions), *(parts.caption(line) for line in paper)]
@@ -90,7 +91,7 @@ def _columns(table: ReportTable) -> list[Column]:
 
 
 def _with_paper(table: ReportTable) -> list[Column]:
-    """Published figures beside the measured ones; the total is not the paper's."""
+    """Published figures beside the measured ones; the total has none."""
     level = f"[{numbers.level(table)}]"
     reference = words.REFERENCE[table.reference]
     rows = table.rows
@@ -117,7 +118,15 @@ def _with_paper(table: ReportTable) -> list[Column]:
         found.append(Column(head, _deltas(table, [row.base for row in rows]), True))
     for _, head_lines, texts in published_columns.costs(table):
         found.append(Column(", ".join(head_lines), texts, True))
-    return [*found, *_rest(table, total=False)]
+    found += _rest(table, total=False)
+    if table.total is None:
+        return found
+    last = {
+        "row": name(table.total.label),
+        "verdict": symbols.verdict(table.total),
+        f"Δ baseline {level}": _deltas(table, [table.total.delta])[0],
+    }
+    return [replace(each, cells=[*each.cells, last.get(each.head, "")]) for each in found]
 
 
 def _rest(table: ReportTable, *, total: bool = True) -> list[Column]:

@@ -57,13 +57,16 @@ def tag(element: str, /, *children: Child, **attributes: str | float | bool | No
 _LONG: Final = 22  # characters of a word, above which it may be broken anywhere
 
 
-def name(label: str) -> Markup:
-    """A row's label: its sign stays with its name; a very long word may break, others do not."""
+def name(label: str, *, soft: bool = False) -> Markup:
+    """A row's label: its sign stays with its name; a very long word may break, others do not.
+
+    soft: where there is little room, it may break after an underscore too.
+    """
     sign, space, rest = label.partition(" ")
     text = f"{sign}\u00a0{rest}" if sign == "+" and space else label
     if max(map(len, label.split()), default=0) > _LONG:
         return tag("span", text, class_="long")
-    return escaped(text)
+    return Markup(escaped(text).replace("_", "_<wbr>")) if soft else escaped(text)
 
 
 def percent(share: float) -> str:

@@ -22,7 +22,8 @@ def render(place: parts.Place, tables: Sequence[ReportTable]) -> Markup:
         if changes:
             groups.setdefault(changes, []).append(table)
     shown = [_changes(lines, held, len(groups) > 1) for lines, held in groups.items()]
-    return parts.section(place, "Settings", "what each row changes", _recipe(tables), shown)
+    about = "what each row changes" if shown else "what every row shares"
+    return parts.section(place, "Settings", about, _recipe(tables), shown)
 
 
 def _recipe(tables: Sequence[ReportTable]) -> Markup:

@@ -10,7 +10,7 @@ from typing import Final
 
 _LIGHT: Final = """\
 --ink:#15181d;--muted:#59636f;--page:#fff;--rule:#e2e6ea;--strong:#8a949f;--shade:#eef1f5;
---gain:#0b6bb0;--loss:#c2540a;--bar:#b9c0c8;--faint:#8d97a3;--edge:#15181d26"""
+--gain:#0b6bb0;--loss:#c2540a;--bar:#b9c0c8;--faint:#7f8995;--edge:#15181d26"""
 _DARK: Final = """\
 --ink:#e7eaee;--muted:#9ba6b3;--page:#12161c;--rule:#2b333d;--strong:#5f6b78;--shade:#1f2731;
 --gain:#6cb6ff;--loss:#ff9e4f;--bar:#4a5562;--faint:#7d8997;--edge:#00000073"""
@@ -48,6 +48,7 @@ padding:2px 20px 2px 0}
 .ablate nav a:hover,.ablate nav a:focus{color:var(--ink);text-decoration:underline}
 .ablate code{font:.9em ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;
 background:var(--shade);border-radius:3px;padding:1px 4px;overflow-wrap:anywhere}
+.ablate table code{white-space:nowrap}
 .ablate footer{margin:52px 0 0;border-top:1px solid var(--rule);padding:14px 0 0;
 color:var(--muted);font-size:14px}
 
@@ -92,6 +93,7 @@ margin:0 0 4px}
 .ablate .gain.thin,.ablate .gain.thick,.ablate .gain.error{stroke:var(--gain)}
 .ablate .loss.thin,.ablate .loss.thick,.ablate .loss.error{stroke:var(--loss)}
 .ablate .seed{fill:var(--faint)}
+.ablate .lead{stroke:var(--strong);stroke-width:1}
 .ablate .link{stroke:var(--strong);stroke-width:1;stroke-dasharray:2 3}
 .ablate .plot{position:relative;min-width:0}
 .ablate .plot svg{display:block}

@@ -8,7 +8,7 @@ from ablate.report import numbers
 from ablate.report.html import parts, symbols
 from ablate.report.html.axes import Axis, axis
 from ablate.report.html.markup import Markup, join, name, percent, tag
-from ablate.report.html.views import Line, Panel, scaled, signed
+from ablate.report.html.views import Line, Panel, interval_text, scaled, signed
 from ablate.report.model import ReportTable
 
 _HEIGHT = 32
@@ -69,7 +69,7 @@ def _row(table: ReportTable, i: int, line: Line | None, found: Axis) -> Markup:
     said = f"{row.label}: {mean or row.verdict}{short} {delta}".strip()
     return tag(
         "div",
-        tag("span", name(row.label), class_="label"),
+        tag("span", name(row.label, soft=True), class_="label"),
         parts.plot(_HEIGHT, said, _drawing(table, i, line, found)),
         tag("span", tag("b", mean), " ", tag("span", delta + short, class_="about")),
         class_="row",
@@ -108,7 +108,9 @@ def _drawing(table: ReportTable, i: int, line: Line | None, found: Axis) -> Mark
     )
     if line.interval:
         ends = [percent(found.at(mean + end - line.delta)) for end in line.interval]
-        whisker = tag("line", x1=ends[0], x2=ends[1], y1=middle, y2=middle, class_="whisker")
+        level = f"{numbers.level(table)} interval of the step"
+        said = parts.title(f"{row.label}: {level} {interval_text(line.interval, table)}")
+        whisker = tag("line", said, x1=ends[0], x2=ends[1], y1=middle, y2=middle, class_="whisker")
         caps = [
             tag("line", x1=end, x2=end, y1=middle - 4, y2=middle + 4, class_="whisker")
             for end in ends
