@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ablate.session import Session
 
 _STEPS = (3, 5, 10, 20)
-_UNSETTLED = ("unresolved",)
 
 
 def more_seeds(
@@ -25,7 +24,7 @@ def more_seeds(
     resolved = session.resolved
     declared = len(resolved.seeds)
     one = declared == 1
-    open_rows = any(row.mark in _UNSETTLED for table in tables for row in table.judged)
+    open_rows = any(table.unresolved for table in tables)
     wanted = next((n for n in _STEPS if n > declared), None)
     if wanted is None or not (one or open_rows):
         return []

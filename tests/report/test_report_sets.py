@@ -75,6 +75,17 @@ def test_v3_in_both_orders_is_judged() -> None:
     assert "Shapley" not in block(made, "attribution").heads
 
 
+def test_an_open_line_of_a_block_is_something_to_settle() -> None:
+    table = set_table("factorial", subsets("AB"), "AB")
+    (made,) = built(table, results=of_sets(V3, examples=1000))
+    assert {row.mark for row in made.rows} == {""}
+    assert line(block(made, "factorial"), "A × B").verdict == "unresolved"
+    assert made.unresolved
+    values = planted({("a",): 0.05}, "ab", seeds=5, noise=0.0003)
+    clear = set_table("factorial", subsets("ab"), "ab", seeds=5)
+    assert not built(clear, results=of_sets(values))[0].unresolved
+
+
 def test_rows_of_a_factorial_have_no_verdict_and_no_correction() -> None:
     table = set_table("factorial", subsets("AB"), "AB")
     (made,) = built(table, results=of_sets(V3, examples=1000))
