@@ -14,13 +14,16 @@ from ablate.stats.attribution import (
 from ablate.stats.combine import MeanEffect, difference, mean_effect
 from ablate.stats.fit import BlockFit, Contrast, fit, noise_scale
 from ablate.stats.inference import Effect, Verdict, effect, family, holm
+from ablate.stats.looks import LOOKS, Look, looks_until
 from ablate.stats.power import expected_noise, rerun_band, seeds_needed, smallest_detectable
 from ablate.stats.times import Ratio, epoch_time, time_fit, time_ratio
 
 __all__ = [
+    "LOOKS",
     "BlockFit",
     "Contrast",
     "Effect",
+    "Look",
     "MeanEffect",
     "Ratio",
     "Verdict",
@@ -33,6 +36,7 @@ __all__ = [
     "holm",
     "interaction",
     "leave_out",
+    "looks_until",
     "main_effect",
     "mean_effect",
     "noise_scale",
