@@ -7,6 +7,7 @@ else, neither the TOML nor the plugins. No torch here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -70,6 +71,15 @@ class Until(Frozen):
     def __str__(self) -> str:
         level = f"{self.alpha:.3f}".removeprefix("0")
         return f"look {self.number} of {len(self.looks)} at {self.seeds} seeds, α = {level}"
+
+
+NOT_YET = "not yet"  # of a row whose settings can still be chosen
+
+
+def unchosen_in_words(settings: Sequence[str], reason: str) -> str:
+    """ "lr not chosen yet", "lr not chosen: every setting diverged"."""
+    names = " and ".join(settings)
+    return f"{names} not chosen yet" if reason == NOT_YET else f"{names} not chosen: {reason}"
 
 
 class Row(Frozen):

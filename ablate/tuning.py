@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 from ablate.design.tuning import Choice, Choose, nothing_chosen
+from ablate.resolved import NOT_YET
 
 if TYPE_CHECKING:
     from ablate.store import Store
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
 _FAILED = {"failed": "failed", "oom": "ran out of memory", "no_effect": "had no effect"}
 
 
-def chooser(
-    store: Store | None, metric: str, *, without: AbstractSet[str] = frozenset()
-) -> Choose:
+def chooser(store: Store | None, metric: str, *, without: AbstractSet[str] = frozenset()) -> Choose:
     """Choices from what is stored now. without: keys whose results do not count (`--retrain`)."""
     if store is None:
         return nothing_chosen
@@ -63,12 +62,13 @@ def best(
         count = sum(status in _FAILED for status in statuses)
         how = failed[0] if len(failed) == 1 else "failed"
         return Choice(reason=f"{count} of {len(statuses)} trials {how}")
-    done = sum(status in ("done", "diverged") for status in statuses)
-    if done < len(statuses):
-        return Choice(reason=f"{done} of {len(statuses)} trials done")
+    if any(status not in ("done", "diverged") for status in statuses):
+        return Choice(reason=NOT_YET)
+    if any(s == "done" and metric not in f for s, f in zip(statuses, finals, strict=True)):
+        return Choice(reason=f"{metric} was not measured")
     chosen, value = None, math.inf
     for index, (status, final) in enumerate(zip(statuses, finals, strict=True)):
-        if status != "done" or not math.isfinite(measured := final.get(metric, math.nan)):
+        if status != "done" or not math.isfinite(measured := final[metric]):
             continue
         loss = -measured if higher_is_better else measured
         if loss < value:

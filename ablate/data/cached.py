@@ -50,9 +50,9 @@ class Split:
 
     An image's id is its position in the whole split, whatever the limit: the same image draws the
     same random numbers with and without one. `labels` int64 [whole split], indexed by id; `ids`
-    int64, sorted, those within the limit. `part`: "" or, where a part of the training images is held
-    out, what tells this split from others of its name and length. `buffer` holds pixels, or files
-    where `encoded`.
+    int64, sorted, those within the limit. `part`: where some training images are held out, what
+    tells this split from others of its name and length. `buffer` holds pixels, or files where
+    `encoded`.
     """
 
     name: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Literal
@@ -44,7 +45,7 @@ class _RowTuned:
     """keys: of a row's tuning trials; bases: what factors multiply in it."""
 
     keys: tuple[str, ...] = ()
-    choice: Choice = Choice()
+    choice: Choice = field(default_factory=Choice)
     bases: Settings = field(default_factory=dict)
 
 
@@ -206,6 +207,10 @@ class Planner:
     def _tuning(self, ablation: Ablation, rows: list[_RowTuned]) -> Tuning | None:
         if not rows:
             return None
+        for key, values in ablation.tune.items():
+            if key in self.study.final and not isinstance(values, Mapping):
+                text = f"--set recipe.{key} does not hold in {ablation.name}, which chooses its own"
+                self.warnings[text] = None
         every = options(ablation.tune)
         return Tuning(
             options=every,

@@ -13,6 +13,7 @@ from typing import Any
 from ablate.design.problems import RowProblem
 from ablate.design.words import value_in_words
 from ablate.recipe import Recipe
+from ablate.resolved import NOT_YET, unchosen_in_words
 from ablate.study.settings import over
 from ablate.study.values import Settings
 from ablate.trial import Trial
@@ -38,7 +39,7 @@ Choose = Callable[[tuple[str, ...]], Choice]
 
 def nothing_chosen(keys: tuple[str, ...]) -> Choice:
     """Before anything is trained."""
-    return Choice(reason=f"0 of {len(keys)} trials done")
+    return Choice(reason=NOT_YET)
 
 
 def options(tune: Settings) -> tuple[dict[str, Any], ...]:
@@ -116,8 +117,8 @@ def provisional(trial: Trial) -> Trial:
 
 
 def choice_in_words(keys: Sequence[str], recipe: Recipe, choice: Choice) -> str:
-    """ "lr 0.3 chosen", as the row is trained with it; "lr not chosen (0 of 3 trials done)"."""
+    """ "lr 0.3 chosen", as the row is trained with it; "lr not chosen yet"."""
     if choice.index is None:
-        return f"{' and '.join(keys)} not chosen ({choice.reason})"
+        return unchosen_in_words(keys, choice.reason)
     values = recipe.model_dump(mode="json")
     return ", ".join(f"{key} {value_in_words(values[key])}" for key in keys) + " chosen"

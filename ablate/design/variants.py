@@ -98,7 +98,9 @@ def resolve_variant(
         spec for (_, trick), spec in zip(tricks, specs, strict=True) if not _only_plans(trick)
     )
     assert filled.image_size is not None
-    return Variant(recipe, filled.image_size, tuple(tricks), acting, tuple(teachers), warnings, bases)
+    return Variant(
+        recipe, filled.image_size, tuple(tricks), acting, tuple(teachers), warnings, bases
+    )
 
 
 def fill(settings: Settings, info: DatasetInfo) -> Recipe:

@@ -29,7 +29,8 @@ class Resolution:
 
     label: data set, and column or ablation where they tell tables apart. comparisons: the family's
     size. error: share of wrong images assumed; measured: from stored trials of the baseline.
-    noise: expected standard deviation of one trial, in points. by_seeds: None where it cannot be.
+    noise: expected standard deviation of one trial, in points. by_seeds: None where it cannot
+    be; with `--until resolved` those of the looks, each at its level.
     """
 
     label: str
@@ -81,16 +82,26 @@ def _resolution(
         images=images,
         noise=100 * noise,
         by_seeds={
-            n: _detectable(noise, rows, comparisons, n) for n in seeds_to_show(len(table.seeds))
+            n: _detectable(noise, rows, comparisons, n, alpha)
+            for n, alpha in levels(resolved).items()
         },
     )
 
 
-def _detectable(noise: float, rows: int, comparisons: int, seeds: int) -> float | None:
+def levels(resolved: ResolvedStudy) -> dict[int, float]:
+    """The numbers of seeds to show, and the level of the tests at each."""
+    if resolved.until is not None:
+        return dict(resolved.until.looks)
+    return dict.fromkeys(seeds_to_show(len(resolved.seeds)), 0.05)
+
+
+def _detectable(
+    noise: float, rows: int, comparisons: int, seeds: int, alpha: float
+) -> float | None:
     from ablate.stats import smallest_detectable
 
     se = noise * math.sqrt(2 / seeds)
-    seen = smallest_detectable(se, (rows - 1) * (seeds - 1), comparisons)
+    seen = smallest_detectable(se, (rows - 1) * (seeds - 1), comparisons, alpha=alpha)
     return None if seen is None else 100 * seen
 
 

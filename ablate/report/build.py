@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ablate.errors import AblateError
-from ablate.report import cells, compare, provenance, timing
+from ablate.report import cells, compare, provenance, timing, tuned
 from ablate.report.model import (
     Metric,
     ReportRow,
@@ -26,15 +26,18 @@ def build_tables(
     results: Mapping[str, TrialResultLike],
     states: Mapping[str, TrialStateLike],
     *,
-    alpha: float = 0.05,
+    alpha: float | None = None,
 ) -> list[ReportTable]:
     """The tables of a study, from what is done of it so far.
 
     results: by trial key, of trials that are done; states: by trial key, at least of the others
-    (a key in neither is new). Raises AblateError if a table mixes numerics, or if the study's
+    (a key in neither is new). alpha: level of tests and intervals; None for that of the look of an
+    `--until` run, 5% without one. Raises AblateError if a table mixes numerics, or if the study's
     metric was not measured.
     """
     metric = metric_named(resolved.metric)
+    if alpha is None:
+        alpha = resolved.until.alpha if resolved.until else 0.05
     several = len({table.ablation for table in resolved.tables}) > 1
     return [
         _table(resolved, table, metric, results, states, alpha, name=several)
@@ -117,6 +120,7 @@ def _table(
         examples=examples,
         notes=(
             *cells.notes(table, grid, metric),
+            *tuned.notes(resolved, table),
             *cells.identical_rows(table, judged.references, results),
             *cells.uneven_models(table, grid),
             *times.notes,
@@ -124,6 +128,7 @@ def _table(
         ),
         failures=tuple(cells.failures(table, grid)),
         provenance=provenance.of(resolved, table, results),
+        until=resolved.until,
     )
 
 

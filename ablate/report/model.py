@@ -15,6 +15,7 @@ from ablate.stats import Effect, Ratio
 if TYPE_CHECKING:
     from ablate.curves import Curves
     from ablate.report.published_model import Published, PublishedCell
+    from ablate.resolved import Until
 
 
 class TrialResultLike(Protocol):
@@ -257,7 +258,8 @@ class ReportTable:
     detectable, seeds_needed: of the pooled fit; None without one. margin, detectable: in the unit
     printed (points). examples: test images, None if unknown. notes: what a reader must know, in
     words. failures: a line for each trial that failed. paper: the publication that the rows are
-    printed beside. blocks: what follows from several rows or tables, printed below this one.
+    printed beside. blocks: what follows from several rows or tables, printed below this one. until:
+    the look of an `--until` run, whose level `alpha` is.
     """
 
     study: str
@@ -287,6 +289,7 @@ class ReportTable:
     provenance: Provenance
     paper: Published | None = None
     blocks: tuple[Block, ...] = ()
+    until: Until | None = None
 
     @property
     def one_seed(self) -> bool:

@@ -47,6 +47,8 @@ def short_caption(table: ReportTable) -> str:
         over = numbers.count(table.comparisons, "comparison")
         margin = numbers.plain(table.margin)
         facts.append(f"verdicts Holm-corrected over {over}, equivalent = within ±{margin}")
+        if table.until is not None:
+            facts.append(str(table.until))
         if seen := _could_see(table):
             facts.append(f"could see about {seen}; {_needs(table)}")
     elif table.compares:
@@ -94,6 +96,9 @@ def long_caption(table: ReportTable) -> str:
             f"Verdicts: Holm-corrected over {over}, p < {f'{table.alpha:g}'.lstrip('0')}; "
             f"equivalent: {numbers.inner_level(table)} interval within {margin}."
         )
+        if table.until is not None:
+            planned = ", ".join(str(seeds) for seeds, _ in table.until.looks)
+            said.append(f"Seeds added until resolved: {table.until}, planned at {planned} seeds.")
         if seen := _could_see(table):
             needs = f"the declared {_needs(table)}"
             said.append(f"This table could see differences from about {seen}; {needs}.")
