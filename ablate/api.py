@@ -25,6 +25,7 @@ from ablate.study import load_study
 from ablate.study import values as study_values
 
 if TYPE_CHECKING:
+    from ablate.executor import Workers
     from ablate.planning.plan import Plan
     from ablate.report.model import ReportTable
     from ablate.resolved import ResolvedStudy
@@ -276,6 +277,8 @@ def _store_path(store: str | Path | None) -> Path:
 
 
 def _run(session: Session, *, quiet: bool) -> Ran:
+    from contextlib import ExitStack
+
     from ablate.console.log import LogView, stamped
     from ablate.console.output import Output
     from ablate.console.stages import stage_lines
@@ -283,31 +286,30 @@ def _run(session: Session, *, quiet: bool) -> Ran:
     from ablate.stages import open_rows, run_stages
 
     output = Output(quiet=1 if quiet else 0)
-    checked = False
+    shared: list[Workers] = []  # by all stages
 
     def train(session: Session) -> Outcome:
-        nonlocal checked
-        if not checked:
+        if not shared:
             for warning in session.warnings():
                 output.warn(warning)
         output.note(stamped(session.headline().replace(" · ", ", ")))
         session.prepare()
-        with session.workers() as workers:  # they import while this process checks
-            if not checked:  # later stages train the same rows
-                for note in session.check_effects():
-                    output.warn(note)
-                checked = True
-            work, seconds = session.work, session.seconds()
-            states = work.states
-            tracker = Tracker.begin(session.resolved, states, session.store, work.again, seconds)
-            with LogView(output, tracker) as view:
-                return session.train(view, workers)
+        if not shared:  # later stages train the same rows
+            shared.append(stack.enter_context(session.workers()))
+            for note in session.check_effects():  # while they import
+                output.warn(note)
+        work, seconds = session.work, session.seconds()
+        states = work.states
+        tracker = Tracker.begin(session.resolved, states, session.store, work.again, seconds)
+        with LogView(output, tracker) as view:
+            return session.train(view, shared[0])
 
     def ended(session: Session, following: Session | None) -> None:
         for line in stage_lines(session, following):
             output.note(stamped(line))
 
-    ran = run_stages(session, train, ended)
+    with ExitStack() as stack:
+        ran = run_stages(session, train, ended)
     if ran.trained:
         labels, outcome = ran.session.resolved.labels, ran.outcome
         for key in outcome.wrong:

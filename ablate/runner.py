@@ -121,11 +121,12 @@ class Runner:
         self._teachers = {t.teacher for t in resolved.trials.values() if t.teacher is not None}
         rows = [row for table in resolved.tables for row in table.rows]
         self._first = self._teachers | {row.keys[0] for row in rows}
+        self._own = workers is None  # else they may have more to train when this is over
         workers = workers or Workers(devices)
+        self._ids = workers.ids
         self._events, self._executors = workers.events, workers.executors
         self._claims: dict[str, Claim] = {}
         self._keys: dict[int, str] = {}  # request id → key
-        self._next_id = 0
         self._beaten = time.monotonic()
         self._told_elsewhere: set[str] = set()
         self._signal: int | None = None
@@ -147,6 +148,8 @@ class Runner:
             else:
                 waiting.append(key)
                 self._store.register(self._resolved.trials[key], self._resolved.labels[key])
+        for executor in self._executors:
+            executor.graphs.clear()  # another stage numbers them otherwise
         previous = self._catch_signals()
         try:
             while waiting or self._keys:
@@ -163,7 +166,8 @@ class Runner:
             for executor in self._executors:
                 if self._keys:  # only after an unexpected error or a second signal
                     executor.kill()
-                executor.close()
+                if self._own:
+                    executor.close()
             for held in self._claims.values():
                 held.release()
             self._restore_signals(previous)
@@ -236,11 +240,11 @@ class Runner:
         )
 
     def _start(self, key: str, executor: Executor) -> None:
-        self._next_id += 1
-        self._keys[self._next_id] = key
+        request = next(self._ids)
+        self._keys[request] = key
         executor.train(
             {
-                "id": self._next_id,
+                "id": request,
                 "trial": self._resolved.trials[key].model_dump(mode="json"),
                 "store": str(self._store.path.resolve()),
                 "data_root": str(self._data_root.resolve()) if self._data_root else None,

@@ -57,6 +57,7 @@ def run(
     """Run it."""
     began = time.monotonic()
     from ablate.cli import profiling
+    from ablate.cli.training import Training
     from ablate.session import open_session, tables_of
     from ablate.stages import run_stages
 
@@ -74,8 +75,8 @@ def run(
     )
     for warning in session.warnings():
         output.warn(warning)
-    training = _Training(output, profile)
-    ran = run_stages(session, training.stage, training.ended)
+    with Training(output, profile=profile) as training:
+        ran = run_stages(session, training.stage, training.ended)
     if profile and not ran.trained:
         profiling.nothing(output)
     session, outcome = ran.session, ran.outcome
@@ -109,97 +110,6 @@ def _nothing_trained(session: Session, output: Output, outcome: Outcome, began: 
         _failures(session, output, outcome)
     else:
         output.note(f"{resolved.name}: all {number} trials done, nothing to train {seconds}")
-
-
-class _Training:
-    """The stages of a run as a person, or a program, sees them."""
-
-    def __init__(self, output: Output, profile: bool) -> None:
-        self._output = output
-        self._profile = profile
-        self._started = False  # the study, for `--json`
-        self.profiled: frozenset[str] = frozenset()
-
-    def stage(self, session: Session) -> Outcome:
-        """Train one of them."""
-        profiled: frozenset[str] = frozenset()
-        if self._profile and session.stage.kind != "tune":
-            profiled = session.to_profile()
-        self.profiled |= profiled
-        first, self._started = not self._started, True
-        return _train(session, self._output, profiled, first=first)
-
-    def ended(self, session: Session, following: Session | None) -> None:
-        """Say what one came to, and what comes next."""
-        from ablate.console.log import stamped
-        from ablate.console.stages import stage_event, stage_lines
-
-        if self._output.json:
-            self.begun(session)
-            self._output.event("stage_end", **stage_event(session, following))
-            return
-        live = self._output.err.live
-        for line in stage_lines(session, following):
-            self._output.note(line if live else stamped(line))
-
-    def begun(self, session: Session) -> None:
-        """With --json: the study's start, where nothing was to be trained so far."""
-        from ablate.console.events import study_start
-
-        if not self._started:
-            self._started = True
-            states = session.work.states
-            study_start(self._output, session.resolved, {k: s.status for k, s in states.items()})
-
-
-def _train(session: Session, output: Output, profiled: frozenset[str], *, first: bool) -> Outcome:
-    from ablate.console.events import EventView
-    from ablate.console.live import LiveView
-    from ablate.console.log import LogView, stamped
-    from ablate.console.progress import Progress
-    from ablate.console.tracking import Tracker
-
-    live = output.err.live and output.quiet == 0 and not output.json
-    headline = session.headline()
-    if not output.json:
-        output.note(headline if live else stamped(headline.replace(" · ", ", ")))
-    with Progress(output) as progress:
-
-        def told(name: str, done: int, total: int, speed: float) -> None:
-            amount = f"{done:,}/{total:,}  {speed:,.0f} images/s"
-            progress.update(name, "decoding", done, total, amount)
-
-        for name, images in session.prepare(told):
-            if live:
-                progress.finish(f"{name}  {images:,} images in the cache")
-    with session.workers() as workers:  # they import while this process checks
-        if first:  # later stages train the same rows
-            for note in session.check_effects():
-                output.warn(note)
-            if output.verbose > 1:
-                _hooks_bound(session, output)
-        work, seconds = session.work, session.seconds()
-        tracker = Tracker.begin(session.resolved, work.states, session.store, work.again, seconds)
-        view: EventView | LiveView | LogView
-        if output.json:
-            view = EventView(output, tracker, session.stage, first=first)
-        else:
-            view = LiveView(output, tracker) if live else LogView(output, tracker)
-        with view:
-            return session.train(view, workers, profiled)
-
-
-def _hooks_bound(session: Session, output: Output) -> None:
-    """With -vv: which tricks act where, row by row."""
-    from ablate.training_process import construct
-    from ablate.tricks.chains import Hooks
-
-    for table in session.resolved.tables:
-        for row in table.rows:
-            trial = session.resolved.trials[row.keys[0]]
-            acting = Hooks(construct(trial.tricks, bundled_only=session.bundled_only)).acting
-            told = [f"{hook}: {' → '.join(names)}" for hook, names in acting.items() if names]
-            output.note(f"{table.dataset} {row.label} ({row.keys[0][:8]}) {' · '.join(told)}")
 
 
 def _print(tables: list[ReportTable], output: Output) -> None:

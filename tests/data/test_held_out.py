@@ -150,9 +150,7 @@ def test_keys_are_what_they_were_before_anything_could_be_held_out() -> None:
             name="digits", fingerprint="f" * 64, decoder="pillow-1", limit=200, num_classes=10
         ),
         tricks=(
-            TrickSpec(
-                name="mixup", label="m", source="x", params={"alpha": 0.2}, behaviour="v1"
-            ),
+            TrickSpec(name="mixup", label="m", source="x", params={"alpha": 0.2}, behaviour="v1"),
         ),
         numerics=Numerics(),
         seed=0,

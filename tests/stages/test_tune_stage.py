@@ -192,7 +192,9 @@ def test_factors_multiply_what_set_says_and_values_replace_it(tmp_path: Path) ->
 def test_linear_scaling_multiplies_last(tmp_path: Path) -> None:
     text = TUNED.replace('["mixup", "adam"]', '["linear_scaling"]').replace("= 16", "= 64")
     first = session(tmp_path, text)
-    found = [first.resolved.trials[key].recipe.lr for key in first.resolved.tables[0].rows[1].tuning]
+    found = [
+        first.resolved.trials[key].recipe.lr for key in first.resolved.tables[0].rows[1].tuning
+    ]
     assert found == pytest.approx([0.03 / 4, 0.1 / 4, 0.3 / 4])
 
 
@@ -202,7 +204,7 @@ def test_linear_scaling_multiplies_last(tmp_path: Path) -> None:
         ("{ lr = [0.1] }", "leaves one setting, which is no choice"),
         ("{ lr = [0.1, 0.1] }", "stands twice"),
         ("{ lr.factor = [1, 1.0] }", "stands twice"),
-        ('{ model.factor = [1, 2] }', "is no number that a factor could multiply"),
+        ("{ model.factor = [1, 2] }", "is no number that a factor could multiply"),
         ("{ momentum.factor = [1, 3] }", "momentum"),
         ("{ epochs.factor = [1, 1.5] }", "epochs"),
         ("{ lr = [0.1, -1] }", "above 0"),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 from planted import STUDY, Planted, session
 
-from ablate import streams
 from ablate.errors import AblateError
 from ablate.lookup import from_file, from_store, tables_of
 from ablate.report import render_json, render_markdown, render_terminal
@@ -23,8 +23,7 @@ TWICE = STUDY.replace('["cosine", "mixup"]', '["cosine"]')
 def noise(trial: Trial, size: float) -> float:
     """A number of this variant and seed alone, uniform within ± size."""
     names = "+".join(sorted(spec.name for spec in trial.tricks))
-    key = streams.key(trial.seed, f"planted {names}")
-    return size * (2 * float(streams.uniforms(key, 1, 1)[0, 0]) - 1)
+    return random.Random(f"{names} {trial.seed}").uniform(-size, size)
 
 
 def huge(trial: Trial) -> float:
@@ -100,9 +99,7 @@ def test_each_looks_numbers_are_at_its_level(tmp_path: Path) -> None:
         assert table.rows[1].mark == ("unresolved" if paired.pvalue >= level else "gain")
         percent = f"{100 * (1 - level):g}%"
         words = f"look {list(levels).index(seeds) + 1} of {list(levels).index(seeds) + 1}"
-        terminal = " ".join(
-            render_terminal([table], width=100, color=False, ascii=False).split()
-        )
+        terminal = " ".join(render_terminal([table], width=100, color=False, ascii=False).split())
         markdown = render_markdown([table])
         for text_ in (terminal, markdown):
             assert f"{percent} interval" in text_
@@ -195,7 +192,7 @@ def test_failed_trials_are_tried_once_a_run(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused(
     arguments: tuple[str | None, int | None, int | None], said: str
 ) -> None:
-    with pytest.raises(AblateError, match="until|max-seeds") as caught:
+    with pytest.raises(AblateError, match=r"until|max-seeds") as caught:
         looks_of(*arguments)
     assert said in caught.value.message
 
@@ -212,4 +209,4 @@ def test_tuning_comes_before_the_first_look(tmp_path: Path) -> None:
 
     planted = run(tmp_path, null, TUNED)
     assert seeds_of(planted)[:2] == [("tune", 12), ("look", 12)]
-    assert len({key for key in planted.trained}) == len(planted.trained)
+    assert len(set(planted.trained)) == len(planted.trained)
