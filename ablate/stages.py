@@ -113,7 +113,7 @@ def following(session: Session) -> Session | None:
     if until is None or (more := until.next()) is None:
         return None
     tables = tables_of(session.resolved, session.store)
-    if not any(row.mark == "unresolved" for table in tables for row in table.judged):
+    if not any(table.unresolved for table in tables):
         return None
     return open_stage(session.asked, session.store, more, tried)
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ablate.session import Session
 
 _STEPS = (3, 5, 10, 20)
-_UNSETTLED = ("unresolved",)
 
 
 def more_seeds(
@@ -27,7 +26,7 @@ def more_seeds(
     resolved = session.resolved
     declared = len(resolved.seeds)
     one = declared == 1
-    open_rows = any(row.mark in _UNSETTLED for table in tables for row in table.judged)
+    open_rows = any(table.unresolved for table in tables)
     if open_rows and not one and _may_look(session):
         most = LOOKS[-1].seeds
         return [

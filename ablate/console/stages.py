@@ -19,8 +19,8 @@ def stage_lines(session: Session, following: Session | None) -> list[str]:
     if session.stage.kind != "look":
         return []
     tables = _tables(session)
-    opened, judged = _unresolved(tables), sum(table.comparisons for table in tables)
-    of = f"{opened} of {count(judged, 'comparison')} unresolved"
+    opened = _unresolved(tables)
+    of = f"{count(opened, 'comparison')} unresolved"
     if following is not None and following.resolved.until is not None:
         return [f"{session.stage.words}: {of}, on to {following.resolved.until.seeds} seeds"]
     return [f"{session.stage.words}: {of}, {'the last look' if opened else 'nothing is open'}"]
@@ -76,4 +76,6 @@ def _tables(session: Session) -> list[ReportTable]:
 
 
 def _unresolved(tables: list[ReportTable]) -> int:
-    return sum(row.mark == "unresolved" for table in tables for row in table.judged)
+    judged = [one for table in tables for one in table.judged]
+    lines = [line for table in tables for block in table.blocks for line in block.lines]
+    return sum(one.mark == "unresolved" for one in (*judged, *lines))

@@ -302,6 +302,12 @@ class ReportTable:
         return len(self.rows) > 1
 
     @property
+    def unresolved(self) -> bool:
+        """Whether more seeds could settle something: a row, the total, or a line of a block."""
+        lines = (line for block in self.blocks for line in block.lines)
+        return any(one.mark == "unresolved" for one in (*self.judged, *lines))
+
+    @property
     def has_base(self) -> bool:
         """Whether the differences to the baseline are a column of their own."""
         if not self.compares:

@@ -130,7 +130,7 @@ def test_a_run_says_its_stages(cli: Cli, planted_run: list[Planted]) -> None:
     )
     assert told[1].startswith("digits: baseline, mixup: the largest lr there was to choose")
     assert told[2] == (
-        "look 1 of 3 at 3 seeds, α = .005: 0 of 1 comparison unresolved, nothing is open"
+        "look 1 of 3 at 3 seeds, α = .005: 0 comparisons unresolved, nothing is open"
     )
     assert "99.5% interval" in done.stdout
     assert "▲ gain" in done.stdout
