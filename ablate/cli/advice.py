@@ -33,7 +33,7 @@ def more_seeds(
             (
                 "settle open rows",
                 selection.suggestion("run", "--until", "resolved", seeds=False),
-                _cost(session, most - declared).replace("about ", "at most "),
+                f"at most {_cost(session, most - declared).removeprefix('about ')}",
             )
         ]
     wanted = next((n for n in _STEPS if n > declared), None)
