@@ -27,12 +27,15 @@ from ablate.study import load_study
 from ablate.study import values as study_values
 
 if TYPE_CHECKING:
+    from ablate.executor import Workers
     from ablate.planning.plan import Plan
     from ablate.report.asked import Asked
     from ablate.report.model import ReportTable
     from ablate.resolved import ResolvedStudy
     from ablate.runner import Outcome
     from ablate.session import Session
+    from ablate.stages import Ran
+    from ablate.stats import Look
 
 
 class Study:
@@ -44,10 +47,13 @@ class Study:
         *,
         data: Path | None = None,
         bundled_only: bool = False,
+        seeds_asked: bool = False,
     ) -> None:
+        """seeds_asked: whether its seeds are not the file's."""
         self.definition = definition
         self._data = data
         self._bundled_only = bundled_only
+        self._seeds_asked = seeds_asked
 
     @classmethod
     def load(
@@ -78,15 +84,25 @@ class Study:
             bundled_only=bundled_only,
         )
         root = Path(data).expanduser() if data is not None else None
-        return cls(definition, data=root, bundled_only=bundled_only)
+        return cls(definition, data=root, bundled_only=bundled_only, seeds_asked=seeds is not None)
 
     @property
     def name(self) -> str:
         """What it is stored under."""
         return self.definition.name
 
-    def plan(self, *, device: str = "auto", store: str | Path | None = None) -> Plan:
-        """Rows, trials, time, and what the seeds can resolve; print it. Trains nothing."""
+    def plan(
+        self,
+        *,
+        device: str = "auto",
+        store: str | Path | None = None,
+        until: str | None = None,
+        max_seeds: int | None = None,
+    ) -> Plan:
+        """Rows, trials, time, and what the seeds can resolve; print it. Trains nothing.
+
+        until, max_seeds: as for `run`; it then says what each look can resolve.
+        """
         from ablate.planning.plan import make_plan
 
         return make_plan(
@@ -94,18 +110,28 @@ class Study:
             store=_store_path(store),
             device=device,
             data_root=self._data,
-            command=self._command("plan"),
+            command=self._command("plan", until, max_seeds),
             bundled_only=self._bundled_only,
+            looks=self._looks(until, max_seeds),
         )
 
     def run(
-        self, *, device: str = "auto", store: str | Path | None = None, quiet: bool = False
+        self,
+        *,
+        device: str = "auto",
+        store: str | Path | None = None,
+        quiet: bool = False,
+        until: str | None = None,
+        max_seeds: int | None = None,
     ) -> Results:
         """Train what the store does not have yet, and return the tables.
 
-        quiet: print nothing while training. A trial that fails is a status in the results, not an
-        exception. Raises AblateError for what is refused before training, and KeyboardInterrupt if
-        interrupted; the same call then continues.
+        quiet: print nothing while training. until: "resolved" adds seeds at three looks that are
+        planned beforehand, instead of the study's own; max_seeds: 6 or 10 of them at most.
+
+        A trial that fails is a status in the results, not an exception. Raises AblateError for what
+        is refused before training, and KeyboardInterrupt if interrupted; the same call then
+        continues.
         """
         from ablate.session import open_session
 
@@ -114,14 +140,14 @@ class Study:
             store=_store_path(store),
             device=device,
             data_root=self._data,
-            command=self._command("run"),
+            command=self._command("run", until, max_seeds),
             bundled_only=self._bundled_only,
+            looks=self._looks(until, max_seeds),
         )
-        if session.work.to_train:
-            outcome = _train(session, quiet=quiet)
-            if outcome.signal is not None:
-                raise KeyboardInterrupt
-        return Results(session.resolved, session.store.path)
+        ran = _run(session, quiet=quiet)
+        if ran.outcome.signal is not None:
+            raise KeyboardInterrupt
+        return Results(ran.session.resolved, session.store.path)
 
     def results(self, *, store: str | Path | None = None) -> Results:
         """The tables of what is trained so far. Raises AblateError if nothing is."""
@@ -130,15 +156,30 @@ class Study:
 
         opened = Store.open(_store_path(store), create=False)
         found = from_file(
-            self.definition, opened, data_root=self._data, command=self._command("report")
+            self.definition,
+            opened,
+            data_root=self._data,
+            command=self._command("report"),
+            seeds_asked=self._seeds_asked,
         )
         return Results(found.resolved, opened.path)
 
-    def _command(self, name: str) -> str:
+    def _looks(self, until: str | None, max_seeds: int | None) -> tuple[Look, ...]:
+        from ablate.stages import looks_of
+
+        asked = len(self.definition.seeds) if self._seeds_asked else None
+        return looks_of(until, max_seeds, asked)
+
+    def _command(self, name: str, until: str | None = None, max_seeds: int | None = None) -> str:
         import shlex
 
         definition = self.definition
-        words = ["ablate", name, definition.file, "--seeds", str(len(definition.seeds))]
+        words = ["ablate", name, definition.file]
+        if until is None:
+            words += ["--seeds", str(len(definition.seeds))]
+        else:
+            words += ["--until", until]
+            words += ["--max-seeds", str(max_seeds)] if max_seeds is not None else []
         for dataset in definition.datasets:
             words += ["--dataset", dataset]
         if definition.limit is not None:
@@ -339,27 +380,47 @@ def _store_path(store: str | Path | None) -> Path:
     return Path(store).expanduser() if store is not None else store_path()
 
 
-def _train(session: Session, *, quiet: bool) -> Outcome:
+def _run(session: Session, *, quiet: bool) -> Ran:
+    from contextlib import ExitStack
+
     from ablate.console.log import LogView, stamped
     from ablate.console.output import Output
+    from ablate.console.stages import stage_lines
     from ablate.console.tracking import Tracker
+    from ablate.stages import open_rows, run_stages
 
     output = Output(quiet=1 if quiet else 0)
-    for warning in session.warnings():
-        output.warn(warning)
-    output.note(stamped(session.headline().replace(" · ", ", ")))
-    session.prepare()
-    with session.workers() as workers:  # they import while this process checks
-        for note in session.check_effects():
-            output.warn(note)
+    shared: list[Workers] = []  # by all stages
+
+    def train(session: Session) -> Outcome:
+        if not shared:
+            for warning in session.warnings():
+                output.warn(warning)
+        output.note(stamped(session.headline().replace(" · ", ", ")))
+        session.prepare()
+        if not shared:  # later stages train the same rows
+            shared.append(stack.enter_context(session.workers()))
+            for note in session.check_effects():  # while they import
+                output.warn(note)
         work, seconds = session.work, session.seconds()
-        tracker = Tracker.begin(session.resolved, work.states, session.store, work.again, seconds)
+        states = work.states
+        tracker = Tracker.begin(session.resolved, states, session.store, work.again, seconds)
         with LogView(output, tracker) as view:
-            outcome = session.train(view, workers)
-    for key in tracker.failed:
-        progress = tracker.trials[key]
-        output.warn(f"{session.resolved.labels[key]}: {progress.status} {progress.message}")
-    return outcome
+            return session.train(view, shared[0])
+
+    def ended(session: Session, following: Session | None) -> None:
+        for line in stage_lines(session, following):
+            output.note(stamped(line))
+
+    with ExitStack() as stack:
+        ran = run_stages(session, train, ended)
+    if ran.trained:
+        labels, outcome = ran.session.resolved.labels, ran.outcome
+        for key in outcome.wrong:
+            output.warn(f"{labels[key]}: {outcome.statuses[key]} {outcome.messages[key]}")
+        for _, row in open_rows(ran.session.resolved):
+            output.warn(f"{row.label}: nothing chosen ({row.unchosen}), so not trained")
+    return ran
 
 
 __all__ = ["AblateError", "Results", "Study", "query"]

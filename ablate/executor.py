@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -144,12 +145,15 @@ class Executor:
 class Workers:
     """The executors of a run's devices, and the queue of what all of them say.
 
-    A context manager, after which none of their processes is left, whatever happened inside.
+    A context manager, after which none of their processes is left, whatever happened inside. The
+    stages of a run share them: importing takes longer than a short trial. ids: of requests, so that
+    what is still said of an earlier stage's trial is not taken for another's.
     """
 
     def __init__(self, devices: Sequence[Device]) -> None:
         self.events: SimpleQueue[tuple[Executor, dict[str, Any]]] = SimpleQueue()
         self.executors = tuple(Executor(device, self.events) for device in devices)
+        self.ids = itertools.count(1)
 
     def start(self, trials: int) -> None:
         """Start as many processes as `trials` need, so that they import while others check."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.errors import AblateError, did_you_mean
 from ablate.resolved import ResolvedStudy
 from ablate.store import Store
+from ablate.tuning import chooser
 
 if TYPE_CHECKING:
     from ablate.report.asked import Asked
@@ -30,11 +31,20 @@ class Found:
 
 
 def from_file(
-    study: Study, store: Store, *, data_root: Path | None, command: str, places: Sequence[str] = ()
+    study: Study,
+    store: Store,
+    *,
+    data_root: Path | None,
+    command: str,
+    places: Sequence[str] = (),
+    seeds_asked: bool = False,
 ) -> Found:
     """The study as its file and options have it, with the numerics it was trained with.
 
     command: the report's. places: --store and the like, which a suggested command repeats.
+    seeds_asked: whether the study's seeds are those of `--seeds`. If they are not, and the study
+    was last run `--until resolved`, its last look is reported, at that look's level: testing its
+    seeds again at 5% would be one look too many.
 
     Raises AblateError if none of its trials is done.
     """
@@ -42,6 +52,16 @@ def from_file(
     from ablate.design import resolve
     from ablate.devices import sign_of_gpu
 
+    choose = chooser(store, study.metric)
+    until = None
+    earlier = store.latest_study(study.name)
+    if earlier is not None and earlier.until is not None and not seeds_asked:
+        looked = replace(study, seeds=tuple(range(earlier.until.seeds)))
+        asked = resolve(
+            looked, data_root=data_root, command=command, allow_missing_data=True, need_files=False
+        )
+        if _same_request(earlier, asked):
+            study, until = looked, earlier.until
     kinds = ("cuda", "cpu") if sign_of_gpu() else ("cpu", "cuda")
     # Fast numerics compile where that works: the trials may be from a machine unlike this one.
     here = {kind: not compiler_lacks(kind) for kind in kinds}
@@ -58,7 +78,8 @@ def from_file(
             allow_missing_data=True,
             need_files=False,
             compiles=compiles,
-        )
+            choose=choose,
+        ).model_copy(update={"until": until})
         done = _done(resolved, store)
         if best is None or done > best[0]:
             best = done, resolved
@@ -68,7 +89,6 @@ def from_file(
     done, resolved = best
     if done and not _missing_file(resolved):
         return _trimmed(resolved, store)
-    earlier = store.latest_study(resolved.name)
     missing = _missing_data(resolved) or _missing_file(resolved)
     if earlier is not None and missing and _same_request(earlier, resolved):
         return _trimmed(earlier, store)  # its data is elsewhere, its results are here

@@ -7,6 +7,7 @@ else, neither the TOML nor the plugins. No torch here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -17,6 +18,70 @@ from ablate.trial import Trial
 Kind = Literal["cumulative", "leave_one_out", "one_at_a_time", "factorial", "orderings"]
 # Kinds whose rows are sets that are judged together, not each by itself.
 SET_KINDS: tuple[Kind, ...] = ("factorial", "orderings")
+
+
+class Tuning(Frozen):
+    """Settings that every row of a table chooses among for itself, on held-out training images.
+
+    options: as declared, {"lr": {"factor": 0.3}} or {"lr": 0.1}. labels: each in words, "lr × 0.3".
+    words: all of them, "lr chosen of 0.3, 1, 3 × 0.1". held_out: one in so many training images is
+    held out. seed: that every option is trained with.
+    """
+
+    options: tuple[dict[str, Any], ...]
+    labels: tuple[str, ...]
+    words: str
+    held_out: int
+    seed: int = 0
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """What is chosen: ("lr",)."""
+        return tuple(self.options[0])
+
+
+class Until(Frozen):
+    """`--until resolved`: the looks planned beforehand, and at which of them this is.
+
+    looks: (seeds, level) of each. number: from 1.
+    """
+
+    looks: tuple[tuple[int, float], ...]
+    number: int = 1
+
+    @property
+    def seeds(self) -> int:
+        """Of every row at this look."""
+        return self.looks[self.number - 1][0]
+
+    @property
+    def alpha(self) -> float:
+        """Level of this look's tests and intervals."""
+        return self.looks[self.number - 1][1]
+
+    @property
+    def most(self) -> int:
+        """Seeds of the last look."""
+        return self.looks[-1][0]
+
+    def next(self) -> Until | None:
+        """The look after this one, None after the last."""
+        if self.number == len(self.looks):
+            return None
+        return self.model_copy(update={"number": self.number + 1})
+
+    def __str__(self) -> str:
+        level = f"{self.alpha:.3f}".removeprefix("0")
+        return f"look {self.number} of {len(self.looks)} at {self.seeds} seeds, α = {level}"
+
+
+NOT_YET = "not yet"  # of a row whose settings can still be chosen
+
+
+def unchosen_in_words(settings: Sequence[str], reason: str) -> str:
+    """ "lr not chosen yet", "lr not chosen: every setting diverged"."""
+    names = " and ".join(settings)
+    return f"{names} not chosen yet" if reason == NOT_YET else f"{names} not chosen: {reason}"
 
 
 class Row(Frozen):
@@ -31,7 +96,9 @@ class Row(Frozen):
     `Table.seeds`. changes: what differs from `above`, in words. same_as: index of an earlier row
     that resolves to the same trials, printed "=". settings: differences of the resolved recipe from
     the row above's, {"batch_size": [256, 1024]}. factors: of `Table.factors`, those in force; what
-    attribution adds and subtracts.
+    attribution adds and subtracts. tuning: of a table that tunes, the trial of each of
+    `Tuning.options`, the same for every row that is the same. chosen: which option is in `keys`;
+    None before it is known, and where it cannot be: `unchosen` says why, and the keys are nobody's.
     """
 
     label: str
@@ -43,6 +110,14 @@ class Row(Frozen):
     same_as: int | None = None
     settings: dict[str, tuple[Any, Any]] = Field(default_factory=dict)
     factors: tuple[str, ...] = ()
+    tuning: tuple[str, ...] = ()
+    chosen: int | None = None
+    unchosen: str = ""
+
+    @property
+    def open(self) -> bool:
+        """Whether its settings are not chosen, so that nothing of it can be trained or reported."""
+        return bool(self.tuning) and self.chosen is None
 
 
 class Table(Frozen):
@@ -53,7 +128,7 @@ class Table(Frozen):
     total: whether the last trunk row is also compared with the baseline ("all 4 tricks"). factors:
     labels of the stack's entries, "warmup" or "distill + mixup", each of which is in force in a row
     or not. orders: of a table of orderings, the rows that each order goes through, the baseline's
-    first; empty otherwise.
+    first; empty otherwise. tuning: what its rows choose among, None where nothing is tuned.
     """
 
     ablation: str
@@ -67,6 +142,7 @@ class Table(Frozen):
     total: bool = True
     factors: tuple[str, ...] = ()
     orders: tuple[tuple[int, ...], ...] = ()
+    tuning: Tuning | None = None
 
     @property
     def judges_rows(self) -> bool:
@@ -82,7 +158,8 @@ class ResolvedStudy(Frozen):
     definition of every key, teachers included; `labels` says where each is first used:
     "imagenette · + warmup · seed 0". order: keys in the order of work, teachers before those who
     need them, seed 0 of every row first. graphs: a number for every key, the same for trials whose
-    models compile to the same graphs (see `ablate.design.work`); none of older studies.
+    models compile to the same graphs (see `ablate.design.work`); none of older studies. until: the
+    look of an `--until` run, whose level the report's tests and intervals then have.
     """
 
     format: int = 1
@@ -101,3 +178,10 @@ class ResolvedStudy(Frozen):
     order: tuple[str, ...]
     graphs: dict[str, int] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    until: Until | None = None
+
+    @property
+    def tuning(self) -> tuple[str, ...]:
+        """Keys of the trials that settings are chosen by, in the order of the tables."""
+        rows = (row for table in self.tables for row in table.rows)
+        return tuple(dict.fromkeys(key for row in rows for key in row.tuning))

@@ -60,19 +60,31 @@ class Observer(Protocol):
 
 @dataclass
 class Outcome:
-    """How a run ended. signal: SIGINT or SIGTERM if it was interrupted."""
+    """How a run ended. signal: SIGINT or SIGTERM if it was interrupted. choosing: trials that
+    settings are chosen by: one that diverged is an answer. incomplete: some row chose none."""
 
     trained: int = 0
     statuses: dict[str, str] = field(default_factory=dict)
     messages: dict[str, str] = field(default_factory=dict)
     signal: int | None = None
+    choosing: frozenset[str] = frozenset()
+    incomplete: bool = False
+
+    @property
+    def wrong(self) -> list[str]:
+        """Keys of the trials that did not end as they should, in the order of work."""
+        return [
+            key
+            for key, status in self.statuses.items()
+            if status != "done" and not (status == "diverged" and key in self.choosing)
+        ]
 
     @property
     def exit_code(self) -> int:
         """0 done; 1 a trial failed; 128 + signal if interrupted."""
         if self.signal is not None:
             return 128 + self.signal
-        return 0 if all(s == "done" for s in self.statuses.values()) else 1
+        return 1 if self.wrong or self.incomplete else 0
 
 
 class Runner:
@@ -88,11 +100,13 @@ class Runner:
         data_root: Path | None = None,
         bundled_only: bool = False,
         again: frozenset[str] = frozenset(),
+        tried: frozenset[str] = frozenset(),
         profile: frozenset[str] = frozenset(),
         workers: Workers | None = None,
         macs: Callable[[Trial], int | None] = lambda trial: None,
     ) -> None:
         """`again`: keys to train although a final result of them is stored (`--retrain`).
+        `tried`: keys that an earlier stage of the same run failed at, not to be tried again.
         `profile`: keys of which to write where their time went. `macs`: multiply-adds of a trial's
         model, recorded with its result."""
         self._resolved = resolved
@@ -101,23 +115,25 @@ class Runner:
         self._data_root = data_root
         self._bundled_only = bundled_only
         self._again = again
+        self._tried = tried
         self._profile = profile
         self._macs = macs
         self._teachers = {t.teacher for t in resolved.trials.values() if t.teacher is not None}
         rows = [row for table in resolved.tables for row in table.rows]
         self._first = self._teachers | {row.keys[0] for row in rows}
+        self._own = workers is None  # else they may have more to train when this is over
         workers = workers or Workers(devices)
+        self._ids = workers.ids
         self._events, self._executors = workers.events, workers.executors
         self._claims: dict[str, Claim] = {}
         self._keys: dict[int, str] = {}  # request id → key
-        self._next_id = 0
         self._beaten = time.monotonic()
         self._told_elsewhere: set[str] = set()
         self._signal: int | None = None
         self._stop_sent = False
         self._ingested = 0.0
         self._ingests = False  # a trial has ended that the index does not have
-        self.outcome = Outcome()
+        self.outcome = Outcome(choosing=frozenset(resolved.tuning))
 
     def run(self) -> Outcome:
         """Train until nothing is missing, or until interrupted."""
@@ -125,12 +141,15 @@ class Runner:
         self._observer.study_start(self._resolved, states)
         waiting = []
         for key in self._resolved.order:
-            if self._is_final(key, states[key]):
+            tried = key in self._tried and states[key].status != "new"
+            if tried or self._is_final(key, states[key]):
                 self.outcome.statuses[key] = states[key].status
                 self.outcome.messages[key] = states[key].message
             else:
                 waiting.append(key)
                 self._store.register(self._resolved.trials[key], self._resolved.labels[key])
+        for executor in self._executors:
+            executor.graphs.clear()  # another stage numbers them otherwise
         previous = self._catch_signals()
         try:
             while waiting or self._keys:
@@ -147,7 +166,8 @@ class Runner:
             for executor in self._executors:
                 if self._keys:  # only after an unexpected error or a second signal
                     executor.kill()
-                executor.close()
+                if self._own:
+                    executor.close()
             for held in self._claims.values():
                 held.release()
             self._restore_signals(previous)
@@ -220,11 +240,11 @@ class Runner:
         )
 
     def _start(self, key: str, executor: Executor) -> None:
-        self._next_id += 1
-        self._keys[self._next_id] = key
+        request = next(self._ids)
+        self._keys[request] = key
         executor.train(
             {
-                "id": self._next_id,
+                "id": request,
                 "trial": self._resolved.trials[key].model_dump(mode="json"),
                 "store": str(self._store.path.resolve()),
                 "data_root": str(self._data_root.resolve()) if self._data_root else None,

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate import devices as machine
 from ablate.design import resolve
+from ablate.design.tuning import Choose, nothing_chosen
 from ablate.errors import AblateError, StudyError
 from ablate.executor import Device, Workers
 from ablate.lookup import tables_of as tables_of
 from ablate.planning.timing import Timings
-from ablate.planning.work import Work, survey, trained_with
-from ablate.resolved import ResolvedStudy
+from ablate.planning.work import FINAL, Work, survey, trained_with
+from ablate.resolved import ResolvedStudy, Until
+from ablate.stages import Stage, refuse_peeked, stage_of, tuning_only, until_resolved, with_seeds
 from ablate.store import Store
 from ablate.study import find_study
 from ablate.study.values import Study
+from ablate.tuning import chooser
 
 if TYPE_CHECKING:
     from ablate.runner import Observer, Outcome
+    from ablate.stats import Look
     from ablate.tricks.discovery import Catalogue
 
 # (data set, images decoded, images in all, images per second)
@@ -29,10 +34,23 @@ CacheProgress = Callable[[str, int, int, float], None]
 
 
 @dataclass(frozen=True)
-class Session:
-    """A resolved study, its store, the devices, and what is to do.
+class Asked:
+    """What a run was asked for: its stages differ in what the store has, and in nothing else."""
 
-    Make one with `open_session`; then `prepare`, `train`.
+    study: Study
+    devices: tuple[Device, ...]
+    data_root: Path | None
+    command: str
+    bundled_only: bool
+    retrain: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Session:
+    """A resolved study, its store, the devices, and what is to do in this stage of the run.
+
+    Make one with `open_session`; then `prepare`, `train`; `ablate.stages` has what follows. tried:
+    what earlier stages of this run trained, or failed at, which it does not try again.
     """
 
     study: Study
@@ -43,6 +61,9 @@ class Session:
     timings: Timings
     data_root: Path | None
     bundled_only: bool
+    stage: Stage
+    asked: Asked
+    tried: frozenset[str] = frozenset()
 
     def seconds(self) -> float | None:
         """How long the work takes, from trials stored on this machine; None if unknown."""
@@ -63,7 +84,8 @@ class Session:
         seconds = self.seconds()
         where = machine.describe(self.devices)
         time = f"about {duration(seconds)} on {where}" if seconds is not None else f"on {where}"
-        return f"{self.resolved.name}: {self.work.counts()} · {time}"
+        stage = f"{self.stage.words}: " if self.stage.words else ""
+        return f"{self.resolved.name}: {stage}{self.work.counts()} · {time}"
 
     def caches(self) -> Iterator[tuple[str, str, int]]:
         """(data set, edition, image size to ask for) of what the work needs decoded."""
@@ -156,6 +178,7 @@ class Session:
             data_root=self.data_root,
             bundled_only=self.bundled_only,
             again=self.work.again,
+            tried=self.tried,
             profile=profile,
             workers=workers,
             macs=Costs(bundled_only=self.bundled_only).macs,
@@ -172,26 +195,89 @@ def open_session(
     command: str,
     bundled_only: bool = False,
     retrain: Sequence[str] = (),
+    looks: Sequence[Look] = (),
 ) -> Session:
     """Resolve a study for this machine and see what its store has of it.
 
-    Raises AblateError for whatever keeps it from being trained.
+    looks: of `--until resolved`, instead of the study's seeds. Raises AblateError for whatever
+    keeps it from being trained.
     """
-    devices = machine.choose_devices(device)
+    devices = tuple(machine.choose_devices(device))
+    asked = Asked(study, devices, data_root, command, bundled_only, tuple(retrain))
+    until = until_resolved(tuple(looks)) if looks else None
+    plain = resolve_here(asked, until, nothing_chosen)  # says what is wrong before a store is made
+    return open_stage(asked, Store.open(store, create=True), until, plain=plain)
+
+
+def open_stage(
+    asked: Asked,
+    store: Store,
+    until: Until | None,
+    tried: AbstractSet[str] = frozenset(),
+    plain: ResolvedStudy | None = None,
+) -> Session:
+    """The stage that is next, at this look: settings are chosen before anything else is trained.
+
+    plain: the study without any choice, where it is known.
+    """
+    resolved = plain or resolve_here(asked, until, nothing_chosen)
+    if not tried:
+        _check_owner(store, resolved)
+    again = _again(asked, resolved) - tried
+    choose = chooser(store, asked.study.metric, without=again)
+    if resolved.tuning:
+        resolved = resolve_here(asked, until, choose)
+        again = _again(asked, resolved) - tried
+    missing = [
+        key
+        for key in resolved.tuning
+        if key not in tried and (key in again or store.state(key).status not in FINAL)
+    ]
+    if until is not None and until.number == 1:
+        most = resolve_here(asked, until, choose, until.most)
+        refuse_peeked(most, store, until.seeds)
+    if missing:
+        resolved = tuning_only(resolved)
+    work = survey(resolved, store, again, tried)
+    devices = asked.devices
+    return Session(
+        study=asked.study,
+        resolved=resolved,
+        store=store,
+        devices=devices,
+        work=work,
+        timings=Timings(store, machine.device_names(devices) if work.to_train else ()),
+        data_root=asked.data_root,
+        bundled_only=asked.bundled_only,
+        stage=stage_of(resolved, len(missing)),
+        asked=asked,
+        tried=frozenset(tried),
+    )
+
+
+def resolve_here(
+    asked: Asked, until: Until | None, choose: Choose, seeds: int | None = None
+) -> ResolvedStudy:
+    """The study as this machine trains it, with the seeds of a look, or so many."""
+    study = asked.study
+    if until is not None:
+        study = with_seeds(study, seeds or until.seeds)
     resolved = resolve(
         study,
-        data_root=data_root,
-        device_type=machine.device_type(devices),
-        command=command,
+        data_root=asked.data_root,
+        device_type=machine.device_type(asked.devices),
+        command=asked.command,
+        choose=choose,
     )
-    opened = Store.open(store, create=True)
-    _check_owner(opened, resolved)
-    again: frozenset[str] = frozenset()
-    for trick in retrain:
-        again |= trained_with(resolved, trick)
-    work = survey(resolved, opened, again)
-    timings = Timings(opened, machine.device_names(devices) if work.to_train else ())
-    return Session(study, resolved, opened, tuple(devices), work, timings, data_root, bundled_only)
+    return resolved.model_copy(update={"until": until})
+
+
+def _again(asked: Asked, resolved: ResolvedStudy) -> frozenset[str]:
+    """What `--retrain` asks for."""
+    found: frozenset[str] = frozenset()
+    for trick in asked.retrain:
+        found |= trained_with(resolved, trick)
+    return found
 
 
 def _check_owner(store: Store, resolved: ResolvedStudy) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -154,6 +154,10 @@ class Store:
 
     def latest_study(self, name: str) -> ResolvedStudy | None:
         """The latest invocation of a study that can be read, or None."""
+        return next(self.invocations(name), None)
+
+    def invocations(self, name: str) -> Iterator[ResolvedStudy]:
+        """Every invocation of a study that can be read, the latest first."""
         for path in reversed(_saved(self._study_path(name))):
             document = files.read_json(path) or {}
             number = document.get("format", 1)
@@ -163,10 +167,9 @@ class Store:
                     hint="pip install --upgrade ablate-study",
                 )
             try:
-                return ResolvedStudy.model_validate_json(path.read_bytes())
+                yield ResolvedStudy.model_validate_json(path.read_bytes())
             except (OSError, ValidationError):
                 continue
-        return None
 
     def studies(self) -> list[str]:
         """Names of the stored studies, the one invoked last first."""

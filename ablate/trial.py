@@ -53,7 +53,8 @@ class DatasetRef(Frozen):
     `name` is a catalogue name or "package.module:function" or "imagefolder:PATH"; `variant` the
     downloaded edition ("160", "320", "full") or ""; `fingerprint` the hash of the decoded content's
     manifest; `decoder` a name and number raised when decoding changes; `limit` images per split
-    (class-balanced) or None for all.
+    (class-balanced) or None for all. `held_out`: one in so many training images is evaluated on
+    instead of trained on, to choose settings; None: the evaluation images are.
     """
 
     name: str
@@ -62,6 +63,7 @@ class DatasetRef(Frozen):
     decoder: str
     limit: int | None = None
     num_classes: int
+    held_out: int | None = None
 
 
 class TrickSpec(Frozen):
@@ -110,6 +112,8 @@ class Trial(Frozen):
         document["tricks"] = self.tricks_key()
         for name in ("name", "variant"):
             del document["dataset"][name]
+        if self.dataset.held_out is None:  # as keys were before anything could be held out
+            del document["dataset"]["held_out"]
         return _numbers(document)  # type: ignore[no-any-return]
 
     def tricks_key(self) -> tuple[str, ...]:

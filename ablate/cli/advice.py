@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ablate import devices as machine
+from ablate.errors import AblateError
+from ablate.stats import LOOKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +27,17 @@ def more_seeds(
     declared = len(resolved.seeds)
     one = declared == 1
     open_rows = any(table.unresolved for table in tables)
+    if open_rows and not one and _may_look(session):
+        most = LOOKS[-1].seeds
+        return [
+            (
+                "settle open rows",
+                selection.suggestion("run", "--until", "resolved", seeds=False),
+                f"at most {_cost(session, most - declared).removeprefix('about ')}",
+            )
+        ]
     wanted = next((n for n in _STEPS if n > declared), None)
-    if wanted is None or not (one or open_rows):
+    if resolved.until is not None or wanted is None or not (one or open_rows):
         return []
     why = "give it intervals" if one else "settle open rows"
     return [
@@ -38,13 +49,37 @@ def more_seeds(
     ]
 
 
+def _may_look(session: Session) -> bool:
+    """Whether `--until resolved` would be taken: looks are planned before more seeds are there."""
+    until = session.resolved.until
+    if until is not None:  # one more look was left out by --max-seeds
+        return until.most < LOOKS[-1].seeds
+    return len(session.resolved.seeds) <= LOOKS[0].seeds and not _peeked(session)
+
+
+def _peeked(session: Session) -> bool:
+    from ablate.session import resolve_here
+    from ablate.stages import refuse_peeked, until_resolved
+    from ablate.tuning import chooser
+
+    until = until_resolved(LOOKS)
+    choose = chooser(session.store, session.study.metric)
+    try:
+        most = resolve_here(session.asked, until, choose, until.most)
+        refuse_peeked(most, session.store, until.seeds)
+    except AblateError:
+        return True
+    return False
+
+
 def _cost(session: Session, seeds: int) -> str:
     """Time of so many more seeds of every row."""
     from ablate.console.text import duration
     from ablate.planning.timing import Timings
 
     trials = session.resolved.trials
-    first = {row.keys[0] for table in session.resolved.tables for row in table.rows}
+    rows = [row for table in session.resolved.tables for row in table.rows]
+    first = {row.keys[0] for row in rows if not row.open}
     # the trials just trained are the best source
     timings = Timings(session.store, machine.device_names(session.devices))
     seconds = timings.total(

@@ -115,6 +115,8 @@ Seeds = Annotated[int | None, typer.Option("--seeds")]
 Datasets = Annotated[list[str] | None, typer.Option("--dataset")]
 Limit = Annotated[int | None, typer.Option("--limit")]
 Settings = Annotated[list[str] | None, typer.Option("--set")]
+Until = Annotated[str | None, typer.Option("--until")]
+MaxSeeds = Annotated[int | None, typer.Option("--max-seeds")]
 
 COMMON_NAMES = frozenset(name for name, _, _ in _COMMON)
 

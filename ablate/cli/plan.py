@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ablate.cli.app import command
-from ablate.cli.options import Datasets, Limit, Options, Seeds, Settings
+from ablate.cli.options import Datasets, Limit, MaxSeeds, Options, Seeds, Settings, Until
 from ablate.cli.selection import Selection
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ What       --hooks ROW          what acts at each hook of one row, in execution 
            --dataset NAME
            --limit N
            --set KEY=VALUE
+           --until resolved     what each look can resolve; --max-seeds N [default: 10]
 Where      --device NAME        auto, cpu, cuda, cuda:1 [default: auto, all GPUs]
            --store DIR          [env: ABLATE_STORE] [default: ablate-results]
            --data DIR           [env: ABLATE_DATA] [default: ~/.cache/ablate]
@@ -41,6 +42,8 @@ def plan(
     dataset: Datasets = None,
     limit: Limit = None,
     settings: Settings = None,
+    until: Until = None,
+    max_seeds: MaxSeeds = None,
     device: Annotated[str, typer.Option("--device")] = "auto",
 ) -> None:
     """Show it."""
@@ -48,7 +51,7 @@ def plan(
     from ablate.planning.text import plan_lines
 
     output = options.output()
-    selection = Selection.of(study, seeds, dataset, limit, settings, options)
+    selection = Selection.of(study, seeds, dataset, limit, settings, options, until, max_seeds)
     made = make_plan(
         selection.load(bundled_only=options.no_plugins),
         store=options.store_path,
@@ -56,6 +59,7 @@ def plan(
         data_root=options.data,
         command=selection.command("plan"),
         bundled_only=options.no_plugins,
+        looks=selection.looks(),
     )
     if hooks is not None:
         from ablate.planning.hooks_text import hook_lines
@@ -90,22 +94,26 @@ def _next_steps(plan: Plan, selection: Selection) -> list[tuple[str, str]]:
             and any(edition.url for edition in dataset_info(name).editions.values())
         ):
             steps.append(("get the data", f"ablate datasets fetch {name}"))
-    if not steps and plan.work.to_train:
+    if not steps and (plan.work.to_train or plan.coming):
         steps.append(("train it", selection.suggestion("run")))
     return steps
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:
+    from ablate.console.events import look
+
     work, resolved = plan.work, plan.resolved
     return {
         "study": resolved.name,
         "recipe": resolved.headline,
         "seeds": list(resolved.seeds),
-        "trials": len(resolved.order),
+        "trials": len(resolved.order) + len(plan.coming),
         "done": list(work.done),
         "shared": dict(work.shared),
         "continuing": dict(work.continuing),
         "new": list(work.new),
+        "coming": len(plan.coming),
+        "look": look(resolved),
         "seconds": plan.seconds,
         "timed_from": plan.timed_from,
         "devices": [device.name for device in plan.devices],
@@ -120,11 +128,14 @@ def _as_json(plan: Plan) -> dict[str, Any]:
                 "ablation": table.ablation,
                 "dataset": table.dataset,
                 "column": table.column,
+                "tuning": table.tuning.model_dump(mode="json") if table.tuning else None,
                 "rows": [
                     {
                         "row": row.label,
                         "changes": plan.changes.get((t, r), row.changes),
-                        "keys": list(row.keys),
+                        "keys": [] if row.open else list(row.keys),
+                        "tuning": list(row.tuning),
+                        "chosen": row.chosen,
                         "states": [work.mark(key) for key in row.keys],
                     }
                     for r, row in enumerate(table.rows)

@@ -209,6 +209,7 @@ def _found(selection: Selection, store: Store, options: Options) -> list[Found]:
             data_root=options.data,
             command=selection.command("report"),
             places=selection.places,
+            seeds_asked=selection.seeds is not None,
         )
     ]
 

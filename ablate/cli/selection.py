@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ablate.cli.options import Options
+    from ablate.stats import Look
     from ablate.study.values import Study
 
 
@@ -22,6 +23,8 @@ class Selection:
     limit: int | None = None
     settings: tuple[str, ...] = ()
     places: tuple[str, ...] = ()  # --store and the like, for commands that are suggested
+    until: str | None = None
+    max_seeds: int | None = None
 
     @classmethod
     def of(
@@ -32,10 +35,19 @@ class Selection:
         limit: int | None,
         settings: Sequence[str] | None,
         options: Options | None = None,
+        until: str | None = None,
+        max_seeds: int | None = None,
     ) -> Selection:
         """From a command's arguments."""
         places = options.places() if options is not None else ()
-        return cls(file, seeds, tuple(datasets or ()), limit, tuple(settings or ()), places)
+        settings = tuple(settings or ())
+        return cls(file, seeds, tuple(datasets or ()), limit, settings, places, until, max_seeds)
+
+    def looks(self) -> tuple[Look, ...]:
+        """Of `--until resolved`, none without it. Raises AblateError for what does not fit it."""
+        from ablate.stages import looks_of
+
+        return looks_of(self.until, self.max_seeds, self.seeds)
 
     @property
     def whole(self) -> bool:
@@ -53,6 +65,9 @@ class Selection:
             words += ["--limit", str(self.limit)]
         for setting in self.settings:
             words += ["--set", setting]
+        if seeds and self.until is not None:
+            words += ["--until", self.until]
+            words += ["--max-seeds", str(self.max_seeds)] if self.max_seeds is not None else []
         return words
 
     def command(self, name: str) -> str:

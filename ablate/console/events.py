@@ -4,6 +4,11 @@ Every event has schema_version, event, time (ISO 8601, UTC). Numbers are unround
 accuracies are fractions. Events are only ever extended.
 
     study_start   study, file, command, trials, order, states {key: status}, labels {key: text}
+    stage_start   of a run with stages, each one's; the first one's follows study_start: stage
+                  ("tune", "look", "train"), words, trials, order, states, labels, and look
+                  ({number, of, seeds, alpha}, null without --until)
+    stage_end     stage, words, look; more: whether another stage follows; of "look" unresolved; of
+                  "tune" choices [{ablation, dataset, column, row, chosen, setting, reason}]
     trial_start   key, label, device
     trial_resumed key, epoch: finished epochs that are not repeated
     epoch         key, epoch, epochs, metrics, seconds, eval_seconds, images
@@ -15,13 +20,14 @@ accuracies are fractions. Events are only ever extended.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ablate.console.output import Output
     from ablate.console.tracking import Tracker
     from ablate.resolved import ResolvedStudy
+    from ablate.stages import Stage
     from ablate.store import TrialState
 
 _RECORDED = ("epoch", "metrics", "seconds", "eval_seconds", "images")
@@ -30,9 +36,14 @@ _RECORDED = ("epoch", "metrics", "seconds", "eval_seconds", "images")
 class EventView:
     """An observer that writes JSON."""
 
-    def __init__(self, output: Output, tracker: Tracker) -> None:
+    def __init__(
+        self, output: Output, tracker: Tracker, stage: Stage | None = None, *, first: bool = True
+    ) -> None:
+        """stage: of a run that has several; first: of them."""
         self._output = output
         self._tracker = tracker
+        self._stage = stage
+        self._first = first
         self._labels = tracker.resolved.labels
 
     def __enter__(self) -> EventView:
@@ -43,16 +54,17 @@ class EventView:
 
     def study_start(self, resolved: ResolvedStudy, states: dict[str, TrialState]) -> None:
         """What is asked for, and what is there."""
-        self._output.event(
-            "study_start",
-            study=resolved.name,
-            file=resolved.file,
-            command=resolved.command,
-            trials=len(resolved.order),
-            order=list(resolved.order),
-            states={key: states[key].status for key in resolved.order},
-            labels=dict(resolved.labels),
-        )
+        statuses = {key: states[key].status for key in resolved.order}
+        if self._first:
+            study_start(self._output, resolved, statuses)
+        if self._stage is not None and self._stage.words:
+            self._output.event(
+                "stage_start",
+                stage=self._stage.kind,
+                words=self._stage.words,
+                look=look(resolved),
+                **_asked(resolved, statuses),
+            )
 
     def trial_start(self, key: str, device: str) -> None:
         """A trial began."""
@@ -88,3 +100,32 @@ class EventView:
     def stopping(self, signal_name: str) -> None:
         """A signal came."""
         self._output.event("stopping", signal=signal_name)
+
+
+def study_start(output: Output, resolved: ResolvedStudy, statuses: Mapping[str, str]) -> None:
+    """What is asked for, and what is there."""
+    output.event(
+        "study_start",
+        study=resolved.name,
+        file=resolved.file,
+        command=resolved.command,
+        **_asked(resolved, statuses),
+    )
+
+
+def look(resolved: ResolvedStudy) -> dict[str, Any] | None:
+    """The look of an `--until` run."""
+    until = resolved.until
+    if until is None:
+        return None
+    number, of = until.number, len(until.looks)
+    return {"number": number, "of": of, "seeds": until.seeds, "alpha": until.alpha}
+
+
+def _asked(resolved: ResolvedStudy, statuses: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "trials": len(resolved.order),
+        "order": list(resolved.order),
+        "states": {key: statuses.get(key, "new") for key in resolved.order},
+        "labels": dict(resolved.labels),
+    }

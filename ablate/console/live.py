@@ -34,6 +34,7 @@ class _Row:
     heading: str  # the data set, and what tells its tables apart
     label: str
     keys: tuple[str, ...]
+    choosing: bool = False  # among settings, one trial for each: a mean would say nothing
 
 
 class LiveView:
@@ -158,7 +159,7 @@ class LiveView:
 
     def _numbers(self, row: _Row, running: Progress | None, values: int, now: float) -> str:
         loss = f"{running.loss:.2f}" if running and running.loss is not None else ""
-        mean = self._tracker.mean(row.keys)
+        mean = None if row.choosing else self._tracker.mean(row.keys)
         value = ""
         if mean is not None:
             value = f"{100 * mean:.1f}" if self._accuracy else f"{mean:.4g}"
@@ -274,12 +275,16 @@ def _rows(resolved: ResolvedStudy) -> list[_Row]:
     several = len({table.ablation for table in resolved.tables}) > 1
     rows = []
     drawn: set[str] = set()
+    asked = set(resolved.order)
     for table in resolved.tables:
         parts = [table.ablation if several else "", table.dataset, table.column]
         heading = " · ".join(part for part in parts if part)
         for row in table.rows:
-            rows.append(_Row(heading, row.label, row.keys))
-            drawn |= set(row.keys)
+            drawn |= {*row.keys, *row.tuning}
+            if asked.issuperset(row.keys):
+                rows.append(_Row(heading, row.label, row.keys))
+            elif row.tuning:  # its settings are being chosen, or could not be
+                rows.append(_Row(heading, row.label, row.tuning, choosing=True))
     teachers = [key for key in resolved.order if key not in drawn]
     rows += [_Row("used by others", resolved.labels[key], (key,)) for key in teachers]
     return rows

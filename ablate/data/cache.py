@@ -35,14 +35,15 @@ def ensure_cache(
 
 
 def open_cache(ref: DatasetRef, data_root: Path | None) -> CachedDataset:
-    """The data set that a trial names, with its limit; built again if its cache is gone.
+    """The data set that a trial names, with its limit and what it holds out; built again if its
+    cache is gone.
 
     Raises DataError where the files now have other contents than the trial's.
     """
     if not catalogue.in_memory(ref.name):
         there = opened(cache_folder(ref.name, ref.variant, ref.fingerprint), ref.name)
         if there is not None:
-            return there.limited(ref.limit)
+            return there.limited(ref.limit).holding_out(ref.held_out)
     pixels = catalogue.dataset_info(ref.name).editions.get(ref.variant)
     size_wanted = (pixels.pixels if pixels else None) or 4096
     cached = ensure_cache(ref.name, data_root, size_wanted)
@@ -51,7 +52,7 @@ def open_cache(ref: DatasetRef, data_root: Path | None) -> CachedDataset:
             f"{ref.name} is not what it was when this trial was planned",
             hint="plan again: the same command trains on what is there now",
         )
-    return cached.limited(ref.limit)
+    return cached.limited(ref.limit).holding_out(ref.held_out)
 
 
 def _from_arrays(identity: Identity) -> CachedDataset:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.data.decode import DECODER, decode
+from ablate.data.heldout import held_out
 from ablate.data.identity import Identity
 from ablate.data.subset import limited
 from ablate.errors import AblateError
@@ -49,7 +50,9 @@ class Split:
 
     An image's id is its position in the whole split, whatever the limit: the same image draws the
     same random numbers with and without one. `labels` int64 [whole split], indexed by id; `ids`
-    int64, sorted, those within the limit. `buffer` holds pixels, or files where `encoded`.
+    int64, sorted, those within the limit. `part`: where some training images are held out, what
+    tells this split from others of its name and length. `buffer` holds pixels, or files where
+    `encoded`.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Split:
     widths: NDArray[np.int64] = field(repr=False)
     buffer: NDArray[np.uint8] = field(repr=False)
     encoded: bool = False
+    part: str = ""
     dataset: CachedDataset | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -74,7 +78,7 @@ class Split:
     def address(self) -> tuple[str, str, int] | None:
         """Of these images on this machine; None where they are in memory only."""
         folder = self.dataset.folder if self.dataset else None
-        return (str(folder), self.name, len(self)) if folder else None
+        return (str(folder), self.name + self.part, len(self)) if folder else None
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """Image with this id, [h, w, 3]: a view into the buffer, or decoded now."""
@@ -135,7 +139,9 @@ class Split:
 class CachedDataset:
     """A data set, memory-mapped or in memory, and the limit that applies to it.
 
-    buffer: uint8, all images' pixels, or their files where `encoded`.
+    buffer: uint8, all images' pixels, or their files where `encoded`. held_out: one training image
+    of so many, within the limit, is evaluated on instead of trained on; the evaluation images are
+    then no part of it.
     """
 
     identity: Identity
@@ -144,6 +150,7 @@ class CachedDataset:
     limit: int | None = None
     folder: Path | None = None  # None: in memory
     encoded: bool = False
+    held_out: int | None = None
 
     @property
     def name(self) -> str:
@@ -158,12 +165,26 @@ class CachedDataset:
     @property
     def train(self) -> Split:
         """The training images."""
-        return self._split("train", slice(0, self.table.train))
+        split = self._split("train", slice(0, self.table.train))
+        if self.held_out is None:
+            return split
+        return self._part(split, "train", np.setdiff1d(split.ids, self._held_out(split)))
 
     @property
     def eval(self) -> Split:
         """The images to evaluate on."""
-        return self._split("eval", slice(self.table.train, None))
+        if self.held_out is None:
+            return self._split("eval", slice(self.table.train, None))
+        split = self._split("train", slice(0, self.table.train))
+        return self._part(split, "eval", self._held_out(split))
+
+    def _held_out(self, train: Split) -> NDArray[np.int64]:
+        assert self.held_out is not None
+        return held_out(train.labels, train.ids, self.held_out)
+
+    def _part(self, train: Split, name: str, ids: NDArray[np.int64]) -> Split:
+        part = f"-held-out-{self.held_out}-of-{len(train)}"
+        return replace(train, name=name, ids=ids, part=part)
 
     def _split(self, name: str, part: slice) -> Split:
         table = self.table
@@ -189,15 +210,20 @@ class CachedDataset:
         """The same data set with at most `limit` images a split (see `ablate.data.subset`)."""
         return replace(self, limit=limit)
 
+    def holding_out(self, one_in: int | None) -> CachedDataset:
+        """The same data set, evaluated on one in so many training images; None: as it is."""
+        return replace(self, held_out=one_in)
+
     def __reduce__(self) -> Any:
         # A worker maps the file itself: pickling the map would copy every pixel.
         if self.folder is None:
-            return CachedDataset, (self.identity, self.table, self.buffer, self.limit, None)
-        return _reopen, (self.folder, self.identity.name, self.limit)
+            parts = (self.identity, self.table, self.buffer, self.limit, None, False, self.held_out)
+            return CachedDataset, parts
+        return _reopen, (self.folder, self.identity.name, self.limit, self.held_out)
 
 
-def _reopen(folder: Path, name: str, limit: int | None) -> CachedDataset:
-    return open_folder(folder, name).limited(limit)
+def _reopen(folder: Path, name: str, limit: int | None, held_out: int | None) -> CachedDataset:
+    return open_folder(folder, name).limited(limit).holding_out(held_out)
 
 
 def open_folder(folder: Path, name: str) -> CachedDataset:

@@ -52,7 +52,8 @@ class EvalImages:
         shape = (len(self._split), 3, self._size, self._size)
         # torch's kernel may differ in a bit between its versions and the processor's instructions
         kernel = f"{torch.__version__}-{torch.backends.cpu.get_cpu_capability()}"
-        name = f"eval-{self._resize}-{self._size}-{shape[0]}-{kernel}.npy"
+        part = self._split.part
+        name = f"eval{part}-{self._resize}-{self._size}-{shape[0]}-{kernel}.npy"
         images = _mapped(folder / name, shape)
         if images is None:
             made = self._made()

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Literal
 
 from ablate.design.changes import changes_between
 from ablate.design.problems import RowProblem
 from ablate.design.rows import RowPlan, factor_labels, has_total, order_rows, plan_rows
+from ablate.design.tuning import (
+    TENTH,
+    Choice,
+    Choose,
+    choice_in_words,
+    in_words,
+    option_in_words,
+    options,
+    provisional,
+    tuning_trial,
+)
 from ablate.design.variants import Variant, resolve_variant
 from ablate.design.words import column_in_words, differences
 from ablate.errors import AblateError, DataError, Problem, StudyError
-from ablate.resolved import SET_KINDS, Row, Table
+from ablate.resolved import SET_KINDS, Row, Table, Tuning
 from ablate.study.positions import Path
 from ablate.study.values import Ablation, Settings, Study
 from ablate.trial import DatasetRef, Numerics, Trial
@@ -30,6 +43,18 @@ REFERENCES: dict[str, Literal["above", "baseline", "full"]] = {
 _ONE_ROW = "keep one of them in the stack: this kind puts every two of its entries in one row"
 
 
+@dataclass(frozen=True)
+class _RowTuned:
+    """keys: of a row's tuning trials; bases: what factors multiply in it."""
+
+    keys: tuple[str, ...] = ()
+    choice: Choice = field(default_factory=Choice)
+    bases: Settings = field(default_factory=dict)
+
+
+_NOT_TUNED = _RowTuned()
+
+
 class Planner:
     """One study's trials while they are being collected; problems are collected too."""
 
@@ -39,13 +64,15 @@ class Planner:
         data_root: FilePath | None,
         numerics: Numerics,
         allow_missing: bool,
-        need_files: bool = True,
+        need_files: bool,
+        choose: Choose,
     ) -> None:
         self.study = study
         self.data_root = data_root
         self.numerics = numerics
         self.allow_missing = allow_missing
         self.need_files = need_files
+        self.choose = choose
         self.problems: dict[Problem, None] = {}
         self.warnings: dict[str, None] = {}
         self.trials: dict[str, Trial] = {}
@@ -90,10 +117,15 @@ class Planner:
     def _table(
         self, ablation: Ablation, plans: tuple[RowPlan, ...], dataset: str, column: Settings
     ) -> Table | None:
+        words, tuned = column_in_words(column), []
         firsts = []
         for plan in plans:
             try:
-                firsts.append(self._first_trial(dataset, column, plan))
+                first = self._first_trial(dataset, column, plan)
+                if ablation.tune:
+                    first, row_tuned = self._tuned(ablation, dataset, column, plan, first)
+                    tuned.append(row_tuned)
+                firsts.append(first)
             except RowProblem as problem:
                 path = problem.path or self._blamed(ablation, plan, problem.message)
                 self.refuse(path, problem.message, self._hint(ablation, problem))
@@ -103,9 +135,8 @@ class Planner:
                     break  # the rows below have it too
         if len(firsts) < len(plans):
             return None
-        words = column_in_words(column)
         rows: list[Row] = []
-        for plan, (variant, trial) in zip(plans, firsts, strict=True):
+        for number, (plan, (variant, trial)) in enumerate(zip(plans, firsts, strict=True)):
             keys = tuple(
                 self._add(trial, seed, dataset, words, plan.label) for seed in self.study.seeds
             )
@@ -113,8 +144,12 @@ class Planner:
             same = next((i for i, row in enumerate(rows) if row.keys == keys), None)
             changes, settings = "", {}
             if above is not None:
-                changes = changes_between(above, trial, self.study.catalogue)
+                changes = changes_between(above, trial, self.study.catalogue, skip=ablation.tune)
                 settings = differences(above.recipe, trial.recipe)
+            one = tuned[number] if tuned else _NOT_TUNED
+            if one.keys:
+                choice = choice_in_words(tuple(ablation.tune), trial.recipe, one.choice)
+                changes = "; ".join(part for part in (changes, choice) if part)
             rows.append(
                 Row(
                     label=self._label(ablation, plan, variant),
@@ -126,6 +161,9 @@ class Planner:
                     same_as=same,
                     settings=settings,
                     factors=plan.factors,
+                    tuning=one.keys,
+                    chosen=one.choice.index,
+                    unchosen=one.choice.reason,
                 )
             )
         return Table(
@@ -140,6 +178,51 @@ class Planner:
             total=has_total(ablation, plans),
             factors=factor_labels(ablation),
             orders=order_rows(ablation),
+            tuning=self._tuning(ablation, tuned),
+        )
+
+    def _tuned(
+        self,
+        ablation: Ablation,
+        dataset: str,
+        column: Settings,
+        plan: RowPlan,
+        plain: tuple[Variant, Trial],
+    ) -> tuple[tuple[Variant, Trial], _RowTuned]:
+        """The row's variant and first trial with the setting that is chosen, and what it is chosen
+        from. `plain`: without any; while nothing is chosen it stands in, with nobody's data."""
+        found: list[tuple[Variant, Trial]] = []
+        keys = []
+        for option in options(ablation.tune):
+            try:
+                found.append(self._first_trial(dataset, column, plan, option))
+            except RowProblem as problem:
+                message = f"{option_in_words(option)}: {problem.message}"
+                path = (*ablation.path, "tune")
+                raise RowProblem(message, hint=problem.hint, path=path) from problem
+            trial = tuning_trial(found[-1][1])
+            parts = [dataset, column_in_words(column), plan.label, option_in_words(option)]
+            label = " · ".join(part for part in (*parts, "held out") if part)
+            self.trials.setdefault(trial.key, trial)
+            self.labels.setdefault(trial.key, label)
+            keys.append(trial.key)
+        choice = self.choose(tuple(keys))
+        first = (plain[0], provisional(plain[1])) if choice.index is None else found[choice.index]
+        return first, _RowTuned(tuple(keys), choice, found[0][0].bases)
+
+    def _tuning(self, ablation: Ablation, rows: list[_RowTuned]) -> Tuning | None:
+        if not rows:
+            return None
+        for key, values in ablation.tune.items():
+            if key in self.study.final and not isinstance(values, Mapping):
+                text = f"--set recipe.{key} does not hold in {ablation.name}, which chooses its own"
+                self.warnings[text] = None
+        every = options(ablation.tune)
+        return Tuning(
+            options=every,
+            labels=tuple(option_in_words(option) for option in every),
+            words=in_words(ablation.tune, [row.bases for row in rows]),
+            held_out=TENTH,
         )
 
     @staticmethod
@@ -156,10 +239,12 @@ class Planner:
         kept = [label for label in ablation.base if present.intersection(self._names(label))]
         return " + ".join(kept) or "baseline"
 
-    def _first_trial(self, dataset: str, column: Settings, plan: RowPlan) -> tuple[Variant, Trial]:
+    def _first_trial(
+        self, dataset: str, column: Settings, plan: RowPlan, option: Settings | None = None
+    ) -> tuple[Variant, Trial]:
         """The row's variant, and its trial of the first seed."""
         # the set of names decides: neither their order nor the table they stand in
-        parts = [dataset, dict(column), sorted(plan.active), sorted(plan.side)]
+        parts = [dataset, dict(column), sorted(plan.active), sorted(plan.side), option]
         known = json.dumps(parts, sort_keys=True)
         if known not in self._first:
             variant = resolve_variant(
@@ -169,6 +254,7 @@ class Planner:
                 column,
                 plan.active,
                 plan.side,
+                option=option,
                 need_files=self.need_files,
             )
             trial = self._trial(variant, dataset, self.study.seeds[0])

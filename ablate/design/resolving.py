@@ -8,6 +8,7 @@ from ablate.compiler import compiler_lacks
 from ablate.design.planner import REFERENCES, Planner
 from ablate.design.problems import RowProblem
 from ablate.design.rows import plan_rows
+from ablate.design.tuning import Choose, nothing_chosen, options
 from ablate.design.variants import resolve_variant
 from ablate.design.words import headline
 from ablate.design.work import graphs, work_order
@@ -28,13 +29,15 @@ def resolve(
     allow_missing_data: bool = False,
     need_files: bool = True,
     compiles: bool | None = None,
+    choose: Choose = nothing_chosen,
 ) -> ResolvedStudy:
     """Every table, row and trial of a study, with the order of work.
 
     allow_missing_data: a data set that is not there becomes a warning; its trials' keys are then
     not the ones that training it would give. need_files: likewise of files that tricks are
     configured with, without a warning; a report needs none. compiles: whether `fast` numerics
-    compile the model, None for whether this machine can.
+    compile the model, None for whether this machine can. choose: what the rows of an ablation with
+    `tune` choose, from the trials that they choose by; rows without a choice are not in `order`.
 
     Raises StudyError for tricks that do not fit together and for a part, which has no rows,
     DataError for missing data.
@@ -48,7 +51,7 @@ def resolve(
         lacking = compiler_lacks(device_type)
         compiles = not lacking
     numerics = Numerics.named(profile, device_type, bool(compiles))
-    planner = Planner(study, data_root, numerics, allow_missing_data, need_files)
+    planner = Planner(study, data_root, numerics, allow_missing_data, need_files, choose)
     if lacking:
         message = f"fast numerics without compiled models: {' and '.join(lacking)} missing here"
         planner.warnings[message] = None
@@ -99,20 +102,18 @@ def _refuse_unbuilt(study: Study) -> None:
             hint = f"there are: {', '.join(REFERENCES)}"
             path = (*ablation.path, "kind")
             problems.append(study.document.problem(path, message, hint=hint))
-        if ablation.tune:
-            message = "choosing settings on held-out images is not there yet"
-            hint = f"without it: remove tune from ablation {ablation.name}"
-            path = (*ablation.path, "tune")
-            problems.append(study.document.problem(path, message, hint=hint, key=True))
     if problems:
         raise StudyError(problems)
 
 
 def _refuse_too_many(study: Study) -> None:
     tables = sum(
-        len(ablation.columns) * len(plan_rows(study, ablation)) for ablation in study.ablations
+        len(ablation.columns)
+        * len(plan_rows(study, ablation))
+        * (len(study.seeds) + len(options(ablation.tune)))
+        for ablation in study.ablations
     )
-    count = tables * len(study.datasets) * len(study.seeds)
+    count = tables * len(study.datasets)
     if count > MAX_TRIALS:
         raise AblateError(
             f"{count:,} trials are asked for; {MAX_TRIALS:,} are the most one study may have",

@@ -1,14 +1,14 @@
 """One row on one data set: its recipe, its set of configured tricks, its trial.
 
 Precedence of a setting, weakest first: recipe, column of `over`, override, a trick's `set`,
-override with `when.trick`, the own settings of a `[trial.NAME]`, `--set`, and what the tricks'
-`resolve_recipe` makes of it.
+override with `when.trick`, the own settings of a `[trial.NAME]`, `--set`, an option of `tune`, and
+what the tricks' `resolve_recipe` makes of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from ablate.design.local_files import find_files
 from ablate.design.problems import RowProblem
 from ablate.design.rows import configs_behind
+from ablate.design.tuning import with_option
 from ablate.errors import AblateError
 from ablate.hookspecs import HOOKS
 from ablate.recipe import Recipe
@@ -35,7 +36,8 @@ class Variant:
     """recipe: resolved, no field None. image_size: before the tricks changed the recipe, which is
     what the data set's edition goes by. tricks: label and trick of each in force. specs: of those
     that act while training; a trick that only resolves the recipe has done all it does, so that at
-    batch 256 linear scaling's row is the trial of the row without it. teachers: names of trials."""
+    batch 256 linear scaling's row is the trial of the row without it. teachers: names of trials.
+    bases: what the factors of an option of `tune` multiplied."""
 
     recipe: Recipe
     image_size: int
@@ -43,6 +45,7 @@ class Variant:
     specs: tuple[TrickSpec, ...]
     teachers: tuple[str, ...]
     warnings: tuple[str, ...]
+    bases: Settings = field(default_factory=dict)
 
 
 def resolve_variant(
@@ -53,16 +56,18 @@ def resolve_variant(
     active: Sequence[str],
     side: Sequence[str] = (),
     own: Settings | None = None,
+    option: Settings | None = None,
     *,
     need_files: bool = True,
 ) -> Variant:
     """The tricks named by `active`, and of `side` only their settings. `own`: of a named trial.
+    `option`: of what the row chooses among.
 
     need_files: refuse a file that a trick is configured with and that is not there; else the
     variant's key is not the one that training it would give. Raises RowProblem.
     """
     settings = over(study.recipe, column)
-    model = (own or {}).get("model", over(settings, study.final).get("model"))
+    model = {**over(settings, study.final), **(own or {}), **(option or {})}.get("model")
     plain, by_trick = _matching(study.rules, dataset, str(model))
 
     dropped = {label for rule in plain for label in rule.drop}
@@ -77,7 +82,7 @@ def resolve_variant(
     for rule in by_trick:
         settings = over(settings, rule.settings)
     settings = over(settings, study.final)
-    settings = over(settings, own or {})
+    settings, bases = with_option(over(settings, own or {}), option or {})
 
     leaves = _leaves(study, active, dropped)
     tricks, specs, teachers = [], [], []
@@ -93,7 +98,9 @@ def resolve_variant(
         spec for (_, trick), spec in zip(tricks, specs, strict=True) if not _only_plans(trick)
     )
     assert filled.image_size is not None
-    return Variant(recipe, filled.image_size, tuple(tricks), acting, tuple(teachers), warnings)
+    return Variant(
+        recipe, filled.image_size, tuple(tricks), acting, tuple(teachers), warnings, bases
+    )
 
 
 def fill(settings: Settings, info: DatasetInfo) -> Recipe:

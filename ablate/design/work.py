@@ -58,7 +58,8 @@ def graphs(trials: Mapping[str, Trial], catalogue: Catalogue) -> dict[str, int]:
 def work_order(
     tables: Sequence[Table], trials: Mapping[str, Trial], graphs: Mapping[str, int]
 ) -> tuple[str, ...]:
-    """The first seed of every row, so that stopping early leaves a table; then the other seeds.
+    """What settings are chosen by; the first seed of every row, so that stopping early leaves a
+    table; then the other seeds. Rows whose settings are not chosen have no trials yet.
 
     Those by graph and data set, as they first appear, row by row with seeds innermost: so a worker
     goes from one graph, and from one data set, to the next as rarely as can be. A teacher comes
@@ -74,7 +75,11 @@ def work_order(
             add(teacher)
         order[key] = None
 
-    rows = [row for table in tables for row in table.rows]
+    for table in tables:
+        for row in table.rows:
+            for key in row.tuning:
+                add(key)
+    rows = [row for table in tables for row in table.rows if not row.open]
     for row in rows:
         add(row.keys[0])
 

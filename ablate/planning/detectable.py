@@ -30,7 +30,8 @@ class Resolution:
     label: data set, column or ablation where they tell tables apart, and what of a table whose rows
     are sets: "digits · main effects". comparisons: the family's
     size. error: share of wrong images assumed; measured: from stored trials of the baseline.
-    noise: expected standard deviation of one trial, in points. by_seeds: None where it cannot be.
+    noise: expected standard deviation of one trial, in points. by_seeds: None where it cannot
+    be; with `--until resolved` those of the looks, each at its level.
     """
 
     label: str
@@ -82,23 +83,38 @@ def _resolutions(
             images=images,
             noise=100 * noise,
             by_seeds={
-                n: _detectable(noise, squares, rows, comparisons, n, _most_df(table))
-                for n in seeds_to_show(len(table.seeds))
+                n: _detectable(noise, squares, rows, comparisons, n, _most_df(table), alpha)
+                for n, alpha in levels(resolved).items()
             },
         )
         for part, squares in _squares(table).items()
     ]
 
 
+def levels(resolved: ResolvedStudy) -> dict[int, float]:
+    """The numbers of seeds to show, and the level of the tests at each."""
+    if resolved.until is not None:
+        return dict(resolved.until.looks)
+    return dict.fromkeys(seeds_to_show(len(resolved.seeds)), 0.05)
+
+
 def _detectable(
-    noise: float, squares: float, rows: int, comparisons: int, seeds: int, most: int | None
+    noise: float,
+    squares: float,
+    rows: int,
+    comparisons: int,
+    seeds: int,
+    most: int | None,
+    alpha: float,
 ) -> float | None:
     """squares: Σc² of the contrast. most: degrees of freedom that it has at most."""
     from ablate.stats import smallest_detectable
 
     se = noise * math.sqrt(squares / seeds)
     df = (rows - 1) * (seeds - 1)
-    seen = smallest_detectable(se, df if most is None else min(df, most), comparisons)
+    if most is not None:
+        df = min(df, most)
+    seen = smallest_detectable(se, df, comparisons, alpha=alpha)
     return None if seen is None else 100 * seen
 
 

@@ -41,8 +41,8 @@ def near_misses(work: Work, store: Store | None) -> tuple[NearMiss, ...]:
         if key in own:
             continue
         trial = store.trial(key)
-        if trial is None or store.state(key).status != "done":
-            continue
+        if trial is None or trial.dataset.held_out or store.state(key).status != "done":
+            continue  # what settings were chosen by is no near miss of what is trained with them
         stored = _flat(trial)
         # one stored trial counts once, for the first trial that it nearly is
         for flat in wanted.get((stored["seed"], stored["tricks"]), ()):

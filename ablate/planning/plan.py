@@ -16,11 +16,14 @@ from ablate.planning.near import NearMiss, near_misses
 from ablate.planning.timing import Timings
 from ablate.planning.work import Work, survey
 from ablate.resolved import ResolvedStudy, Row, Table
+from ablate.stages import open_trials, refuse_peeked, until_resolved, with_seeds
 from ablate.store import Store
 from ablate.study.values import Study
 from ablate.trial import Trial
+from ablate.tuning import chooser
 
 if TYPE_CHECKING:
+    from ablate.stats import Look
     from ablate.tricks.base import Trick
 
 
@@ -30,7 +33,8 @@ class Plan:
 
     seconds: of what is to be trained, None if unknown, from `timed_from` stored trials.
     seed_seconds: of one more seed of every row. changes: (table, row) → what the row changes, with
-    counts. notes: idle members of bundles and the like. code: whose code beside ablate's own runs.
+    counts. coming: keys that stand for trials of rows whose settings are not chosen. notes: idle
+    members of bundles and the like. code: whose code beside ablate's own runs.
     """
 
     study: Study
@@ -44,6 +48,7 @@ class Plan:
     resolutions: tuple[Resolution, ...]
     near: tuple[NearMiss, ...]
     changes: Mapping[tuple[int, int], str]
+    coming: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
 
@@ -61,8 +66,11 @@ def make_plan(
     data_root: Path | None = None,
     command: str,
     bundled_only: bool = False,
+    looks: Sequence[Look] = (),
 ) -> Plan:
     """Plan a study; trains nothing, writes nothing. Data that is missing is a warning.
+
+    looks: of `--until resolved`; the first one is planned, and what each can resolve.
 
     Imports torch, to see on the meta device what each trick changes. Raises AblateError for a trick
     that changes nothing.
@@ -71,32 +79,47 @@ def make_plan(
     from ablate.session import slow_formats
 
     devices = machine.choose_devices(device)
-    resolved = resolve(
-        study,
-        data_root=data_root,
-        device_type=machine.device_type(devices),
-        command=command,
-        allow_missing_data=True,
-    )
     opened = Store.open(store, create=False) if store.exists() else None
+
+    def planned(study: Study) -> ResolvedStudy:
+        return resolve(
+            study,
+            data_root=data_root,
+            device_type=machine.device_type(devices),
+            command=command,
+            allow_missing_data=True,
+            choose=chooser(opened, study.metric),
+        )
+
+    if looks:
+        until = until_resolved(tuple(looks))
+        if opened is not None:
+            refuse_peeked(planned(with_seeds(study, until.most)), opened, until.seeds)
+        study = with_seeds(study, until.seeds)
+        resolved = planned(study).model_copy(update={"until": until})
+    else:
+        resolved = planned(study)
     work = survey(resolved, opened)
     notes = check_effects(resolved, bundled_only=bundled_only)
     if machine.device_type(devices) == "cpu":
         notes += slow_formats(resolved, study.catalogue)
     timings = Timings(opened, machine.device_names(devices))
     slots = machine.slots(devices)
+    coming = open_trials(resolved)
+    left = _left(work) + [(resolved.trials[k], resolved.trials[k].recipe.epochs) for k in coming]
     return Plan(
         study=study,
         resolved=resolved,
         store=store,
         devices=tuple(devices),
         work=work,
-        seconds=timings.total(_left(work), slots),
+        seconds=timings.total(left, slots),
         seed_seconds=timings.total(_one_seed(resolved), slots),
         timed_from=timings.used,
         resolutions=resolutions(resolved, opened),
         near=near_misses(work, opened),
         changes=_changes(study, resolved, bundled_only),
+        coming=coming,
         notes=tuple(notes),
         code=_others_code(study, resolved),
     )

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from ablate import devices as machine
 from ablate.console.drawing import DOTS
-from ablate.console.text import aligned, duration, width
-from ablate.planning.detectable import Resolution, seeds_to_show
+from ablate.console.text import aligned, count, duration, width
+from ablate.planning.detectable import Resolution
 from ablate.planning.plan import Plan, groups
 from ablate.planning.work import Mark
 
 if TYPE_CHECKING:
-    from ablate.resolved import ResolvedStudy
+    from ablate.resolved import ResolvedStudy, Table
 
 _MOST_SEEDS = 20
 _CHANGES = {
@@ -35,7 +35,7 @@ def plan_lines(plan: Plan) -> list[str]:
         first = resolved.tables[group[0]]
         title = " · ".join(part for part in (first.ablation, first.column) if part)
         lines += ["", *([title] if several else []), *_rows(plan, group)]
-    lines += ["", *_counts(plan), *_shared_rows(resolved), _time(plan)]
+    lines += ["", *_counts(plan), *_tuning(plan), *_shared_rows(resolved), _time(plan)]
     lines += [f"! {note}" for note in (*resolved.warnings, *plan.notes)]
     lines += [f"runs code of {code}" for code in plan.code]
     lines += [_near(*group) for group in _near_groups(plan)]
@@ -44,6 +44,9 @@ def plan_lines(plan: Plan) -> list[str]:
 
 def _seeds(resolved: ResolvedStudy) -> str:
     seeds = resolved.seeds
+    if resolved.until is not None:
+        counts = ", ".join(str(count) for count, _ in resolved.until.looks)
+        return f"until resolved, looks at {counts} seeds"
     return f"seeds {seeds[0]}–{seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
 
 
@@ -84,9 +87,31 @@ def _counts(plan: Plan) -> list[str]:
         parts.append(f"✗ {failed} failed")
     if work.continuing:
         parts.append(f"{len(work.continuing)} begun")
-    parts.append(f"○ {len(work.new)} new")
-    total = len(resolved.order)
-    return [f"{total:,} trial{'s' * (total != 1)}: {', '.join(parts)}"]
+    parts.append(f"○ {len(work.new) + len(plan.coming)} new")
+    total = len(resolved.order) + len(plan.coming)
+    looks = " for the first look" if resolved.until is not None else ""
+    return [f"{total:,} trial{'s' * (total != 1)}{looks}: {', '.join(parts)}"]
+
+
+def _tuning(plan: Plan) -> list[str]:
+    """What is chosen, and how many trials that takes: the same number for every row."""
+    ablations: dict[str, list[Table]] = {}
+    for table in plan.resolved.tables:
+        if table.tuning is not None:
+            ablations.setdefault(table.ablation, []).append(table)
+    several = len({table.ablation for table in plan.resolved.tables}) > 1
+    lines = []
+    for name, tables in ablations.items():
+        tuning = tables[0].tuning
+        assert tuning is not None
+        rows = list(dict.fromkeys(row.tuning for table in tables for row in table.rows))
+        keys = {key for row in rows for key in row}
+        words = " · ".join(dict.fromkeys(t.tuning.words for t in tables if t.tuning is not None))
+        lines.append(
+            f"{f'{name}: ' if several else ''}{words} on a held-out tenth of train: "
+            f"{len(keys):,} of them, {len(tuning.options)} for each of {count(len(rows), 'row')}"
+        )
+    return lines
 
 
 def _shared_rows(resolved: ResolvedStudy) -> list[str]:
@@ -109,14 +134,14 @@ def _origin(plan: Plan) -> str:
         for row in table.rows
         if any(key in shared for key in row.keys)
     ]
-    rows = list(dict.fromkeys(labels))
+    rows = list(dict.fromkeys(labels)) or ["what settings are chosen by"]
     named = ", ".join(rows[:3]) + (f" and {len(rows) - 3} rows more" if len(rows) > 3 else "")
     return f"{named}, trained by {', '.join(dict.fromkeys(shared.values()))}"
 
 
 def _time(plan: Plan) -> str:
     where = machine.describe(plan.devices)
-    if not plan.work.to_train:
+    if not plan.work.to_train and not plan.coming:
         return "Nothing to train"
     if plan.seconds is None:
         return f"Time unknown here: no trial of this model and size was trained on {where} yet"
@@ -144,8 +169,11 @@ def _resolutions(plan: Plan) -> list[str]:
         if len(sizes) == 1
         else "the comparisons of each table"
     )
-    counts = seeds_to_show(len(plan.resolved.seeds))
-    rows = [["", *(f"{n} seeds" for n in counts), "expected noise of one trial"]]
+    counts, until = tuple(found[0].by_seeds), plan.resolved.until
+    heads = [f"{n} seeds" for n in counts]
+    if until is not None:
+        heads = [f"{n} seeds, α = {_level(alpha)}" for n, alpha in until.looks]
+    rows = [["", *heads, "expected noise of one trial"]]
     for i, one in enumerate(found):
         values = [_points(one.by_seeds[n]) for n in counts]
         rows.append([one.label, *values, _noise(one, first=i == 0)])
@@ -156,7 +184,7 @@ def _resolutions(plan: Plan) -> list[str]:
             for n in counts
         ]
         rows.append(["time", *times, "new trials only"])
-    what = "Smallest difference the seeds can resolve"
+    what = f"Smallest difference {'the seeds' if until is None else 'each look'} can resolve"
     how = f"(4 times in 5, corrected for {over}), in points"
     lines = ["", f"{what} {how}", *aligned(rows, gap=3)]
     if len(plan.resolved.seeds) == 1:
@@ -168,6 +196,10 @@ def _resolutions(plan: Plan) -> list[str]:
             "unresolved rows."
         )
     return lines
+
+
+def _level(alpha: float) -> str:
+    return f"{alpha:.3f}".removeprefix("0")
 
 
 def _points(value: float | None) -> str:

@@ -103,14 +103,15 @@ def _group(trial: Trial) -> tuple[str, int | None, str]:
 
 
 def _dataset(trial: Trial) -> str:
-    return f"{trial.dataset.fingerprint}/{trial.dataset.limit}"
+    dataset = trial.dataset
+    return f"{dataset.fingerprint}/{dataset.limit}/{dataset.held_out}"
 
 
 def _images(trial: Trial) -> float:
     """Images of an epoch; 1 where their number is not known beforehand."""
-    if trial.dataset.limit is not None:
-        return trial.dataset.limit
-    return train_images(trial.dataset.name) or 1
+    dataset = trial.dataset
+    count = dataset.limit if dataset.limit is not None else train_images(dataset.name) or 1
+    return count * (1 - 1 / dataset.held_out) if dataset.held_out else count
 
 
 def train_images(dataset: str) -> int | None:

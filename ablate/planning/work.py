@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -70,14 +71,21 @@ class Work:
 
 
 def survey(
-    resolved: ResolvedStudy, store: Store | None, again: frozenset[str] = frozenset()
+    resolved: ResolvedStudy,
+    store: Store | None,
+    again: frozenset[str] = frozenset(),
+    tried: AbstractSet[str] = frozenset(),
 ) -> Work:
-    """Look each trial up in the store. Call it before the invocation is saved."""
+    """Look each trial up in the store. Call it before the invocation is saved.
+
+    tried: keys that this run has tried already; those without a result are not to be trained.
+    """
     if store is None:
         return Work(resolved, {}, new=resolved.order, again=again)
     states = store.states(resolved.order)
     done = tuple(k for k in resolved.order if states[k].status in FINAL and k not in again)
-    left = [k for k in resolved.order if k not in set(done)]
+    over = tried | set(done)
+    left = [k for k in resolved.order if k not in over or states[k].status == "new"]
     continuing = tuple((k, states[k].kept + 1) for k in left if states[k].kept and k not in again)
     begun = {key for key, _ in continuing}
     return Work(

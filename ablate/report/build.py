@@ -17,6 +17,7 @@ from ablate.report import (
     metrics,
     provenance,
     timing,
+    tuned,
 )
 from ablate.report.model import (
     Metric,
@@ -35,16 +36,19 @@ def build_tables(
     results: Mapping[str, TrialResultLike],
     states: Mapping[str, TrialStateLike],
     *,
-    alpha: float = 0.05,
+    alpha: float | None = None,
     metric: str | None = None,
 ) -> list[ReportTable]:
     """The tables of a study, from what is done of it so far.
 
     results: by trial key, of trials that are done; states: by trial key, at least of the others
-    (a key in neither is new). metric: instead of the study's. Raises AblateError if a table mixes
-    numerics, or if the metric was not measured.
+    (a key in neither is new). alpha: level of tests and intervals; None for that of the look of an
+    `--until` run, 5% without one. metric: instead of the study's. Raises AblateError if a table
+    mixes numerics, or if the metric was not measured.
     """
     asked = metric_named(metric or resolved.metric)
+    if alpha is None:
+        alpha = resolved.until.alpha if resolved.until else 0.05
     several = len({table.ablation for table in resolved.tables}) > 1
     made = [
         _table(resolved, table, asked, results, states, alpha, name=several)
@@ -144,6 +148,7 @@ def _table(
         notes=(
             *metrics.notes(resolved, metric),
             *cells.notes(table, grid, metric),
+            *tuned.notes(resolved, table),
             *cells.identical_rows(table, judged.references, results),
             *cells.uneven_models(table, grid),
             *filter(None, [asked.note]),
@@ -153,6 +158,7 @@ def _table(
         failures=tuple(cells.failures(table, grid)),
         provenance=provenance.of(resolved, table, results),
         blocks=() if block is None else (block,),
+        until=resolved.until,
     )
     if not judged.fitted.complete():
         return made, ()

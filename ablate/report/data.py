@@ -84,6 +84,12 @@ def as_dict(table: ReportTable) -> dict[str, Any]:
         "epochs": origin.epochs,
         "machines": [{"count": n, "name": name} for n, name in origin.machines],
         "command": origin.command,
+        "until": None
+        if table.until is None
+        else {
+            "look": table.until.number,
+            "looks": [{"seeds": seeds, "alpha": level} for seeds, level in table.until.looks],
+        },
     } | ({"paper": _paper(table.paper)} if table.paper else {})
 
 

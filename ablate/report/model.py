@@ -16,6 +16,7 @@ from ablate.stats import Effect, Ratio
 if TYPE_CHECKING:
     from ablate.curves import Curves
     from ablate.report.published_model import Published, PublishedCell
+    from ablate.resolved import Until
 
 
 class TrialResultLike(Protocol):
@@ -280,7 +281,8 @@ class ReportTable:
     printed beside. blocks: what follows from several rows or tables, printed below this one.
     margin: 0 where none is declared for the metric, so that nothing is called equivalent. against:
     label of the row that all others are compared with where a reader asked for that, else "".
-    declared: the study's metric where a reader asked for another, else "".
+    declared: the study's metric where a reader asked for another, else "". until:
+    the look of an `--until` run, whose level `alpha` is.
     """
 
     study: str
@@ -312,6 +314,7 @@ class ReportTable:
     blocks: tuple[Block, ...] = ()
     against: str = ""
     declared: str = ""
+    until: Until | None = None
 
     @property
     def one_seed(self) -> bool:

@@ -62,6 +62,8 @@ def short_caption(table: ReportTable) -> str:
         if table.comparisons:  # else the rows have no verdicts of their own
             over = numbers.count(table.comparisons, "comparison")
             facts.append(f"verdicts Holm-corrected over {over}, {equivalent(table)}")
+            if table.until is not None:
+                facts.append(str(table.until))
             if seen := _could_see(table):
                 facts.append("; ".join([f"could see about {seen}", *_needs(table)]))
     elif table.compares:
@@ -122,6 +124,9 @@ def _verdicts(table: ReportTable) -> list[str]:
         f"Verdicts: Holm-corrected over {over}, p < {f'{table.alpha:g}'.lstrip('0')}; "
         f"{inner if table.margin else equivalent(table)}."
     ]
+    if table.until is not None:
+        planned = ", ".join(str(seeds) for seeds, _ in table.until.looks)
+        said.append(f"Seeds added until resolved: {table.until}, planned at {planned} seeds.")
     if seen := _could_see(table):
         needs = [f"the declared {text}" for text in _needs(table)]
         seeing = f"This table could see differences from about {seen}"

@@ -21,6 +21,8 @@ from ablate.study.wording import found
 KINDS: tuple[str, ...] = get_args(Kind)
 _KEYS = ("name", "kind", "base", "stack", "orders", "over", "transpose", "tune")
 MAX_COLUMNS = 1000
+MAX_OPTIONS = 1000
+_NUMBERS = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "micro_batches", "flip")
 
 
 def read_ablations(
@@ -269,16 +271,29 @@ def _tune(check: Checker, path: Path, value: Any) -> Settings:
         if isinstance(choices, dict) and set(choices) == {"factor"}:
             here, factors = (*here, "factor"), choices["factor"]
             sound = isinstance(factors, list) and factors
+            if key not in _NUMBERS:
+                check.problem((*path, key), "is no number that a factor could multiply", key=True)
+                continue
             for number, factor in enumerate(factors if sound else ()):
-                if isinstance(factor, bool) or not isinstance(factor, int | float) or factor <= 0:
+                if factor in factors[:number]:
+                    check.problem((*here, number), "stands twice")
+                elif isinstance(factor, bool) or not isinstance(factor, int | float) or factor <= 0:
                     message = f"expected a number above 0, found {found(factor)}"
                     check.problem((*here, number), message)
         else:
             sound = isinstance(choices, list) and choices
             for number, choice in enumerate(choices if sound else ()):
+                if choice in choices[:number]:
+                    check.problem((*here, number), "stands twice")
                 _check_setting(check, (*here, number), (key,), choice)
         if not sound:
             check.problem(here, f"expected a list of values, found {found(choices)}")
     if not table and value == {}:
         check.problem(path, "is empty; name at least one setting")
+    if table and not check.within(path):
+        count = math.prod(len(c["factor"] if isinstance(c, dict) else c) for c in table.values())
+        if count == 1:
+            check.problem(path, "leaves one setting, which is no choice; write it in [recipe]")
+        elif count > MAX_OPTIONS:
+            check.problem(path, f"has {count:,} settings for each row; at most {MAX_OPTIONS:,}")
     return table

@@ -9,7 +9,6 @@ import pytest
 from stand_ins import reference
 
 from ablate.design import resolve
-from ablate.errors import StudyError
 from ablate.resolved import ResolvedStudy, Table
 from ablate.study import Study
 
@@ -141,10 +140,26 @@ def test_reference_study_expands_to_its_rows(name: str) -> None:
 
 
 @pytest.mark.usefixtures("to_come")
-@pytest.mark.parametrize("name", ["optimizers", "everything"])
-def test_tuning_is_refused_for_now(name: str) -> None:
-    with pytest.raises(StudyError, match=r"ablation\[\d\]\.tune: .* is not there yet"):
-        resolve(reference(name), data_root=None, command="test", allow_missing_data=True)
+@pytest.mark.parametrize(("name", "rows"), [("optimizers", 5), ("everything", 4)])
+def test_every_row_of_the_tuned_tables_chooses_among_three(name: str, rows: int) -> None:
+    study = reference(name)
+    resolved = resolve(study, data_root=Path("nowhere"), command="test", allow_missing_data=True)
+    tuned = [table for table in resolved.tables if table.tuning is not None]
+    assert {table.ablation for table in tuned} == {"optimizers"}
+    for table in tuned:
+        assert table.tuning is not None
+        assert table.tuning.labels == ("lr × 0.3", "lr × 1", "lr × 3")
+        assert [len(row.tuning) for row in table.rows] == [3] * rows
+        assert all(row.open for row in table.rows)
+    assert len(resolved.tuning) == 3 * rows * len(tuned)
+    # what is there to train now: the choices, and the tables that choose nothing
+    others = untuned(study)
+    plain = resolve(others, data_root=Path("nowhere"), command="test", allow_missing_data=True)
+    assert set(resolved.order[: len(resolved.tuning)]) == set(resolved.tuning)
+    rest = {
+        key for t in plain.tables if t.ablation != "optimizers" for r in t.rows for key in r.keys
+    }
+    assert rest <= set(resolved.order)
 
 
 @pytest.fixture

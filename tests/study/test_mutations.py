@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from copy import deepcopy
 from pathlib import Path
@@ -108,9 +107,6 @@ def try_out(data: bytes, folder: Path) -> str:
     file.write_bytes(data)
     try:
         study = load_study(file, catalogue=catalogue())
-        # tuning is refused before anything else is looked at
-        plain = tuple(dataclasses.replace(ablation, tune={}) for ablation in study.ablations)
-        study = dataclasses.replace(study, ablations=plain)
         resolve(study, data_root=folder, command="test", allow_missing_data=True)
     except AblateError as error:
         refusal = error

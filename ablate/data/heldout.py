@@ -1,0 +1,40 @@
+"""A tenth of the training images, held out to choose settings on: never the test images.
+
+The same images for every seed and every row: which ones follows from labels and a fixed stream.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate import streams
+from ablate.errors import AblateError
+
+TENTH = 10  # one image of so many
+
+
+def held_out(
+    labels: NDArray[np.int64], ids: NDArray[np.int64], one_in: int = TENTH
+) -> NDArray[np.int64]:
+    """Sorted members of `ids` that are held out: of every class its share, rounded.
+
+    labels: int64 [whole split], indexed by id. ids: those in use, within the limit. A class of two
+    images or more gives at least one, so that each can be got right, and keeps at least one. Within
+    a class, the images with the smallest draws. Raises AblateError where no class has two.
+    """
+    draws = streams.uniforms(streams.key("held out"), ids, 1)[:, 0]
+    of = labels[ids]
+    order = np.lexsort((draws, of))  # by class, then draw
+    rank = np.empty(len(ids), dtype=np.int64)  # within the class
+    starts = np.searchsorted(of[order], of[order], side="left")
+    rank[order] = np.arange(len(ids)) - starts
+    sizes = np.bincount(of)
+    shares = np.where(sizes > 1, np.clip((2 * sizes + one_in) // (2 * one_in), 1, None), 0)
+    chosen = np.sort(ids[rank < shares[of]]).astype(np.int64)
+    if not len(chosen):
+        raise AblateError(
+            f"{len(ids):,} training images are too few to hold some out: no class has two",
+            hint="a larger --limit, or no tune",
+        )
+    return chosen

@@ -1,0 +1,205 @@
+"""Runs of several stages from the outside: choosing settings, looks, Ctrl-C between, events."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_process import ABLATE, STUDY, Cli, environment, run_cli
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "stages"))
+
+from ablate.console.live import LiveView
+from ablate.console.output import Output
+from ablate.console.tracking import Tracker
+from ablate.runner import Outcome
+from ablate.session import Session
+from ablate.trial import Trial
+from planted import TUNED, Planted
+
+SMALL = """\
+[study]
+datasets = ["digits"]
+
+[recipe]
+model      = "resnet8"
+epochs     = 1
+batch_size = 16
+image_size = 8
+
+[[ablation]]
+name  = "main"
+stack = ["mixup"]
+tune  = { lr.factor = [1, 3] }
+"""
+LOOK = ("run", "small.toml", "--limit", "40", "--until", "resolved", "--max-seeds", "6")
+
+
+def test_interrupted_while_choosing_then_chosen_and_looked_at_twice(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(SMALL)
+    process = subprocess.Popen(
+        [*ABLATE, *LOOK], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, encoding="utf-8",
+    )  # fmt: skip
+    assert process.stderr
+    seen = next(line for line in process.stderr)
+    assert "small: choosing lr on a held-out tenth of train, seed 0: 4 trials, 4 to train" in seen
+    seen = next(line for line in process.stderr if " epoch " in line)
+    assert re.search(r"\[[1-4]/4\] digits (baseline|\+ mixup) lr × [13] held out epoch 1/1", seen)
+    process.send_signal(signal.SIGINT)
+    out, rest = process.communicate(timeout=90)
+    assert (process.returncode, out) == (130, "")
+    done = re.search(r"Interrupted: (\d) of 4 trials done", rest)
+    assert done
+
+    again = run_cli(*LOOK, "--json", cwd=tmp_path)
+    assert again.returncode in (0, 1), again.stderr
+    assert again.stderr == ""
+    events = [json.loads(line) for line in again.stdout.splitlines()]
+    kinds = [event["event"] for event in events]
+    assert (kinds[0], kinds[-1]) == ("study_start", "study_end")
+    assert Counter(kinds)["study_start"] == Counter(kinds)["study_end"] == 1
+    begun = [event for event in events if event["event"] == "stage_start"]
+    if done[1] != "4":
+        assert begun.pop(0)["stage"] == "tune"
+        (chosen,) = [e for e in events if e["event"] == "stage_end" and e["stage"] == "tune"]
+        assert [choice["row"] for choice in chosen["choices"]] == ["baseline", "+ mixup"]
+        assert all(choice["setting"]["lr"]["factor"] in (1, 3) for choice in chosen["choices"])
+    assert [event["look"]["seeds"] for event in begun] in ([3], [3, 6])
+    assert begun[0]["look"] == {"number": 1, "of": 2, "seeds": 3, "alpha": 0.005}
+    ends = [event for event in events if event["event"] == "stage_end" and event["look"]]
+    assert [end["more"] for end in ends][-1] is False
+    trained = [event["key"] for event in events if event["event"] == "trial_end"]
+    assert len(trained) == len(set(trained)) == 4 - int(done[1]) + 2 * begun[-1]["look"]["seeds"]
+    last = events[-1]
+    (table,) = last["tables"]
+    assert table["until"]["look"] == begun[-1]["look"]["number"]
+    assert table["alpha"] == begun[-1]["look"]["alpha"]
+    assert [row["n"] for row in table["rows"]] == [begun[-1]["look"]["seeds"]] * 2
+
+    # from the store, from the file, and by running it again: the same table
+    shown = run_cli("report", "small", cwd=tmp_path).stdout
+    assert "lr chosen of 1, 3 × 0.025 on a held-out tenth of train, seed 0: baseline 0.0" in shown
+    assert run_cli("report", "small.toml", "--limit", "40", cwd=tmp_path).stdout == shown
+    once_more = run_cli(*LOOK, cwd=tmp_path)
+    assert once_more.stdout == shown
+    assert "trials done, nothing to train" in once_more.stderr.splitlines()[-1]
+    assert f"[{100 * (1 - table['alpha']):g}% interval]" in shown
+
+
+@pytest.fixture
+def planted_run(monkeypatch: pytest.MonkeyPatch) -> list[Planted]:
+    """`run` in this process writes down what is planted; put a Planted in the list first."""
+    one: list[Planted] = []
+
+    def train(_: Any, session: Session) -> Outcome:
+        return one[0]._train(session)
+
+    monkeypatch.setattr("ablate.cli.training.Training.stage", train)
+    return one
+
+
+def noise(trial: Trial) -> float:
+    return random.Random(f"{trial.key}").uniform(-1e-4, 1e-4)
+
+
+def worth(trial: Trial) -> float:
+    """mixup is worth twenty points at any rate; its best rate is the highest."""
+    mixed = any(spec.name == "mixup" for spec in trial.tricks)
+    return 0.5 + 0.2 * mixed + 0.01 * float(trial.recipe.lr) + noise(trial)
+
+
+def test_a_run_says_its_stages(cli: Cli, planted_run: list[Planted]) -> None:
+    Path("study.toml").write_text(TUNED.replace('["mixup", "adam"]', '["mixup"]'))
+    planted_run.append(Planted(worth))
+    done = cli("run", "study.toml", "--until", "resolved")
+    assert done.returncode == 0, done.stderr
+    told = [line[9:] for line in done.stderr.splitlines() if re.match(r"\d\d:\d\d:\d\d ", line)]
+    assert told[0].startswith(
+        "digits: lr chosen of 0.3, 1, 3 × 0.1 on a held-out tenth of train, seed 0: "
+        "baseline 0.3, mixup 0.3"
+    )
+    assert told[1].startswith("digits: baseline, mixup: the largest lr there was to choose")
+    assert told[2] == (
+        "look 1 of 3 at 3 seeds, α = .005: 0 comparisons unresolved, nothing is open"
+    )
+    assert "99.5% interval" in done.stdout
+    assert "▲ gain" in done.stdout
+    plan = cli("plan", "study.toml", "--until", "resolved").stdout
+    assert "until resolved, looks at 3, 6, 10 seeds" in plan
+    assert "12 trials for the first look: ● 12 done, ○ 0 new" in plan
+    assert "lr 0.3 chosen" in plan
+    document = json.loads(cli("plan", "study.toml", "--until", "resolved", "--json").stdout)
+    assert document["look"] == {"number": 1, "of": 3, "seeds": 3, "alpha": 0.005}
+    (seen,) = document["smallest_detectable"]
+    # against scipy's non-central t: the noncentrality with 80% power at the look's level
+    from scipy.optimize import brentq
+    from scipy.stats import nct, t
+
+    images, error = 599, seen["error"]
+    for seeds, alpha in ((3, 0.005), (6, 0.015), (10, 0.030)):
+        df, at = seeds - 1, t.ppf(1 - alpha / 2, seeds - 1)
+        delta = brentq(lambda d, at=at, df=df: nct.sf(at, df, d) - 0.8, 0, 30)
+        points = 100 * delta * (2 * error / (2 * images) / seeds) ** 0.5
+        assert seen["by_seeds"][str(seeds)] == pytest.approx(points, rel=1e-3)
+
+
+def test_plan_before_any_training_counts_what_tuning_takes(cli: Cli) -> None:
+    Path("study.toml").write_text(TUNED)
+    shown = cli("plan", "study.toml").stdout
+    assert "20 trials: ● 0 done, ○ 20 new" in shown
+    assert (
+        "lr chosen of 0.3, 1, 3 × each row's own on a held-out tenth of train: "
+        "12 of them, 3 for each of 4 rows"
+    ) in shown
+    assert re.search(r"^0  baseline +lr not chosen yet +○○$", shown, re.M)
+    document = json.loads(cli("plan", "study.toml", "--json").stdout)
+    assert (document["trials"], len(document["new"]), document["coming"]) == (20, 12, 8)
+    rows = document["tables"][0]["rows"]
+    assert [(row["keys"], row["chosen"], len(row["tuning"])) for row in rows] == [([], None, 3)] * 4
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--until", "now"], "--until 'now': known: resolved"),
+        (["--until", "resolved", "--seeds", "4"], "--seeds cannot be given with it"),
+        (["--until", "resolved", "--max-seeds", "8"], "--max-seeds: at most 6 or 10 seeds, not 8"),
+        (["--max-seeds", "6"], "--max-seeds belongs to --until resolved"),
+    ],
+)
+def test_looks_that_do_not_fit_are_one_line(cli: Cli, options: list[str], said: str) -> None:
+    Path("study.toml").write_text(STUDY)
+    for name in ("run", "plan"):
+        done = cli(name, "study.toml", *options)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"error: {said}") or said in done.stderr.splitlines()[0]
+        assert len(done.stderr.splitlines()) <= 2
+    assert not Path("ablate-results").exists()
+
+
+def test_the_live_view_draws_settings_while_they_are_chosen(tmp_path: Path) -> None:
+    from planted import session
+
+    first = session(tmp_path, TUNED)
+    tracker = Tracker.begin(first.resolved, first.work.states, first.store, frozenset(), None)
+    key = first.resolved.tables[0].rows[1].tuning[0]
+    tracker.start(key)
+    tracker.epoch(key, {"epoch": 1, "metrics": {"top1": 0.9}, "seconds": 1.0, "images": 90})
+    tracker.end(key, "done", "")
+    lines = [
+        line if isinstance(line, str) else "".join(text for text, _ in line)
+        for line in LiveView(Output(), tracker).lines(100, 40)
+    ]
+    drawn = {line[2:18].strip(): line[18:].split()[0] for line in lines[2:6]}
+    assert drawn == {"baseline": "○○○", "mixup": "●○○", "lr 0.001 alone": "○○○", "adam": "○○○"}
+    assert not any("90.0" in line for line in lines)  # a setting's result is nobody's business yet
+    assert "1/12 trials" in lines[-1]
