@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ablate.compiler import compiler_lacks
-from ablate.design.planner import REFERENCES, Planner
+from ablate.design.planner import Planner
 from ablate.design.problems import RowProblem
 from ablate.design.rows import plan_rows
 from ablate.design.tuning import Choose, nothing_chosen, options
@@ -43,7 +43,6 @@ def resolve(
     DataError for missing data.
     """
     _refuse_part(study)
-    _refuse_unbuilt(study)
     _refuse_too_many(study)
     profile = study.numerics or ("fast" if device_type == "cuda" else "exact")
     lacking: tuple[str, ...] = ()
@@ -92,18 +91,6 @@ def _refuse_part(study: Study) -> None:
         message = "is a part for other studies, with no rows of its own"
         hint = f'name a study that extends it: extends = "{study.path.name}"'
         raise StudyError([Problem(study.file, 0, "", message, hint)])
-
-
-def _refuse_unbuilt(study: Study) -> None:
-    problems = []
-    for ablation in study.ablations:
-        if ablation.kind not in REFERENCES:
-            message = f'kind = "{ablation.kind}" is not there yet'
-            hint = f"there are: {', '.join(REFERENCES)}"
-            path = (*ablation.path, "kind")
-            problems.append(study.document.problem(path, message, hint=hint))
-    if problems:
-        raise StudyError(problems)
 
 
 def _refuse_too_many(study: Study) -> None:

@@ -63,7 +63,7 @@ def _groups(tables: Sequence[Table]) -> list[_Sets]:
     for number, table in enumerate(tables):
         if table.factors:
             # rows that chose their settings are of other recipes than those that did not
-            tuned = getattr(table, "tuning", None)
+            tuned = table.tuning
             same = (table.dataset, table.column, _base(table), table.seeds, str(tuned))
             grouped.setdefault(same, []).append(number)
     return [_sets(tables, numbers) for numbers in grouped.values()]

@@ -15,7 +15,7 @@ def block(place: parts.Place, found: Block, table: ReportTable) -> Markup:
     """The table of a block with its heading and caption."""
     columns = [parts.Column("", [line.label for line in found.lines])]
     for i, head in enumerate(found.heads):
-        texts = [_cell(line.cells[i], found, table) for line in found.lines]
+        texts = [_cell(line.cells[i], found.differs(i), table) for line in found.lines]
         columns.append(parts.Column(head, texts, right=True))
         if found.judged == i:
             columns.append(parts.Column("verdict", [_verdict(line) for line in found.lines]))
@@ -29,11 +29,11 @@ def block(place: parts.Place, found: Block, table: ReportTable) -> Markup:
     )
 
 
-def _cell(cell: BlockCell | None, found: Block, table: ReportTable) -> str:
+def _cell(cell: BlockCell | None, differs: bool, table: ReportTable) -> str:
     """ "+0.4 [−0.2, +1.0]", or "89.8 [89.1, 90.5]" where it is no difference."""
     if cell is None or cell.value is None:
         return ""
-    write = numbers.signed if found.signed else numbers.fixed
+    write = numbers.signed if differs else numbers.fixed
     scale, decimals = table.metric.scale, table.decimals
     text = write(cell.value * scale, decimals)
     if cell.low is None or cell.high is None:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ablate.report import numbers
+from ablate.report import numbers, words
 from ablate.report.html import parts, symbols
 from ablate.report.html.axes import Axis, between, decimals_of, round_step
 from ablate.report.html.curve_table import epoch_tables
@@ -254,7 +254,7 @@ def _axis(found: Trajectories, table: ReportTable) -> Axis:
         return between(0.0, 1.0)
     # a loss may blow up: leave out what lies far from the others
     low, high = known[0], known[-1]
-    if not table.metric.accuracy:
+    if not table.metric.percent:
         high = min(high, known[len(known) * 95 // 100] * 1.25)
     if high - low < 1e-9:
         low, high = low - 0.5, high + 0.5
@@ -285,12 +285,11 @@ def _legend(scenes: Sequence[_Scene]) -> Markup:
         line = tag("line", x1=0, x2=22, y1=6, y2=6, class_=class_)
         return tag("svg", line, class_="swatch", width=22, height=12, aria_hidden="true")
 
-    other = {"above": "the row above", "baseline": "the baseline", "full": "the full set"}
-    said = other[scenes[0].table.reference]
+    said = words.reference_row(scenes[0].table)
     facts = f"bold: mean · faint: each seed · below: difference from {said}"
     if scenes[0].table.one_seed:
         facts = f"below: difference from {said}"
-    points = ", in points" if scenes[0].table.metric.accuracy else ""
+    points = ", in points" if scenes[0].table.metric.percent else ""
     return tag(
         "p",
         tag("span", key("mean plain"), "this row"),

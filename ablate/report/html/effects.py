@@ -24,11 +24,11 @@ def render(place: parts.Place, panels: Sequence[Panel]) -> Markup | None:
         return None
     found = _axis(shown)
     first = shown[0].first
-    about = f"of each step against the {words.REFERENCE[first.reference]}"
+    about = f"of each step against {words.reference_row(first)}"
     if shown[0].transposed:
         about = f"of {shown[0].lines[0].asked.label}"
     elif first.reference != "above":
-        about = f"of each row against the {words.REFERENCE[first.reference]}"
+        about = f"of each row against {words.reference_row(first)}"
     forest = [_panel(place, panel, found) for panel in shown]
     return parts.section(
         place,

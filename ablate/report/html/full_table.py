@@ -49,7 +49,7 @@ def render(place: parts.Place, panels: Sequence[Panel]) -> Markup:
 def _whole(table: ReportTable) -> list[Markup]:
     captions = [words.measured(table), f"{words.dagger(table)}." if words.dagger(table) else ""]
     if any(row.ratio for row in table.rows):
-        captions.append(f"× is against the {words.REFERENCE[table.reference]}.")
+        captions.append(f"× is against {words.reference_row(table)}.")
     if any(column.head in costs.MODEL for column in _columns(table)):
         captions.append(f"{costs.MODEL_FACT}.")
     said = words.title(table)
@@ -71,7 +71,7 @@ def _columns(table: ReportTable) -> list[Column]:
     if table.paper:
         return _with_paper(table)
     level = f"[{numbers.level(table)}]"
-    reference = words.REFERENCE[table.reference]
+    reference = words.reference(table)
     found = [_labels(table), _means(table)]
     if table.compares and table.one_seed:
         found.append(Column(f"Δ {reference}", _deltas(table, [r.delta for r in table.rows]), True))
@@ -93,7 +93,7 @@ def _columns(table: ReportTable) -> list[Column]:
 def _with_paper(table: ReportTable) -> list[Column]:
     """Published figures beside the measured ones; the total has none."""
     level = f"[{numbers.level(table)}]"
-    reference = words.REFERENCE[table.reference]
+    reference = words.reference(table)
     rows = table.rows
     found = [Column("row", [name(row.label) for row in rows]), _means(table, total=False)]
     deltas = _deltas(table, [row.delta for row in rows])
@@ -254,6 +254,6 @@ def _differences(table: ReportTable, title: str, lines: Sequence[Line]) -> Marku
         inner = [interval_text(line.inner, table) for line in lines]
         columns.append(Column(f"{numbers.inner_level(table)} interval of Δ", inner, True))
     total = any(line.is_total for line in lines)
-    against = words.REFERENCE[table.reference] + (", of the total the baseline" if total else "")
-    what = f"{title}: Δ of each seed, against the {against}"
+    against = words.reference_row(table) + (", of the total the baseline" if total else "")
+    what = f"{title}: Δ of each seed, against {against}"
     return parts.table(columns, label=what, caption=what)

@@ -158,4 +158,4 @@ def _footer(tables: Sequence[ReportTable]) -> Markup:
     return tag("footer", tag("p", made, ours, "the same numbers: ", others))
 
 
-_OTHERS = ("--format csv", "--format json")
+_OTHERS = ("--format csv", "--format json", "-o report.parquet")

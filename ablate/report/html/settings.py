@@ -28,7 +28,7 @@ def render(place: parts.Place, tables: Sequence[ReportTable]) -> Markup:
 
 def _recipe(tables: Sequence[ReportTable]) -> Markup:
     first = tables[0]
-    margin = f"±{numbers.plain(first.margin)}{first.metric.points}"
+    margin = f"±{numbers.plain(first.margin)}{first.metric.points}" if first.margin else ""
     shown = {
         "recipe": first.provenance.headline,
         "numerics": ", ".join(

@@ -34,12 +34,12 @@ def _method(tables: Sequence[ReportTable]) -> list[Markup | str]:
     if first.one_seed:
         return [metric]
     margin = f"±{numbers.plain(first.margin)}{first.metric.points}"
+    within = f": the {numbers.inner_level(first)} interval lies within {margin}. "
     level = f"{first.alpha:g}".lstrip("0")
     return [
         "± is the standard deviation over seeds. ",
         *(tag("b", "Gain"), " and ", tag("b", "loss"), f": Holm-corrected p < {level}. "),
-        *(tag("b", "Equivalent"), f": the {numbers.inner_level(first)} interval lies within "),
-        f"{margin}. ",
+        *((tag("b", "Equivalent"), within) if first.margin else ()),
         *(tag("b", "Unresolved"), ": neither; more seeds may tell. "),
         metric,
     ]

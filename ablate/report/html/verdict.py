@@ -52,18 +52,29 @@ def _panel(place: parts.Place, panel: Panel) -> Markup:
     )
 
 
+# By mark and word; an interaction that is judged has a word.
+_LEADS: dict[tuple[Mark, str], str] = {
+    ("gain", ""): "Helps",
+    ("loss", ""): "Hurts",
+    ("gain", "synergetic"): "Bring more together:",
+    ("loss", "redundant"): "Bring less together:",
+    ("equivalent", ""): "No difference",
+    ("unresolved", ""): "Unresolved",
+    ("=", ""): "Changes nothing:",
+}
+
+
 def _block(block: Block, table: ReportTable) -> Markup:
-    """What a block's lines say, whose questions have no other sentence."""
-    margin = f"±{numbers.plain(table.margin)}"
-    leads: dict[Mark, str] = {"gain": "Gain", "loss": "Loss", "equivalent": f"Within {margin}"}
+    """What a block's lines say, whose questions have no other sentence: a trick's main effect, an
+    interaction ("cosine × ema"), a share."""
     found = []
-    for mark in _ORDER:
-        lines = [line for line in block.lines if line.mark == mark]
+    for (mark, word), lead in _LEADS.items():
+        lines = [line for line in block.lines if (line.mark, line.word) == (mark, word)]
+        margin = f" within ±{numbers.plain(table.margin)}" if mark == "equivalent" else ""
         names = [_answer(line, block, table) for line in lines]
         parts_ = [join(", " if i else None, each) for i, each in enumerate(names)]
         if lines:
-            lead = leads.get(mark, mark.capitalize())
-            found.append(tag("li", icon(mark), tag("span", f"{lead} ", parts_)))
+            found.append(tag("li", icon(mark), tag("span", f"{lead}{margin} ", parts_)))
     if not found:
         return Markup()
     return join(tag("p", block.title, class_="note"), tag("ul", found, class_="said"))
@@ -100,9 +111,9 @@ def _headline(panel: Panel) -> Markup:
         how = interval_text(total.interval, table)
     first, last = table.rows[table.baseline].mean, table.rows[total.row].mean
     what = "all " + numbers.count(_steps(table), "trick")
-    unit = f"points of {table.metric.label}" if table.metric.accuracy else table.metric.label
+    unit = f"points of {table.metric.label}" if table.metric.percent else table.metric.label
     from_to = f"{numbers.mean(first, table)} → {numbers.mean(last, table)}"
-    percent = " %" if table.metric.accuracy else ""
+    percent = " %" if table.metric.percent else ""
     sentence = f"{unit} from {what if _steps(table) > 1 else 'the trick'}: {from_to}{percent}"
     time = _time(total.asked.ratio, always=True)
     return join(
@@ -144,7 +155,7 @@ def _sentence(mark: Mark, lines: Sequence[Line]) -> Markup:
         "incomplete": "Incomplete",
         "diverged": "Diverged",
         "no effect": "No effect",
-        "=": "Same trial as the row above:",
+        "=": f"Same trial as {words.reference_row(lines[0].table)}:",
     }[mark]
     names = [_name(mark, line) for line in lines]
     parts_ = [join(", " if i else None, each) for i, each in enumerate(names)]
