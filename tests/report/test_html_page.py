@@ -382,7 +382,7 @@ def test_blocks_are_tables_too() -> None:
     made[0] = replace(made[0], blocks=(block,))
     found = parsed(render_html(made, epochs=epochs))
     verdict = " ".join(words(by_id(found, "verdict")).split())
-    assert "Shares of the whole <effect> Gain warmup +1.20 [+0.20, +2.20]" in verdict
+    assert "Shares of the whole <effect> Helps warmup +1.20 [+0.20, +2.20]" in verdict
     said = words(by_id(found, "numbers"))
     assert "imagenette: Shares of the whole <effect>" in said
     assert "+1.20 [+0.20, +2.20]" in said
