@@ -1,7 +1,8 @@
-"""What a table whose rows are sets asks of all of them together, as contrasts over its rows.
+"""What a table asks: the comparisons that are corrected together.
 
-A factorial asks for each trick's main effect and for each pair's interaction, a table of orderings
-for each trick's share. `plan` counts these before anything is trained, and the report answers them.
+Of most kinds each row asks for its difference from another row. A factorial asks for each trick's
+main effect and each pair's interaction, a table of orderings for each trick's share, as contrasts
+over all rows. `plan` counts these before anything is trained, and the report answers them.
 """
 
 from __future__ import annotations
@@ -50,6 +51,25 @@ def distinct(table: Table) -> tuple[list[int], list[int]]:
     return kept, [kept.index(row) for row in first]
 
 
+def total_question(table: Table) -> tuple[int, int] | None:
+    """(last row of the trunk, baseline) where their difference is asked for too."""
+    steps = [i for i, row in enumerate(table.rows) if row.role == "step"]
+    if not (table.total and table.reference == "above" and steps):
+        return None
+    roles = [row.role for row in table.rows]
+    return steps[-1], roles.index("baseline") if "baseline" in roles else 0
+
+
+def row_questions(table: Table) -> tuple[tuple[int, int], ...]:
+    """(row, reference) of every comparison of the family, the total's last; none of a table that
+    does not judge its rows. Rows of the same trials are still apart, see `distinct`."""
+    if not table.judges_rows:
+        return ()
+    asked = [(i, row.above) for i, row in enumerate(table.rows) if row.above is not None]
+    total = total_question(table)
+    return (*asked, *([total] if total else []))
+
+
 def questions(table: Table) -> tuple[Question, ...]:
     """The family of a factorial or of orderings; none of other kinds, whose rows are the family."""
     sets = [frozenset(row.factors) for row in table.rows]
@@ -67,6 +87,12 @@ def complete_orders(table: Table) -> bool:
     """
     sets = [frozenset(row.factors) for row in table.rows]
     return stats.kind_of_orders(sets, table.orders) != "sample"
+
+
+def most_df(table: Table) -> int | None:
+    """Of shares from orders that were drawn: their number less 1, however many seeds there are."""
+    sampled = table.kind == "orderings" and not complete_orders(table)
+    return len(table.orders) - 1 if sampled else None
 
 
 def _main_effects(table: Table, sets: Sequence[frozenset[str]]) -> list[Question]:

@@ -65,6 +65,7 @@ def _resolutions(
     resolved: ResolvedStudy, table: Table, label: str, store: Store | None
 ) -> list[Resolution]:
     """One of a table whose comparisons are all between two rows, else one for each part."""
+    from ablate.questions import most_df
     from ablate.stats import expected_noise
 
     rows, comparisons = family(table)
@@ -83,7 +84,7 @@ def _resolutions(
             images=images,
             noise=100 * noise,
             by_seeds={
-                n: _detectable(noise, squares, rows, comparisons, n, _most_df(table), alpha)
+                n: _detectable(noise, squares, rows, comparisons, n, most_df(table), alpha)
                 for n, alpha in levels(resolved).items()
             },
         )
@@ -130,29 +131,14 @@ def _squares(table: Table) -> dict[str, float]:
     return found
 
 
-def _most_df(table: Table) -> int | None:
-    """Of shares from orders that were drawn: their number less 1, however many seeds there are."""
-    from ablate.questions import complete_orders
-
-    sampled = table.kind == "orderings" and not complete_orders(table)
-    return len(table.orders) - 1 if sampled else None
-
-
 def family(table: Table) -> tuple[int, int]:
     """(rows that differ, comparisons that are corrected together), as the report counts them."""
-    if not table.judges_rows:
-        from ablate.questions import distinct, questions
+    from ablate.questions import distinct, questions, row_questions
 
-        return len(distinct(table)[0]), sum(not question.empty for question in questions(table))
-    keys = [row.keys for row in table.rows]
-    first = [keys.index(k) for k in keys]  # the row that stands for a row's trials
-    asked = [(i, row.above) for i, row in enumerate(table.rows) if row.above is not None]
-    steps = [i for i, row in enumerate(table.rows) if row.role == "step"]
-    if table.total and table.reference == "above" and steps:
-        baseline = next((i for i, row in enumerate(table.rows) if row.role == "baseline"), 0)
-        asked.append((steps[-1], baseline))
-    pairs = {frozenset((first[a], first[b])) for a, b in asked}
-    return len(set(first)), sum(len(pair) == 2 for pair in pairs)
+    kept, place = distinct(table)
+    pairs = {(place[row], place[reference]) for row, reference in row_questions(table)}
+    comparisons = sum(row != reference for row, reference in pairs)
+    return len(kept), comparisons + sum(not question.empty for question in questions(table))
 
 
 def _test_images(resolved: ResolvedStudy, table: Table) -> int | None:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from math import factorial
 
 from ablate import stats
-from ablate.questions import Question, complete_orders, questions
+from ablate.questions import Question, complete_orders, most_df, questions
 from ablate.report import compare, numbers
 from ablate.report.compare import Judged
 from ablate.report.model import Block, BlockCell, BlockLine, Mark, Metric
@@ -90,7 +90,9 @@ def of_sets(
     effects = stats.family(
         contrasts, margin=margin, alpha=alpha, higher_is_better=metric.higher_is_better
     )
-    needed = compare.needed(judged.fitted, worst, len(contrasts), margin, alpha)
+    needed = compare.needed(
+        judged.fitted, worst, len(contrasts), margin, alpha, most_df=most_df(table)
+    )
     if worst is not None and worst.variance_per_seed is None:
         seen = None  # it takes more orders, not more seeds
     return Answers(told, tuple(effects), "", seen, needed)

@@ -86,7 +86,7 @@ def _table(
     margin = printed / metric.scale
     judged = compare.judge(table, grid, metric, margin=margin, alpha=alpha, examples=examples)
     asked = answers.of_sets(table, judged, metric, margin=margin, alpha=alpha)
-    ratios = timing.ratios(table, grid, judged.references)
+    ratios = timing.Ratios(table, grid, judged.references)
     rows = []
     for i, row in enumerate(table.rows):
         values = cells.finite(grid[i], metric)

@@ -95,7 +95,9 @@ def diverged(row: Sequence[SeedValue], metric: Metric) -> int:
     return sum(
         cell.status == "diverged"
         or (
-            cell.status == "done" and metric.name in cell.values and math.isnan(value(cell, metric))
+            cell.status == "done"
+            and metric.name in cell.values
+            and not math.isfinite(value(cell, metric))
         )
         for cell in row
     )

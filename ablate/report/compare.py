@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ablate import stats
+from ablate.questions import row_questions, total_question
 from ablate.report import cells
 from ablate.report.fitted import Fitted, fit_rows
 from ablate.report.model import Comparison, Mark, Metric, SeedValue, Total
@@ -99,15 +100,14 @@ class _Judge:
 
     def judged(self) -> Judged:
         table, seeds = self.table, len(self.table.seeds)
-        last = max((i for i, r in enumerate(table.rows) if r.role == "step"), default=self.baseline)
         steps = sum(row.role == "step" for row in table.rows)
         pairs = [(i, r) for i, r in enumerate(self.references) if r is not None]
-        wants_total = table.total and table.reference == "above" and steps > 0 and seeds > 1
-        ends = (last, self.baseline)
+        asked_total = total_question(table)
+        wants_total = asked_total is not None and seeds > 1
+        ends = asked_total or (self.baseline, self.baseline)
 
         # One comparison counts once, also if two rows of the same trials ask for it.
-        asked = [*pairs, ends] if wants_total else pairs if table.judges_rows else []
-        family = {self._pair(*p): None for p in asked if self._judgeable(*p)}
+        family = {self._pair(*p): None for p in row_questions(table) if self._judgeable(*p)}
         contrasts = {p: c for p in family if (c := self._contrast(p)) is not None}
         effects = dict(
             zip(
@@ -241,13 +241,20 @@ def detectable(worst: stats.Contrast | None, family: int, alpha: float) -> float
 
 
 def needed(
-    fitted: Fitted, worst: stats.Contrast | None, family: int, margin: float, alpha: float
+    fitted: Fitted,
+    worst: stats.Contrast | None,
+    family: int,
+    margin: float,
+    alpha: float,
+    most_df: int | None = None,
 ) -> int | None:
-    """The seeds with which that comparison could see the margin."""
+    """The seeds with which that comparison could see the margin; most_df: see `questions`."""
     if worst is None or worst.variance_per_seed is None:
         return None
     rows = len(fitted.fit.values)
-    return stats.seeds_needed(worst.variance_per_seed, rows, family, margin, alpha=alpha)
+    return stats.seeds_needed(
+        worst.variance_per_seed, rows, family, margin, alpha=alpha, most_df=most_df
+    )
 
 
 def _incomplete(done: int, seeds: int) -> Said:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ablate import stats
+from ablate.questions import distinct
 from ablate.report.model import SeedValue, TrialResultLike
 from ablate.resolved import ResolvedStudy, Table
 
@@ -53,12 +54,13 @@ class Ratios:
     """Times of a table's rows. seconds, to_reference: by row, None where not known."""
 
     def __init__(
-        self, grid: Sequence[Sequence[SeedValue]], references: Sequence[int | None]
+        self, table: Table, grid: Sequence[Sequence[SeedValue]], references: Sequence[int | None]
     ) -> None:
         times = np.array(
             [[np.nan if c.epoch_seconds is None else c.epoch_seconds for c in row] for row in grid]
         )
-        self._fit = stats.time_fit(times)
+        kept, self._place = distinct(table)
+        self._fit = stats.time_fit(times[kept])
         # geometric means, whose quotients are the ratios
         self.seconds = [
             float(np.exp(np.log(row[np.isfinite(row)]).mean())) if np.isfinite(row).any() else None
@@ -70,16 +72,7 @@ class Ratios:
         ]
 
     def between(self, row: int, reference: int) -> stats.Ratio | None:
-        """Time of a row over that of another; None where it is not known."""
-        return None if row == reference else stats.time_ratio(self._fit, row, reference)
-
-
-def ratios(
-    table: Table, grid: Sequence[Sequence[SeedValue]], references: Sequence[int | None]
-) -> Ratios:
-    """Ratios of a table; rows of the same trials have no ratio."""
-    keys = [row.keys for row in table.rows]
-    return Ratios(
-        grid,
-        [None if r is None or keys[i] == keys[r] else r for i, r in enumerate(references)],
-    )
+        """Time of a row over that of another; None where it is not known, or both are the same
+        trials."""
+        mine, other = self._place[row], self._place[reference]
+        return None if mine == other else stats.time_ratio(self._fit, mine, other)

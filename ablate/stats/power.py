@@ -32,18 +32,21 @@ def seeds_needed(
     *,
     alpha: float = 0.05,
     power: float = 0.8,
+    most_df: int | None = None,
 ) -> int | None:
     """The smallest n ≥ 2 whose smallest detectable difference is at most `margin`.
 
     variance_per_seed: se² · n of the difference. It uses the noise, never the difference that was
-    seen. None where no practical number of seeds is enough.
+    seen. most_df: degrees of freedom that seeds cannot raise further, as of shares from orders that
+    were drawn. None where no practical number of seeds is enough.
     """
     if rows < 2 or margin <= 0:
         return None
 
     def enough(n: int) -> bool:
-        se = math.sqrt(variance_per_seed / n)
-        seen = smallest_detectable(se, (rows - 1) * (n - 1), comparisons, alpha=alpha, power=power)
+        se, df = math.sqrt(variance_per_seed / n), (rows - 1) * (n - 1)
+        df = df if most_df is None else min(df, most_df)
+        seen = smallest_detectable(se, df, comparisons, alpha=alpha, power=power)
         return seen is not None and seen <= margin
 
     high = 2

@@ -79,8 +79,9 @@ def test_a_diverged_seed_is_fitted_around_and_never_gets_a_verdict():
     assert "! + mixup: seed 1 diverged and left out of its mean and Δ" in text
 
 
-def test_a_metric_that_is_nan_counts_as_diverged():
-    values = V1 | {"+ cosine": (91.7, float("nan"), 91.8)}
+@pytest.mark.parametrize("lost", [float("nan"), float("inf")])
+def test_a_metric_that_is_not_finite_counts_as_diverged(lost):
+    values = V1 | {"+ cosine": (91.7, lost, 91.8)}
     made = build(V1_ROWS, values)
     assert made.rows[3].verdict == "diverged (1 of 3)"
     assert made.rows[3].n == 2
@@ -197,6 +198,23 @@ def test_time_ratio_leaves_the_first_epoch_out():
     (made,) = build_tables(study(table(V1_ROWS)), done, {})
     assert made.rows[1].ratio.ratio == pytest.approx(0.5)
     assert made.rows[1].seconds == pytest.approx(4.0)
+
+
+def test_rows_of_the_same_trials_are_one_row_of_the_fit_of_times():
+    """The ratio of two rows is the paired t of their logarithms, also if one is printed twice."""
+    rows = [*cumulative("warmup"), ("+ mixup", "step", 1)]
+    resolved = study(table(rows, keys={"+ mixup": "+ warmup"}))
+    done, seconds = {}, {"baseline": (8.0, 8.2, 7.9), "+ warmup": (4.1, 4.0, 4.2)}
+    for label, times in seconds.items():
+        for seed, time in enumerate(times):
+            one = results({label: V1[label]}, seconds={label: time})
+            done[key(label, seed)] = one[key(label, seed)]
+    (made,) = build_tables(resolved, done, {})
+    log = scipy_stats.ttest_rel(np.log(seconds["+ warmup"]), np.log(seconds["baseline"]))
+    ratio = made.rows[1].ratio
+    assert (ratio.low, ratio.high) == pytest.approx(np.exp(log.confidence_interval(0.95)))
+    assert made.rows[2].mark == "="
+    assert made.rows[2].ratio is None
 
 
 def test_mixed_numerics_are_refused():

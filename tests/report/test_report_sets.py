@@ -453,6 +453,35 @@ def test_the_report_counts_the_family_that_plan_announced() -> None:
         assert made.blocks[0].comparisons == family(table)[1]
 
 
+A, B = ("+ a", "step", 0), ("+ b", "step", 1)
+
+
+@pytest.mark.parametrize(
+    ("table", "rows", "comparisons"),
+    [
+        (plain_table(cumulative("a", "b", "c")), 4, 4),  # three steps and their total
+        (plain_table(cumulative("a")), 2, 1),  # the total is the step
+        # the branch is a comparison, and the total is of the trunk
+        (plain_table([*cumulative("a"), ("+ x", "branch", 1), ("+ b", "step", 1)]), 4, 4),
+        (plain_table([*cumulative(), ("long", "control", 0), ("+ a", "step", 1)]), 3, 3),
+        # "=": + b is + a, so that the total is the first step once more
+        (plain_table([*cumulative(), A, B], keys={"+ b": "+ a"}), 2, 1),
+        # + b is the baseline again: both steps, of opposite sign, and no total
+        (plain_table([*cumulative(), A, B], keys={"+ b": "baseline"}), 2, 2),
+        (plain_table([*cumulative(), A, ("+ b", "step", 0)], reference="baseline"), 3, 2),
+        (plain_table([*cumulative(), A, B], seeds=3, total=False), 3, 2),
+    ],
+)
+def test_plan_and_report_count_the_same_comparisons(
+    table: Any, rows: int, comparisons: int
+) -> None:
+    values = {f"{row.label}": (80.0 + i, 81.5 + i, 80.2 - i) for i, row in enumerate(table.rows)}
+    (made,) = built(table, results=results(values))
+    assert family(table) == (rows, comparisons)
+    assert made.comparisons == comparisons
+    assert made.df == (rows - 1) * 2
+
+
 def test_rows_have_no_column_of_verdicts_until_one_is_missing() -> None:
     values = planted(PLANTED, "ab", seeds=3, noise=0.002)
     table, done = set_table("factorial", subsets("ab"), "ab"), of_sets(values)

@@ -173,6 +173,19 @@ def test_seeds_needed_is_the_first_that_is_enough():
     assert stats.seeds_needed(1.0, 5, 5, 1e-4) is None
 
 
+def test_seeds_do_not_raise_the_degrees_of_freedom_of_drawn_orders():
+    """Three orders leave 2 df: the power of the noncentral t at that number of seeds, by scipy."""
+    variance = 2 * stats.expected_noise(0.1, 3925) ** 2
+    n = stats.seeds_needed(variance, 5, 5, 0.005, most_df=2)
+
+    def power(seeds):
+        critical = scipy_stats.t.ppf(1 - 0.05 / 10, 2)
+        return scipy_stats.nct.sf(critical, 2, 0.005 / (variance / seeds) ** 0.5)
+
+    assert power(n - 1) < 0.8 <= power(n)
+    assert n > 13  # of the whole table's degrees of freedom
+
+
 def test_time_ratio_is_the_paired_t_interval_on_logs():
     times = np.array([[8.0, 8.2, 7.9], [4.1, 4.0, 4.2]])
     ratio = stats.time_ratio(stats.time_fit(times), 1, 0)
