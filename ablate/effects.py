@@ -49,6 +49,7 @@ COLUMNS: Final = {
     "band": "DOUBLE",
     "verdict": "VARCHAR",
     "note": "VARCHAR",
+    "alpha": "DOUBLE",
     "margin": "DOUBLE",
     "epoch_seconds": "DOUBLE",
     "time_ratio": "DOUBLE",
@@ -83,6 +84,7 @@ def _of_table(table: ReportTable) -> Iterator[Row]:
         "setting": table.column,
         "metric": table.metric.name,
         "unit": "percent" if table.metric.percent else "",
+        "alpha": table.alpha,
         "margin": table.margin or None,
     }
     for row in table.rows:

@@ -140,6 +140,12 @@ class Session:
         found = list(self.resolved.warnings)
         if machine.device_type(self.devices) == "cpu":
             found += slow_formats(self.resolved, self.study.catalogue)
+        earlier = None if self.resolved.until else self.store.latest_study(self.resolved.name)
+        if earlier is not None and earlier.until is not None:
+            found.append(
+                f"{self.resolved.name} was last run --until resolved; this run tests its seeds at "
+                "5% besides, which is one more look than was planned"
+            )
         return found
 
     def workers(self) -> Workers:

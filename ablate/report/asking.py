@@ -68,7 +68,13 @@ def _chosen(tables: Sequence[Table], asked: Asked) -> list[str]:
 
 
 def _compared(table: ReportTable, label: str) -> list[str]:
-    return [f"every row is compared with {label}, as asked; no total"] if label else []
+    """A reader who chooses what to compare may have seen the results."""
+    if not label:
+        return []
+    return [
+        f"every row is compared with {label}, as asked and not as the study declares: exploratory; "
+        "no total"
+    ]
 
 
 def _command(command: str, asked: Asked) -> str:

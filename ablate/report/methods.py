@@ -146,6 +146,8 @@ def _judged(tables: Sequence[ReportTable]) -> list[str]:
     if first.declared:
         declared = metric_named(first.declared).label
         said.append(f"The metric that the study declared is {declared}: this one is exploratory.")
+    if any(table.against for table in tables):
+        said.append("The study declared other comparisons than these, which are exploratory.")
     if first.one_seed:
         return [*said, *_one_seed(tables)]
     fitted = [table for table in tables if table.df is not None]

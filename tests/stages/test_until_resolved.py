@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import pytest
 
+from ablate.effects import effects
 from ablate.errors import AblateError
 from ablate.lookup import from_file, from_store, tables_of
-from ablate.report import render_json, render_markdown, render_terminal
+from ablate.report import render, render_json, render_latex, render_markdown, render_terminal
 from ablate.stages import looks_of
 from ablate.stats import LOOKS
 from ablate.store import Store
@@ -106,6 +108,16 @@ def test_each_looks_numbers_are_at_its_level(tmp_path: Path) -> None:
             assert f"{words} at {seeds} seeds, α = {level:.3f}".replace("0.", ".") in text_
             assert "95%" not in text_
         assert f'"alpha": {level}' in render_json([table])
+        latex, page = render_latex([table]), render("html", [table])
+        assert f"{percent} interval".replace("%", "\\%") in latex
+        assert f"{percent} interval" in page
+        assert "95\\%" not in latex
+        assert not re.search(r"95\s?% (interval|CI)", page)
+        # the last invocation of the study is this one
+        if seeds == max(levels):
+            view = {row["label"]: row for row in effects(ran.session.store, pytest.fail)}
+            step = view[table.rows[1].label]
+            assert (step["alpha"], step["low"]) == (level, pytest.approx(100 * low, rel=1e-3))
 
 
 def test_reports_show_the_look_and_not_another_test(tmp_path: Path) -> None:
@@ -124,8 +136,11 @@ def test_reports_show_the_look_and_not_another_test(tmp_path: Path) -> None:
     other = load_study(tmp_path / "study.toml", limit=40)
     with pytest.raises(AblateError, match="is done"):
         from_file(other, store, data_root=None, command="report")
-    # the last run decides
-    Planted(null).run(session(tmp_path, STUDY))
+    # the last run decides, and says so beforehand
+    plain = session(tmp_path, STUDY)
+    assert any("one more look" in warning for warning in plain.warnings())
+    assert not session(tmp_path, STUDY, looks=LOOKS).warnings()
+    Planted(null).run(plain)
     assert alpha() == (2, 0.05)
 
 
