@@ -16,10 +16,11 @@ import numpy as np
 
 from ablate import stats
 from ablate.errors import AblateError
+from ablate.report import cells
+from ablate.report.fitted import fit_rows
 from ablate.report.model import Metric, TrialResultLike, metric_named
 from ablate.report.provenance import short_device
 from ablate.report.settings import SettingChange, changed_settings
-from ablate.resolved import Row, Table
 from ablate.trial import Trial
 
 if TYPE_CHECKING:
@@ -295,24 +296,13 @@ def _pooled(
     table = a.place.table
     if len(a.keys) != len(table.seeds) or len(b.keys) != len(table.seeds):
         return None
-    rows: dict[tuple[str, ...], Row] = {row.keys: row for row in reversed(table.rows)}
-    order = [keys for keys in dict.fromkeys(row.keys for row in table.rows) if keys in rows]
-    values = np.array([_line(table, rows[keys], metric, results) for keys in order])
-    first, second = (order.index(side.place.row.keys) for side in (a, b) if side.place)
-    if not np.isfinite(values[[first, second]]).all() or first == second:
+    keys = [row.keys for row in table.rows]
+    grid = [cells.seed_values(row, table.seeds, results, {}, ()) for row in table.rows]
+    fitted = fit_rows(keys, grid, metric, examples)
+    first, second = keys.index(a.place.row.keys), keys.index(b.place.row.keys)
+    if not fitted.complete(first, second):
         return None
-    noise = stats.noise_scale(values, accuracy=metric.accuracy, examples=examples)
-    return stats.fit(values, noise).difference(second, first)
-
-
-def _line(
-    table: Table, row: Row, metric: Metric, results: Mapping[str, TrialResultLike]
-) -> list[float]:
-    found = [
-        results[key].final.get(metric.name, math.nan) if key in results else math.nan
-        for key in row.keys
-    ]
-    return [value if math.isfinite(value) else math.nan for value in found]
+    return fitted.weighted([(1.0, second), (-1.0, first)])
 
 
 def _time(a: Side, b: Side, results: Mapping[str, TrialResultLike]) -> TimeDifference:
