@@ -238,6 +238,8 @@ def _caption(table: ReportTable) -> list[str]:
         if table.comparisons and table.detectable is not None:
             seen = numbers.fixed(table.detectable, table.decimals) + table.metric.points
             said.append(f"Differences from about {number(seen)} could be seen.")
+        if looked := words.looks(table):
+            said.append(prose(looked))
     elif table.compares:
         said.append(f"{against} over the same seeds.")
         if table.exact_agreement:

@@ -10,6 +10,7 @@ from ablate.report import numbers, together, words
 from ablate.report.escape import markdown
 from ablate.report.latex_text import prose
 from ablate.report.model import ReportRow, ReportTable, metric_named
+from ablate.resolved import Tuning
 
 KINDS = ("markdown", "latex")
 
@@ -118,7 +119,19 @@ def _design(group: Sequence[ReportTable]) -> list[str]:
     what = "The recipe" if first.kind == "leave_one_out" else "The baseline"
     said.append(f"{what} was {model}{settings}{had}.")
     said.append(_data(group))
+    said += dict.fromkeys(_tuned(table.tuning) for table in group if table.tuning)
     return said
+
+
+def _tuned(tuning: Tuning) -> str:
+    """The choice of every row, which had the same budget."""
+    tenth = "tenth" if tuning.held_out == 10 else f"{tuning.held_out}th"
+    return (
+        f"Every variant, the baseline too, chose its settings for itself among the same "
+        f"{len(tuning.options)}: {tuning.words}, by its result on a {tenth} of the training "
+        f"images that was held out, with seed {tuning.seed}, and was then trained with them on all "
+        f"training images; the test images had no part in the choice."
+    )
 
 
 def _data(group: Sequence[ReportTable]) -> str:
@@ -156,6 +169,13 @@ def _judged(tables: Sequence[ReportTable]) -> list[str]:
     said.append("Differences are means over the seeds that both variants have.")
     if fitted:
         said += _fit(fitted, several=len(tables) > 1)
+    if first.until is not None:
+        levels = _list(f"α = {level:g} at {seeds} seeds" for seeds, level in first.until.looks)
+        said.append(
+            "Seeds were added for as long as a comparison was unresolved, at looks that were "
+            f"planned before any training, with levels that add up to at most 0.05: {levels}. "
+            f"These are the results of look {first.until.number}."
+        )
     for table in tables:
         if table.exact_agreement:
             said.append(
@@ -311,7 +331,8 @@ def _machines(tables: Sequence[ReportTable]) -> list[str]:
     said = []
     if names:
         how = f", in {_list(profiles)}" if profiles else ""
-        said.append(f"Trainings ran on {_list(names)}{how}, with {_list(versions)}.")
+        software = f", with {_list(versions)}" if versions else ""
+        said.append(f"Trainings ran on {_list(names)}{how}{software}.")
     if any(row.seconds is not None for table in tables for row in table.rows):
         said.append(
             "Times per epoch are medians without the first epoch, and are compared on one kind of "

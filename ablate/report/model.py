@@ -16,7 +16,7 @@ from ablate.stats import Effect, Ratio
 if TYPE_CHECKING:
     from ablate.curves import Curves
     from ablate.report.published_model import Published, PublishedCell
-    from ablate.resolved import Until
+    from ablate.resolved import Tuning, Until
 
 
 class TrialResultLike(Protocol):
@@ -282,7 +282,8 @@ class ReportTable:
     margin: 0 where none is declared for the metric, so that nothing is called equivalent. against:
     label of the row that all others are compared with where a reader asked for that, else "".
     declared: the study's metric where a reader asked for another, else "". until:
-    the look of an `--until` run, whose level `alpha` is.
+    the look of an `--until` run, whose level `alpha` is. tuning: what each row chose its settings
+    among.
     """
 
     study: str
@@ -315,6 +316,7 @@ class ReportTable:
     against: str = ""
     declared: str = ""
     until: Until | None = None
+    tuning: Tuning | None = None
 
     @property
     def one_seed(self) -> bool:

@@ -62,10 +62,10 @@ def short_caption(table: ReportTable) -> str:
         if table.comparisons:  # else the rows have no verdicts of their own
             over = numbers.count(table.comparisons, "comparison")
             facts.append(f"verdicts Holm-corrected over {over}, {equivalent(table)}")
-            if table.until is not None:
-                facts.append(str(table.until))
-            if seen := _could_see(table):
-                facts.append("; ".join([f"could see about {seen}", *_needs(table)]))
+        if table.until is not None:
+            facts.append(str(table.until))
+        if table.comparisons and (seen := _could_see(table)):
+            facts.append("; ".join([f"could see about {seen}", *_needs(table)]))
     elif table.compares:
         facts.append("Δ over the same seeds")
         if table.exact_agreement:
@@ -105,7 +105,7 @@ def long_caption(table: ReportTable) -> str:
             f"Δ: mean difference over the same seeds, {numbers.level(table)} interval from the "
             f"pooled residual ({table.df} df), not corrected."
         )
-        said += _verdicts(table) if table.comparisons else []
+        said += _verdicts(table) if table.comparisons else filter(None, [looks(table)])
     elif table.compares:
         said.append("Δ: mean difference over the same seeds.")
         if table.exact_agreement:
@@ -124,9 +124,8 @@ def _verdicts(table: ReportTable) -> list[str]:
         f"Verdicts: Holm-corrected over {over}, p < {f'{table.alpha:g}'.lstrip('0')}; "
         f"{inner if table.margin else equivalent(table)}."
     ]
-    if table.until is not None:
-        planned = ", ".join(str(seeds) for seeds, _ in table.until.looks)
-        said.append(f"Seeds added until resolved: {table.until}, planned at {planned} seeds.")
+    if looked := looks(table):
+        said.append(looked)
     if seen := _could_see(table):
         needs = [f"the declared {text}" for text in _needs(table)]
         seeing = f"This table could see differences from about {seen}"
@@ -173,3 +172,11 @@ def _needs(table: ReportTable) -> list[str]:
     if table.seeds_needed is None:
         return [f"±{margin} needs more seeds than anyone can train"]
     return [f"±{margin} needs about {numbers.count(table.seeds_needed, 'seed')}"]
+
+
+def looks(table: ReportTable) -> str:
+    """The looks of an `--until` run, all of them and this one; "" without."""
+    if table.until is None:
+        return ""
+    planned = ", ".join(str(seeds) for seeds, _ in table.until.looks)
+    return f"Seeds added until resolved: {table.until}, planned at {planned} seeds."

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from html import unescape
 from pathlib import Path
 
 import pytest
 
 from ablate.errors import StudyError
 from ablate.lookup import from_file, from_store, tables_of
+from ablate.report import render_methods
 from ablate.resolved import ResolvedStudy
 from ablate.store import Store
 from ablate.study import load_study
@@ -77,6 +79,10 @@ def test_choices_are_those_of_a_loop_over_the_stored_results(tmp_path: Path) -> 
     )
     assert table.notes[1].startswith("baseline, mixup, lr 0.001 alone: the largest lr")
     assert not any("adam:" in note for note in table.notes)
+    assert (
+        "chose its settings for itself among the same 3: lr chosen of 0.3, 1, 3 × each row's own"
+        in unescape(render_methods([table])).replace("\\", "")
+    )
 
 
 def test_rerunning_trains_nothing_and_reports_agree(tmp_path: Path) -> None:

@@ -11,7 +11,14 @@ import pytest
 from ablate.effects import effects
 from ablate.errors import AblateError
 from ablate.lookup import from_file, from_store, tables_of
-from ablate.report import render, render_json, render_latex, render_markdown, render_terminal
+from ablate.report import (
+    render,
+    render_json,
+    render_latex,
+    render_markdown,
+    render_methods,
+    render_terminal,
+)
 from ablate.stages import looks_of
 from ablate.stats import LOOKS
 from ablate.store import Store
@@ -111,6 +118,12 @@ def test_each_looks_numbers_are_at_its_level(tmp_path: Path) -> None:
         latex, page = render_latex([table]), render("html", [table])
         assert f"{percent} interval".replace("%", "\\%") in latex
         assert f"{percent} interval" in page
+        for text_ in (latex, page):
+            assert f"{words} at {seeds} seeds" in text_
+        methods = render_methods([table])
+        assert f"at α = {level:g} with Holm's correction" in methods
+        assert "look" in methods
+        assert "α = 0.005 at 3 seeds" in methods
         assert "95\\%" not in latex
         assert not re.search(r"95\s?% (interval|CI)", page)
         # the last invocation of the study is this one

@@ -48,6 +48,7 @@ def render(place: parts.Place, panels: Sequence[Panel]) -> Markup:
 
 def _whole(table: ReportTable) -> list[Markup]:
     captions = [words.measured(table), f"{words.dagger(table)}." if words.dagger(table) else ""]
+    captions.append(words.looks(table))
     if any(row.ratio for row in table.rows):
         captions.append(f"× is against {words.reference_row(table)}.")
     if any(column.head in costs.MODEL for column in _columns(table)):
