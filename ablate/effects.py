@@ -38,7 +38,7 @@ COLUMNS: Final = {
     "sd": "DOUBLE",
     "delta": "DOUBLE",
     "se": "DOUBLE",
-    "df": "INTEGER",
+    "df": "DOUBLE",
     "low": "DOUBLE",
     "high": "DOUBLE",
     "low_inner": "DOUBLE",

@@ -46,10 +46,11 @@ def _block(reports: Sequence[ReportTable], answers: Sequence[Sequence[Answer]]) 
         ]
         known = [c for c in contrasts if c is not None]
         whole = len(known) == len(contrasts)
-        cells.append(_combined(stats.mean_effect(known, level=1 - alpha)) if whole else None)
+        mean = stats.mean_effect(known, level=1 - alpha) if whole else None
+        cells.append(_combined(mean, alpha))
         if len(names) == 2:
             apart = stats.difference(known[0], known[1], level=1 - alpha) if whole else None
-            cells.append(_combined(apart))
+            cells.append(_combined(apart, alpha))
         if known:
             lines.append(BlockLine(row[0].label, tuple(cells)))
     if not lines:
@@ -71,5 +72,10 @@ def _block(reports: Sequence[ReportTable], answers: Sequence[Sequence[Answer]]) 
     )
 
 
-def _combined(effect: MeanEffect | None) -> BlockCell | None:
-    return None if effect is None else BlockCell(effect.delta, effect.low, effect.high)
+def _combined(found: MeanEffect | None, alpha: float) -> BlockCell | None:
+    if found is None:
+        return None
+    effect = stats.Effect(
+        found.delta, found.se, found.df, found.low, found.high, None, None, None, alpha=alpha
+    )
+    return cell(effect)

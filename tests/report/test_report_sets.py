@@ -404,6 +404,11 @@ def test_the_design_pages_mean_over_two_data_sets() -> None:
     assert 100 * two.value == pytest.approx(2.6667, abs=5e-5)
     told = [100 * v for v in (mean.value, mean.low, mean.high)]
     assert told == pytest.approx([1.5833, 1.0121, 2.1545], abs=5e-5)
+    assert mean.effect is not None  # for the formats that print everything
+    assert 100 * mean.effect.se == pytest.approx(0.242, abs=5e-5)
+    assert mean.effect.df == pytest.approx(7.0595, abs=5e-5)
+    (printed,) = json.loads(render_json(made[1:]))["tables"][0]["blocks"]
+    assert printed["lines"][0]["cells"][2]["se"] == pytest.approx(0.242, abs=5e-5)
     half = [100 * v for v in (apart.value, (apart.high - apart.low) / 2)]
     # twice the mean's half-width: the same variances, not divided by 4
     assert half == pytest.approx([0.5 - 2.6667, 2.1545 - 1.0121], abs=1e-4)
