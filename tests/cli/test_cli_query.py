@@ -239,6 +239,7 @@ INTERRUPTIBLE = """
 import signal, sys
 from ablate.cli import main
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests ignores it?
+open("ready", "w").close()
 sys.exit(main())
 """
 
@@ -249,6 +250,9 @@ def test_ctrl_c_ends_it_and_nothing_is_drawn(here: Path) -> None:
         [ABLATE[0], "-c", INTERRUPTIBLE, "query", sql], cwd=here, env=environment(),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as child:  # fmt: skip
+        while not (here / "ready").exists():  # imports take long on a busy machine
+            assert child.poll() is None
+            time.sleep(0.05)
         time.sleep(6)  # DuckDB draws its progress after two seconds
         child.send_signal(signal.SIGINT)
         assert child.communicate(timeout=60) == ("", "")
