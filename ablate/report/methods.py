@@ -85,11 +85,16 @@ def _design(group: Sequence[ReportTable]) -> list[str]:
     said = []
     base = first.rows[first.baseline]
     steps = [row for row in first.rows if row.role == "step"]
+    # What the ablation does not vary: of leave one out, whose baseline is the full set, the tricks
+    # that every row has.
+    shared = base.tricks
+    if first.kind == "leave_one_out":
+        shared = tuple(t for t in base.tricks if all(t in row.tricks for row in first.rows))
     if first.kind == "cumulative":
         added = [row.label.removeprefix("+ ") for row in steps]
     else:
         every = dict.fromkeys(trick for row in first.rows for trick in row.tricks)
-        added = [trick for trick in every if trick not in base.tricks]
+        added = [trick for trick in every if trick not in shared]
     name = f"Ablation {first.ablation}: " if first.ablation else ""
     if added:
         one = len(added) == 1
@@ -113,7 +118,7 @@ def _design(group: Sequence[ReportTable]) -> list[str]:
             f"{_list(same)} came to the same training as the row above and is no comparison."
         )
     model, *recipe = first.provenance.headline.split(" · ")
-    had = f", with {_list(base.tricks)}" if base.tricks and first.kind != "leave_one_out" else ""
+    had = f", with {_list(shared)}" if shared else ""
     settings = f" ({', '.join(recipe)})" if recipe else ""
     what = "The recipe" if first.kind == "leave_one_out" else "The baseline"
     said.append(f"{what} was {model}{settings}{had}.")
