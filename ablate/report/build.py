@@ -159,6 +159,7 @@ def _table(
         provenance=provenance.of(resolved, table, results),
         blocks=() if block is None else (block,),
         until=resolved.until,
+        tuned=next(iter(tuned.notes(resolved, table)), ""),
     )
     if not judged.fitted.complete():
         return made, ()

@@ -30,7 +30,7 @@ _COMPARED = ", and every variant was compared with"
 _DESIGNS = {
     "cumulative": "The {tricks} {added} {were} added to a baseline one after another, in this "
     "order, and every variant was compared with the one before it",
-    "one_at_a_time": "The {tricks} {added} {were} each added alone to a baseline, and every "
+    "one_at_a_time": "The {tricks} {added} {were} {each}added alone to a baseline, and every "
     "variant was compared with the baseline",
     "leave_one_out": "Each of the tricks {added} was left out of the full set in turn, and every "
     "variant was compared with the full set",
@@ -98,21 +98,22 @@ def _design(group: Sequence[ReportTable]) -> list[str]:
     name = f"Ablation {first.ablation}: " if first.ablation else ""
     if added:
         one = len(added) == 1
-        were, tricks = ("was", "trick") if one else ("were", "tricks")
-        design = _DESIGNS[first.kind].format(added=_list(added), were=were, tricks=tricks)
+        were, tricks, each = ("was", "trick", "") if one else ("were", "tricks", "each ")
+        words_ = {"were": were, "tricks": tricks, "each": each}
+        design = _DESIGNS[first.kind].format(added=_list(added), **words_)
         if first.kind == "cumulative" and first.total:
             design += "; the last was also compared with the baseline"
         if first.against:
             design = f"{design.partition(_COMPARED)[0]}{_COMPARED} {first.against}"
         said.append(f"{name}{design}.")
-    for role, words_ in (
+    for role, also in (
         ("branch", "{labels} {were} added to the last of these and not carried on"),
         ("control", "{labels} {are} a control: what else the trick changes, without the trick"),
     ):
         labels = [row.label.removeprefix("+ ") for row in first.rows if row.role == role]
         were, are = ("was", "is") if len(labels) == 1 else ("were", "are")
         if labels:
-            said.append(words_.format(labels=_list(labels), were=were, are=are) + ".")
+            said.append(also.format(labels=_list(labels), were=were, are=are) + ".")
     if same := [row.label for row in first.rows if row.mark == "="]:
         said.append(
             f"{_list(same)} came to the same training as the row above and is no comparison."
@@ -123,6 +124,13 @@ def _design(group: Sequence[ReportTable]) -> list[str]:
     what = "The recipe" if first.kind == "leave_one_out" else "The baseline"
     said.append(f"{what} was {model}{settings}{had}.")
     said.append(_data(group))
+    if chosen := {t.dataset + t.column: t for t in group if t.tuned}:
+        several = len(chosen) > 1
+        each = [f"on {words.title(t)}, {t.tuned}" if several else t.tuned for t in chosen.values()]
+        said.append(
+            "Each variant, the baseline included, was trained with settings that it chose for "
+            f"itself from the same candidates, on no test image: {'; '.join(each)}."
+        )
     return said
 
 
@@ -148,6 +156,14 @@ def _judged(tables: Sequence[ReportTable]) -> list[str]:
     name = f"{first.metric.label} accuracy" if first.metric.accuracy else first.metric.label
     spread = "" if first.one_seed else " as mean and standard deviation over seeds"
     said = [f"We report {name} at {which}{spread}; no epoch was selected."]
+    if first.until is not None:
+        looks = [f"{seeds} seeds (α = {alpha:g})" for seeds, alpha in first.until.looks]
+        whole = sum(alpha for _, alpha in first.until.looks)
+        said.append(
+            "Seeds were added to every variant until no comparison was unresolved, at looks "
+            f"planned beforehand, after {_list(looks)}, which share an error rate of {whole:g}; "
+            f"this is the look at {first.until.seeds} seeds."
+        )
     if first.declared:
         declared = metric_named(first.declared).label
         said.append(f"The metric that the study declared is {declared}: this one is exploratory.")

@@ -282,7 +282,8 @@ class ReportTable:
     margin: 0 where none is declared for the metric, so that nothing is called equivalent. against:
     label of the row that all others are compared with where a reader asked for that, else "".
     declared: the study's metric where a reader asked for another, else "". until:
-    the look of an `--until` run, whose level `alpha` is.
+    the look of an `--until` run, whose level `alpha` is. tuned: what each row chose of what, "" if
+    nothing was chosen.
     """
 
     study: str
@@ -315,6 +316,7 @@ class ReportTable:
     against: str = ""
     declared: str = ""
     until: Until | None = None
+    tuned: str = ""
 
     @property
     def one_seed(self) -> bool:

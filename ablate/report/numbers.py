@@ -9,7 +9,6 @@ from typing import Literal
 
 from ablate.report.model import Comparison, ReportTable
 
-
 # Two fits give one difference as 2.75 and as 2.7499999999999996: digits beyond this one are
 # floating point's, and must not decide how a reader sees it rounded.
 _SOUND_DECIMALS = 9
