@@ -126,10 +126,10 @@ def _design(group: Sequence[ReportTable]) -> list[str]:
     said.append(_data(group))
     if chosen := {t.dataset + t.column: t for t in group if t.tuned}:
         several = len(chosen) > 1
-        each = [f"on {words.title(t)}, {t.tuned}" if several else t.tuned for t in chosen.values()]
+        told = [f"on {words.title(t)}, {t.tuned}" if several else t.tuned for t in chosen.values()]
         said.append(
             "Each variant, the baseline included, was trained with settings that it chose for "
-            f"itself from the same candidates, on no test image: {'; '.join(each)}."
+            f"itself from the same candidates, on no test image: {'; '.join(told)}."
         )
     return said
 
