@@ -27,7 +27,7 @@ def check_ending(path: Path) -> None:
     """Raises AblateError for a name that says no kind of archive."""
     if not path.name.lower().endswith(ENDINGS):
         raise AblateError(
-            f"{path}: the name decides the kind of archive", hint=f"-o {path.name}.zip or .tar.gz"
+            f"{path}: the name decides the kind of archive", hint=f"-o {path.stem}.zip or .tar.gz"
         )
 
 

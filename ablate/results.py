@@ -158,6 +158,10 @@ class Results:
 
         return render(kind, self.tables)
 
+    def __repr__(self) -> str:
+        rows = sum(len(table.rows) for table in self.tables)
+        return f"Results({self.name!r}: {len(self.tables)} tables, {rows} rows; print() shows them)"
+
     def __str__(self) -> str:
         from ablate.report import render_terminal
 

@@ -76,15 +76,16 @@ def _marks(marks: list[Mark]) -> str:
 
 def _counts(plan: Plan) -> list[str]:
     work, resolved = plan.work, plan.resolved
-    failed = sum(work.mark(key) == "failed" for key in resolved.order)
+    failed = {key for key in resolved.order if work.mark(key) == "failed"}
     running = sum(work.mark(key) == "running" for key in resolved.order)
-    parts = [f"● {len(work.done) - len(work.shared)} done"]
+    # A tried setting that diverged has answered and is not trained again: failed, not done.
+    parts = [f"● {len(set(work.done) - failed) - len(work.shared)} done"]
     if work.shared:
         parts.append(f"◆ {len(work.shared)} shared ({_origin(plan)})")
     if running:
         parts.append(f"◐ {running} running")
     if failed:
-        parts.append(f"✗ {failed} failed")
+        parts.append(f"✗ {len(failed)} failed")
     if work.continuing:
         parts.append(f"{len(work.continuing)} begun")
     parts.append(f"○ {len(work.new) + len(plan.coming)} new")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ablate.errors import AblateError, did_you_mean
@@ -32,7 +32,8 @@ def addressed(resolved: ResolvedStudy, address: str) -> list[Place]:
     STUDY:ROW is every trial of a row, STUDY:ROW/DATASET those on one data set, and
     STUDY:ROW/DATASET/SEED one trial. ROW is a label ("+ mixup"), a label without its sign
     ("mixup") or a number from 0 (the baseline); STUDY:ABLATION:ROW says which ablation where
-    several have such a row. Raises AblateError for what does not exist or is ambiguous.
+    several have such a row that is not the same trials. Raises AblateError for what does not exist
+    or is ambiguous.
     """
     study, colon, rest = address.partition(":")
     if not colon or study != resolved.name:
@@ -46,12 +47,15 @@ def addressed(resolved: ResolvedStudy, address: str) -> list[Place]:
     if colon and ablation in names:
         tables, rest = [table for table in tables if table.ablation == ablation], named
     name, _, where = rest.partition("/")
-    found = [(table, row) for table in tables for row in _rows(table, name)]
+    found = _named(tables, name)
     if not found:
         labels = list(dict.fromkeys(_bare(row) for table in tables for row in table.rows))
         raise AblateError(f"{resolved.name} has no row '{name}'{did_you_mean(name, labels)}")
+    first = found[0][0].ablation
+    if _trials_agree(found):
+        found = [(table, row) for table, row in found if table.ablation == first]
     if len({table.ablation for table, _ in found}) > 1:
-        first, second = list(dict.fromkeys(table.ablation for table, _ in found))[:2]
+        second = next(table.ablation for table, _ in found if table.ablation != first)
         raise AblateError(
             f"'{address}' is a row of both {first} and {second}",
             hint=f"{study}:{first}:{rest} or {study}:{second}:{rest}",
@@ -59,11 +63,32 @@ def addressed(resolved: ResolvedStudy, address: str) -> list[Place]:
     return _trials(found, where, address)
 
 
-def _rows(table: Table, name: str) -> list[Row]:
-    exact = [row for row in table.rows if name in (row.label, _bare(row))]
-    if exact or not name.isdecimal():
-        return exact[:1]
-    return list(table.rows[int(name) : int(name) + 1])
+def _named(tables: Sequence[Table], name: str) -> list[tuple[Table, Row]]:
+    """The row of each table that `name` fits best: its label, else what it leaves out, else its
+    number. A worse fit in one table counts for nothing beside a better one in another."""
+    fits: tuple[Callable[[Row, int], bool], ...] = (
+        lambda row, _: name in (row.label, row.label.removeprefix("+ ")),
+        lambda row, _: name == _bare(row),
+        lambda _, number: name.isdecimal() and int(name) == number,
+    )
+    for fit in fits:
+        found = [
+            (table, next(row for number, row in enumerate(table.rows) if fit(row, number)))
+            for table in tables
+            if any(fit(row, number) for number, row in enumerate(table.rows))
+        ]
+        if found:
+            return found
+    return []
+
+
+def _trials_agree(found: Sequence[tuple[Table, Row]]) -> bool:
+    """Whether the rows are the same trials in every ablation, so that any of them is meant."""
+    trials: dict[str, dict[tuple[str, str], tuple[str, ...]]] = {}
+    for table, row in found:
+        trials.setdefault(table.ablation, {})[table.dataset, table.column] = row.keys
+    first, *others = trials.values()
+    return all(other == first for other in others)
 
 
 def _bare(row: Row) -> str:

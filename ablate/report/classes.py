@@ -16,6 +16,7 @@ from ablate.report.stored import Hits, Stored, by_images, lacking, problem
 
 NAME = "classes"
 _FEW = 4  # compared rows with a column each; of more only what they come to together
+_ALONE = ("one_at_a_time", "leave_one_out")  # their rows come to nothing together
 
 Compared = tuple[ReportRow | Total, int]
 
@@ -96,9 +97,14 @@ def _complete(row: Compared, hits: Sequence[Sequence[Hits | None]]) -> bool:
 
 
 def _chosen(table: ReportTable, whole: Sequence[Compared]) -> list[Compared]:
-    """Every row's own step; of many rows the total, or else the last one."""
-    steps = [row for row in whole if isinstance(row[0], ReportRow)]
-    return list(steps) if len(steps) <= _FEW else list(whole[-1:])
+    """Every row's own step; of many rows the total, or else the one with most tricks, the last of
+    several."""
+    steps = [(row, place) for row, place in whole if isinstance(row, ReportRow)]
+    if len(steps) <= _FEW or table.kind in _ALONE:
+        return list(steps)
+    if len(steps) < len(whole):
+        return list(whole[-1:])
+    return [max(reversed(steps), key=lambda step: len(step[0].tricks))]
 
 
 def _any(hits: Sequence[Sequence[Hits | None]]) -> Hits:
@@ -186,7 +192,8 @@ def _caption(
     if left_out:
         found.append(f"Left out, for want of trials or predictions: {', '.join(left_out)}.")
     if len(whole) > len(chosen) and not total and len(chosen) == 1:
-        found.append(f"Of {len(whole)} compared rows the last.")
+        which = "the last" if chosen[0] == whole[-1] else "the one with most tricks"
+        found.append(f"Of {len(whole)} compared rows {which}.")
     if missing:
         found.append(f"No stored predictions: {', '.join(missing)}.")
     return found

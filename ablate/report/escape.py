@@ -10,7 +10,7 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _MARKDOWN = re.compile(r"([\\`*<>\[\]|~$#])|(?<![^\W_])(_)|(_)(?![^\W_])")
 
 _SIGNS = "±=+/- Δ=d ×=x −=- –=- ≈=~ →=-> †=* ‡=** °=? §=& √=sqrt ·=| ─=- │=| ┼=+ "
-_SIGNS += "▲=^ ▼=v ■=[] ○=o …=... ↯=!! ∅=0 ●=# ◐=> ◆=s ✗=x ✓=ok"
+_SIGNS += "α=alpha γ=gamma ε=epsilon λ=lambda ▲=^ ▼=v ■=[] ○=o …=... ↯=!! ∅=0 ●=# ◐=> ◆=s ✗=x ✓=ok"
 _ASCII = {sign: word for sign, _, word in (pair.partition("=") for pair in _SIGNS.split())}
 _ASCII["\u00a0"] = " "
 

@@ -284,6 +284,11 @@ def _numbered(label: str) -> Iterator[str]:
     yield from (f"{label}-{i}" for i in count(2))
 
 
+# A report finds the looks that were made: it has no such options.
+_ONLY_RUN = re.compile(r" --until resolved| --max-seeds \d+")
+
+
 def _command(table: ReportTable, more: str = "") -> str:
     asked = table.provenance.command.replace("ablate run", "ablate report", 1)
+    asked = _ONLY_RUN.sub("", asked)
     return comment(" ".join(part for part in (asked, more, "--format latex") if part))

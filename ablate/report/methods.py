@@ -31,7 +31,7 @@ _COMPARED = ", and every variant was compared with"
 _DESIGNS = {
     "cumulative": "The {tricks} {added} {were} added to a baseline one after another, in this "
     "order, and every variant was compared with the one before it",
-    "one_at_a_time": "The {tricks} {added} {were} each added alone to a baseline, and every "
+    "one_at_a_time": "The {tricks} {added} {were} {each}added alone to a baseline, and every "
     "variant was compared with the baseline",
     "leave_one_out": "Each of the tricks {added} was left out of the full set in turn, and every "
     "variant was compared with the full set",
@@ -86,35 +86,41 @@ def _design(group: Sequence[ReportTable]) -> list[str]:
     said = []
     base = first.rows[first.baseline]
     steps = [row for row in first.rows if row.role == "step"]
+    # What the ablation does not vary: of leave one out, whose baseline is the full set, the tricks
+    # that every row has.
+    shared = base.tricks
+    if first.kind == "leave_one_out":
+        shared = tuple(t for t in base.tricks if all(t in row.tricks for row in first.rows))
     if first.kind == "cumulative":
         added = [row.label.removeprefix("+ ") for row in steps]
     else:
         every = dict.fromkeys(trick for row in first.rows for trick in row.tricks)
-        added = [trick for trick in every if trick not in base.tricks]
+        added = [trick for trick in every if trick not in shared]
     name = f"Ablation {first.ablation}: " if first.ablation else ""
     if added:
         one = len(added) == 1
-        were, tricks = ("was", "trick") if one else ("were", "tricks")
-        design = _DESIGNS[first.kind].format(added=_list(added), were=were, tricks=tricks)
+        were, tricks, each = ("was", "trick", "") if one else ("were", "tricks", "each ")
+        words_ = {"were": were, "tricks": tricks, "each": each}
+        design = _DESIGNS[first.kind].format(added=_list(added), **words_)
         if first.kind == "cumulative" and first.total:
             design += "; the last was also compared with the baseline"
         if first.against:
             design = f"{design.partition(_COMPARED)[0]}{_COMPARED} {first.against}"
         said.append(f"{name}{design}.")
-    for role, words_ in (
+    for role, also in (
         ("branch", "{labels} {were} added to the last of these and not carried on"),
         ("control", "{labels} {are} a control: what else the trick changes, without the trick"),
     ):
         labels = [row.label.removeprefix("+ ") for row in first.rows if row.role == role]
         were, are = ("was", "is") if len(labels) == 1 else ("were", "are")
         if labels:
-            said.append(words_.format(labels=_list(labels), were=were, are=are) + ".")
+            said.append(also.format(labels=_list(labels), were=were, are=are) + ".")
     if same := [row.label for row in first.rows if row.mark == "="]:
         said.append(
             f"{_list(same)} came to the same training as the row above and is no comparison."
         )
     model, *recipe = first.provenance.headline.split(" · ")
-    had = f", with {_list(base.tricks)}" if base.tricks and first.kind != "leave_one_out" else ""
+    had = f", with {_list(shared)}" if shared else ""
     settings = f" ({', '.join(recipe)})" if recipe else ""
     what = "The recipe" if first.kind == "leave_one_out" else "The baseline"
     said.append(f"{what} was {model}{settings}{had}.")
@@ -156,6 +162,14 @@ def _judged(tables: Sequence[ReportTable]) -> list[str]:
     name = f"{first.metric.label} accuracy" if first.metric.accuracy else first.metric.label
     spread = "" if first.one_seed else " as mean and standard deviation over seeds"
     said = [f"We report {name} at {which}{spread}; no epoch was selected."]
+    if first.until is not None:
+        looks = [f"{seeds} seeds (α = {alpha:g})" for seeds, alpha in first.until.looks]
+        whole = sum(alpha for _, alpha in first.until.looks)
+        said.append(
+            "Seeds were added to every variant until no comparison was unresolved, at looks "
+            f"planned beforehand, after {_list(looks)}, which share an error rate of {whole:g}; "
+            f"this is the look at {first.until.seeds} seeds."
+        )
     if first.declared:
         declared = metric_named(first.declared).label
         said.append(f"The metric that the study declared is {declared}: this one is exploratory.")

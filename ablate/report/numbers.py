@@ -9,14 +9,19 @@ from typing import Literal
 
 from ablate.report.model import Comparison, ReportTable
 
+# Two fits give one difference as 2.75 and as 2.7499999999999996: digits beyond this one are
+# floating point's, and must not decide how a reader sees it rounded.
+_SOUND_DECIMALS = 9
+
 
 def fixed(value: float, decimals: int) -> str:
     """A number that is no difference: "89.8", "1,234.5"."""
-    return f"{value:,.{decimals}f}".replace("-", "−")
+    return f"{round(value, _SOUND_DECIMALS):,.{decimals}f}".replace("-", "−")
 
 
 def signed(value: float, decimals: int) -> str:
-    """A difference: "+0.4", "−0.0" for −0.01, "0.0" for exactly 0."""
+    """A difference: "+0.4", "−0.0" for −0.01, "0.0" for 0 up to floating point's error."""
+    value = round(value, _SOUND_DECIMALS)
     sign = "+" if value > 0 else "−" if value < 0 else ""
     return f"{sign}{abs(value):,.{decimals}f}"
 

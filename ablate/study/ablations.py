@@ -51,6 +51,8 @@ def read_ablations(
         ablation = _ablation(check, names, path, block, stack_path if sugar else None, study)
         if any(ablation.name == other.name for other in found_ablations):
             message = f"two ablations are named '{printable(ablation.name)}'; give one another name"
+            if sugar and ablation.name == "main":
+                message += " (study.stack makes the other)"
             check.problem((*path, "name"), message)
         found_ablations.append(ablation)
     if not found_ablations and not part and not check.problems:
@@ -287,7 +289,8 @@ def _tune(check: Checker, path: Path, value: Any) -> Settings:
                     check.problem((*here, number), "stands twice")
                 _check_setting(check, (*here, number), (key,), choice)
         if not sound:
-            check.problem(here, f"expected a list of values, found {found(choices)}")
+            nothing = "an empty list" if choices in ([], {"factor": []}) else found(choices)
+            check.problem(here, f"expected a list of values, found {nothing}")
     if not table and value == {}:
         check.problem(path, "is empty; name at least one setting")
     if table and not check.within(path):

@@ -152,6 +152,15 @@ def test_a_run_says_its_stages(cli: Cli, planted_run: list[Planted]) -> None:
         assert seen["by_seeds"][str(seeds)] == pytest.approx(points, rel=1e-3)
 
 
+def test_plan_counts_a_setting_that_diverged_once(cli: Cli, planted_run: list[Planted]) -> None:
+    Path("study.toml").write_text(TUNED.replace('["mixup", "adam"]', '["mixup"]'))
+    planted_run.append(Planted(lambda t: "diverged" if float(t.recipe.lr) > 0.2 else worth(t)))
+    cli("run", "study.toml")
+    shown = cli("plan", "study.toml").stdout
+    # two rows: 3 settings each, of which one diverged, and 2 seeds each
+    assert "10 trials: ● 8 done, ✗ 2 failed, ○ 0 new" in shown
+
+
 def test_plan_before_any_training_counts_what_tuning_takes(cli: Cli) -> None:
     Path("study.toml").write_text(TUNED)
     shown = cli("plan", "study.toml").stdout

@@ -32,6 +32,7 @@ from test_terminal_layout import LABELS, NETTE
 from ablate.report import build_tables, render
 from ablate.report.html import render_html
 from ablate.report.model import Block, BlockCell, BlockLine
+from ablate.report.together import notes
 
 SECTIONS = [
     "Verdict",
@@ -134,6 +135,10 @@ def test_several_studies_stand_one_after_another() -> None:
     ]
     ids = [e.get("id") for e in found.iter() if e.get("id")]
     assert len(ids) == len(set(ids))
+    said = words(next(found.iter("header")))
+    for note in notes(made):  # as every other format says it
+        assert note in said
+    assert any(note.startswith("compare rows within a study only") for note in notes(made))
 
 
 @pytest.mark.parametrize("name", html_studies.ALL)
@@ -322,6 +327,15 @@ def test_points_of_the_cost_chart_are_minutes_and_means() -> None:
     assert rows[1][0].replace("\u00a0", " ") == "baseline"
     assert [row[1] for row in rows[1:]] == ["2.67", "2.67", "1.37", "1.39", "1.39"]
     assert rows[1][2].startswith("89.8 [")
+
+
+def test_a_line_follows_the_rows_only_where_they_are_steps() -> None:
+    # cumulative, leave one out
+    first, second = (e for e in tree("two_ablations").iter() if str(e.get("id")).endswith("cost"))
+    assert classed(first, "link")
+    assert "The line follows" in words(first)
+    assert not classed(second, "link")
+    assert "The line follows" not in words(second)
 
 
 def test_intervals_of_the_cost_chart_are_the_pooled_t_interval() -> None:

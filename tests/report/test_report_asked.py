@@ -361,6 +361,18 @@ def test_of_many_rows_the_classes_of_the_total(tmp_path: Path) -> None:
     assert "Of 5 compared rows the last." in block.caption
 
 
+def test_of_many_tricks_alone_each_has_its_classes(tmp_path: Path) -> None:
+    resolved = study_of("warmup", "mixup", "zero_gamma", "cosine", "fp16")
+    alone = {"kind": "one_at_a_time", "total": False}
+    resolved = resolved.model_copy(
+        update={"tables": (resolved.tables[0].model_copy(update=alone),)}
+    )
+    store = stored(tmp_path / "store", resolved)
+    (block,) = ask(resolved, store, per_class=True).blocks
+    assert len(block.heads) == 6
+    assert not any("compared rows" in line for line in block.caption)
+
+
 def test_classes_have_the_names_that_are_known(tmp_path: Path) -> None:
     from ablate.report.classes import class_names
 

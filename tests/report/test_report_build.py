@@ -321,6 +321,15 @@ def test_signs_are_those_of_the_unrounded_number():
     ]
 
 
+def test_two_fits_of_one_difference_read_alike():
+    from ablate.report.numbers import fixed, signed
+
+    nearly = (2.75, 2.7499999999999996, 2.750000000000002)
+    assert {signed(x, 1) for x in nearly} == {"+2.8"}
+    assert {fixed(x, 1) for x in nearly} == {"2.8"}
+    assert signed(-1.4e-14, 1) == "0.0"
+
+
 def test_without_the_number_of_test_images_one_seed_has_no_band():
     done = results({k: v[:1] for k, v in V1.items()}, summary={})
     (made,) = build_tables(study(table(V1_ROWS, 1)), done, {})

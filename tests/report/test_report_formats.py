@@ -168,6 +168,29 @@ def test_an_address_of_a_row_is_every_trial_of_it():
     assert len(row_address(addressed(), "g/one:zero_gamma")) == 6
 
 
+def test_a_row_that_is_the_same_trials_in_several_tables_needs_no_table():
+    alone = [("baseline", "baseline", None), ("mixup", "step", 0), ("warmup", "step", 0)]
+    keys = {"warmup": "+ warmup"}
+    less = [("all", "baseline", None), ("without warmup", "step", 0)]
+    tables = [
+        table(cumulative("warmup", "mixup")),
+        table(alone, ablation="alone", kind="one_at_a_time", reference="baseline", keys=keys),
+        table(less, ablation="less", kind="leave_one_out", reference="full"),
+    ]
+    found = study(*tables, name="g")
+    assert list(row_address(found, "g:baseline/imagenette/0")) == ["imagenette--baseline-0"]
+    assert list(row_address(found, "g:warmup/imagenette/1")) == ["imagenette--+_warmup-1"]
+    assert list(row_address(found, "g:without warmup/imagenette/1")) == [
+        "imagenette--without_warmup-1"
+    ]
+    assert list(row_address(found, "g:less:warmup/imagenette/1")) == [
+        "imagenette--without_warmup-1"
+    ]
+    for both in ("g:mixup", "g:0"):  # "+ mixup" has warmup too; the full set is number 0 of less
+        with pytest.raises(AblateError, match="is a row of both main and"):
+            row_address(found, both)
+
+
 @pytest.mark.parametrize(
     ("address", "said"),
     [

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from markdown_it import MarkdownIt
 from report_blocks import ALL, ATTRIBUTION, FACTORIAL, below
 from report_studies import GPU, GROUP1, cumulative, results, study, table
+from set_studies import built, of_sets, planted, set_table
 from test_compare_paper_formats import table4
 from test_report_latex import BEYOND, SPECIAL, compile_, hostile, incomplete, needs_latex, studies
 from test_terminal_layout import nette, one_seed, woof
 
 from ablate.errors import AblateError
 from ablate.report import build_tables, render_methods
+from ablate.resolved import Tuning, Until
 
 HOLM = "Holm, S. (1979). A simple sequentially rejective multiple test procedure."
 
@@ -95,6 +98,41 @@ def test_designs(kind, reference, said):
     text = render_methods(made(kind, cumulative("warmup", "mixup"), reference=reference))
     assert said in text
     assert ("baseline one after another" in text) == (kind == "cumulative")
+
+
+def test_leaving_out_names_what_is_left_out_and_what_all_rows_have():
+    tricks = ("warmup", "mixup", "ema")
+    sets = [tricks, *(tuple(t for t in tricks if t != out) for out in tricks)]
+    left = set_table("leave_one_out", sets, tricks, base=("fp16",))
+    values = planted({("warmup",): 0.02}, tricks, seeds=3, noise=0.002)
+    text = render_methods(built(left, results=of_sets(values)))
+    assert "Each of the tricks warmup, mixup and ema was left out of the full set in turn" in text
+    assert "The recipe was resnet50_v1 (20 epochs, batch 64, lr 0.025, 160 px), with fp16." in text
+
+
+def test_one_trick_alone_is_no_each():
+    text = render_methods(made("one_at_a_time", cumulative("mixup"), reference="baseline"))
+    assert "The trick mixup was added alone to a baseline" in text
+
+
+def test_looks_are_told_with_their_levels():
+    looks = Until(looks=((3, 0.005), (6, 0.015)), number=1)
+    values = {label: (70.0 + i, 70.3 + i / 2, 71.0) for i, (label, *_) in enumerate(GROUP1)}
+    text = render_methods(build_tables(study(table(GROUP1), until=looks), results(values), {}))
+    assert (
+        "at looks planned beforehand, after 3 seeds (α = 0.005) and 6 seeds (α = 0.015), which "
+        "share an error rate of 0.02; this is the look at 3 seeds." in text
+    )
+    assert "looks planned" not in render_methods(nette())
+
+
+def test_a_choice_of_settings_is_told():
+    options = ({"lr": 0.1}, {"lr": 0.3})
+    labels = ("lr 0.1", "lr 0.3")
+    chose = Tuning(options=options, labels=labels, words="lr of 0.1, 0.3", held_out=10)
+    text = render_methods([replace(nette()[0], tuning=chose)])
+    assert "among the same 2: lr of 0.1, 0.3, by its result on a tenth of the training" in text
+    assert "the test images had no part in the choice" in text
 
 
 def test_several_ablations_have_a_sentence_each():

@@ -56,7 +56,8 @@ def render(place: parts.Place, panels: Sequence[Panel], epochs: Epochs) -> Marku
     if any(point.low is not None for _, _, points in found for point in points):
         level = numbers.level(first)
         sentences.append(f"Bars are {level} intervals of the means, sd pooled over the rows.")
-    sentences.append("The line follows the order of the rows.")
+    if any(point.step for _, _, points in found for point in points):
+        sentences.append("The line follows the order of the rows.")
     left_out = [
         row.label
         for _, table, _ in found
@@ -94,7 +95,7 @@ def _points(table: ReportTable, epochs: Epochs) -> list[_Point]:
         count = len(epochs(done)) or table.provenance.epochs
         if not count:
             continue
-        step = row.role in ("baseline", "step")
+        step = table.kind == "cumulative" and row.role in ("baseline", "step")
         minutes = row.seconds * count / 60
         point = _Point(row.label, row.mark if i != table.baseline else "dot", step, minutes, mean)
         if table.one_seed and not row.mark:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ablate.report import numbers
+from ablate.report import numbers, together
 from ablate.report.html import (
     cost,
     curves,
@@ -37,7 +37,8 @@ def render_page(tables: Sequence[ReportTable], epochs: Epochs) -> str:
     if several:
         links = [tag("a", g[0].study, href=f"#s{i}") for i, g in enumerate(groups, 1)]
         title = tag("h1", tag("span", f"{len(groups)} studies ", class_="name"), "ablation report")
-        body.append(tag("header", title, tag("nav", spaced(links), aria_label="studies")))
+        nav = tag("nav", spaced(links), aria_label="studies")
+        body.append(tag("header", title, nav, _together(tables)))
     for i, group in enumerate(groups, 1):
         place = top.inner(f"s{i}-") if several else top
         body.append(_study(place, group, epochs, several=several, anchor=f"s{i}"))
@@ -89,9 +90,15 @@ def _study(
     ]
     return join(
         _header(place, tables, links, anchor if several else None),
+        None if several else _together(tables),
         tag("main", present) if not several else tag("div", present),
         _footer(tables),
     )
+
+
+def _together(tables: Sequence[ReportTable]) -> Markup | None:
+    """What must not be compared between these tables, as every format says it."""
+    return verdict.attention(together.notes(tables))
 
 
 def _ablation(

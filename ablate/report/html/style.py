@@ -43,6 +43,7 @@ border-top:2px solid var(--ink)}
 .ablate .unit{font-size:12px;white-space:nowrap}
 .ablate .right{text-align:right}
 .ablate nav{border-top:1px solid var(--rule);padding:10px 0 0;font-size:14px}
+.ablate header+header,.ablate footer+header{margin-top:52px}
 .ablate nav a{color:var(--muted);text-decoration:none;display:inline-block;
 padding:2px 20px 2px 0}
 .ablate nav a:hover,.ablate nav a:focus{color:var(--ink);text-decoration:underline}

@@ -28,7 +28,7 @@ def render(place: parts.Place, panels: Sequence[Panel], *, advice: Markup | None
         tag("div", blocks, class_="verdicts"),
         _seen(panels),
         advice,
-        _lines("!", dict.fromkeys(n for p in panels for t in p.tables for n in t.notes)),
+        attention(dict.fromkeys(n for p in panels for t in p.tables for n in t.notes)),
         _lines("✗", [line for p in panels for t in p.tables for line in t.failures]),
         _missing(panels),
     )
@@ -274,6 +274,11 @@ def order_caveat(tables: Sequence[ReportTable], *, answered: bool) -> Markup | N
 
 def _where(table: ReportTable) -> str:
     return table.column if table.transpose and table.column else words.title(table)
+
+
+def attention(lines: Iterable[str]) -> Markup | None:
+    """A "!" line each; nothing for none."""
+    return _lines("!", lines)
 
 
 def _lines(sign: str, lines: Iterable[str]) -> Markup | None:
