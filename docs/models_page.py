@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 
 import torch
 
@@ -36,9 +39,12 @@ def models_page(made: str) -> str:
         for name in model_names()
         if model_info(name).family == "ResNet" and not name.endswith("_small")
     ]
-    sizes = [describe_model(name, ()) for name in (*resnets, *OTHERS)]
     acting = _acting()
-    surgery = [describe_model(name) for name in SURGERY]
+    # A minute and a half of one core: building every model, and each again for each trick.
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        cards = pool.map(describe_model, SURGERY)
+        sizes = list(pool.map(partial(describe_model, tricks=()), (*resnets, *OTHERS)))
+        surgery = list(cards)
     lines = [*("# Models", "", made, "")]
     lines += [*INTRODUCTION.splitlines(), "", "## Sizes", "", *SIZES.splitlines(), ""]
     lines += _table(
