@@ -129,6 +129,8 @@ class Names:
         for label, value in table.items():
             path: Path = ("tricks", label)
             self.check.label(path, label)
+            if label == "baseline":  # two rows of that name could not be told apart
+                self.check.problem(path, "is what the row without tricks is called", key=True)
             if isinstance(value, dict):
                 config = self._config(path, label, value)
                 if config is not None:

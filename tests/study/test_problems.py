@@ -206,7 +206,16 @@ CASES = {
     ),
     "two of a name": (
         "[[ablation]]\nname = 'main'\nstack = ['mixup']",
-        "ablation[0].name: two ablations are named 'main'",
+        "ablation[0].name: two ablations are named 'main'; give one another name "
+        "(study.stack makes the other)",
+    ),
+    "empty choice": (
+        "[[ablation]]\nname = 'a'\ntune = { lr = [] }",
+        "ablation[0].tune.lr: expected a list of values, found an empty list",
+    ),
+    "a trick called baseline": (
+        "[tricks]\nbaseline = { use = 'mixup' }",
+        "tricks.baseline: is what the row without tricks is called",
     ),
     "one bracket": ("[ablation]\nstack = ['mixup']", "ablation: write [[ablation]], with two"),
     "over": (
