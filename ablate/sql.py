@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
+import socket
 import sys
 import threading
 import time
@@ -248,11 +250,38 @@ class _Clock:
             timer.start()
         began = time.monotonic()
         try:
-            yield
+            with self._interruptible():
+                yield
         finally:
             for timer in timers:
                 timer.cancel()
             self.spent += time.monotonic() - began
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Ctrl-C interrupts DuckDB at once: Python's handler waits for the main thread, which is
+        inside DuckDB, and DuckDB does not always look whether a signal came."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        reading, writing = socket.socketpair()
+        writing.setblocking(False)  # as the signal's handler needs it
+        before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+
+        def watch() -> None:
+            while number := reading.recv(1):
+                if number[0] == signal.SIGINT:
+                    self.interrupt()
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            writing.close()  # which ends the watcher
+            watcher.join()
+            reading.close()
 
     def _stop(self) -> None:
         self.over = True
