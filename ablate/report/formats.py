@@ -45,8 +45,19 @@ _ENDINGS = {
 
 
 def format_of(file: Path | None) -> str:
-    """The format that a file's name asks for; "terminal" without one."""
-    return _ENDINGS.get(file.suffix.lower(), "terminal") if file else "terminal"
+    """The format that a file's name asks for; "terminal" without one, and for text.
+
+    Raises AblateError for an ending that is no format's.
+    """
+    ending = file.suffix.lower() if file else ""
+    if ending in ("", ".txt"):
+        return "terminal"
+    if ending not in _ENDINGS:
+        raise AblateError(
+            f"-o {file}: no format is written to '{ending}'{did_you_mean(ending, list(_ENDINGS))}",
+            hint=f"-o NAME with one of {', '.join((*_ENDINGS, '.txt'))}; or --format NAME",
+        )
+    return _ENDINGS[ending]
 
 
 def check_format(name: str, *, file: bool = True) -> None:

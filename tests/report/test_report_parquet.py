@@ -91,3 +91,10 @@ def test_it_is_for_files_only():
         render("parquet", nette())
     assert content("parquet", nette())[:4] == b"PAR1"
     assert content("csv", nette()) == render_csv(nette())
+
+
+def test_an_ending_that_is_no_formats_is_refused() -> None:
+    assert format_of(Path("x.TXT")) == format_of(Path("x")) == "terminal"
+    with pytest.raises(AblateError, match=r"no format is written to '\.latex'") as refused:
+        format_of(Path("x.latex"))
+    assert ".tex" in str(refused.value.hint)
