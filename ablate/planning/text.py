@@ -144,8 +144,9 @@ def _time(plan: Plan) -> str:
     where = machine.describe(plan.devices)
     if not plan.work.to_train and not plan.coming:
         later = plan.resolved.until.next() if plan.resolved.until else None
-        more = f" for this look; the next one, if it is needed, is at {later.seeds} seeds"
-        return f"Nothing to train{more if later else ''}"
+        if later is None:
+            return "Nothing to train"
+        return f"Nothing to train for this look; the next, if it is needed, has {later.seeds} seeds"
     if plan.seconds is None:
         return f"Time unknown here: no trial of this model and size was trained on {where} yet"
     trials = f"{plan.timed_from} trial{'s' * (plan.timed_from != 1)}"
