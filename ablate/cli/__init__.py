@@ -60,11 +60,11 @@ def _discard_output() -> None:
 def _run(arguments: list[str]) -> int:
     import typer
 
-    from ablate.cli.commands import app
     from ablate.cli.failing import USAGE_ERROR, usage_error
+    from ablate.cli.loading import application
 
     try:
-        code: Any = typer.main.get_command(app).main(
+        code: Any = typer.main.get_command(application(arguments)).main(
             args=arguments, prog_name="ablate", standalone_mode=False
         )
     except USAGE_ERROR as error:

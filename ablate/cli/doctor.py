@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 import shlex
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ablate.cli import doctor_limits as limits
 from ablate.cli.app import command
 from ablate.cli.finding import Finding
 from ablate.cli.options import Options
@@ -39,6 +36,8 @@ _MARKS = {"fine": ("✓", "good"), "attention": ("!", "worse"), "wrong": ("✗",
 @command("doctor", HELP)
 def doctor(options: Options) -> None:
     """Check."""
+    from ablate.cli import doctor_limits as limits
+
     output = options.output()
     checks: tuple[Callable[[Options], Iterator[Finding]], ...] = (
         _machine, limits.gpus, limits.compiling, limits.processor, limits.memory, limits.disks,
@@ -176,7 +175,9 @@ def _plugins(options: Options) -> Iterator[Finding]:
             "pip install --force-reinstall ablate-study",
         )  # fmt: skip
         return
-    timm = "timm models too" if importlib.util.find_spec("timm") else "without timm"
+    from importlib.util import find_spec
+
+    timm = "timm models too" if find_spec("timm") else "without timm"
     yield Finding("fine", "tricks", f"{loaded} tricks import · {timm}")
 
 
@@ -184,7 +185,9 @@ def _unwritable(path: Path) -> str | None:
     """Why no trial can be added to the store; permissions do not tell of read-only file systems."""
     trials = path / "trials"
     try:
-        with tempfile.TemporaryFile(dir=trials if trials.is_dir() else path):
+        from tempfile import TemporaryFile
+
+        with TemporaryFile(dir=trials if trials.is_dir() else path):
             return None
     except OSError as error:
         return error.strerror or type(error).__name__

@@ -155,3 +155,14 @@ def test_completion_offers_commands_and_options() -> None:
     assert "report" in offered("ablate rep")
     assert "--columns" in offered("ablate report --col")
     assert "show" in offered("ablate tricks sh")
+
+
+def test_every_command_can_be_registered_alone() -> None:
+    from ablate.cli.app import TEXTS
+    from ablate.cli.commands import app
+    from ablate.cli.loading import ALONE
+
+    names = {c.name for c in app.registered_commands} | {g.name for g in app.registered_groups}
+    assert names == ALONE
+    for name in sorted(ALONE):
+        assert run_cli(name, "--help").stdout.strip() == TEXTS[name].strip()

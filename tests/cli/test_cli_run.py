@@ -113,7 +113,7 @@ def test_report_formats(store: Path) -> None:
     assert wrong.returncode == 2
     assert "unknown format 'html5'; did you mean 'html'?" in wrong.stderr
     wrong = run_cli("report", "--format", "pdf", cwd=store)
-    assert "known: terminal, markdown, html, csv, json" in wrong.stderr
+    assert "known: terminal, markdown, latex, html, csv, json, parquet" in wrong.stderr
 
 
 def test_status_and_logs(store: Path) -> None:

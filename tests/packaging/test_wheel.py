@@ -15,7 +15,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # Distributions whose import name is another.
-IMPORTED_AS = {"pillow": "PIL", "scikit-learn": "sklearn", "import-linter": "importlinter"}
+IMPORTED_AS = {
+    "pillow": "PIL",
+    "scikit-learn": "sklearn",
+    "import-linter": "importlinter",
+    "markdown-it-py": "markdown_it",
+}
 
 
 @pytest.fixture(scope="session")
