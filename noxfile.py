@@ -16,7 +16,7 @@ from pathlib import Path
 import nox
 
 nox.options.sessions = [
-    *("lint", "types", "imports", "docs", "interpreters", "contract", "tests"),
+    *("lint", "types", "imports", "docs", "interpreters", "contract", "tests", "faults"),
 ]
 # An interpreter that the machine lacks is a skipped session, also where CI is set.
 nox.options.error_on_missing_interpreters = False
@@ -128,10 +128,25 @@ def tests(session: nox.Session) -> None:
     paths = [] if any(Path(arg).exists() for arg in session.posargs) else ["tests"]
     _run(
         session,
-        *("python", "-m", "pytest", "-n", "2", "-rs", "--ignore=tests/docs", *paths),
+        *("python", "-m", "pytest", "-n", "2", "-rs", "--ignore=tests/docs"),
+        *("--ignore=tests/faults", *paths, *session.posargs),
+        env=THREADS,
+    )
+
+
+@nox.session(venv_backend="none")
+def faults(session: nox.Session) -> None:
+    """Faults, injected: kills, full disks, hostile files; `-- --long` for docs/reliability.md."""
+    record = Path(session.create_tmp(), "faults.jsonl")
+    record.unlink(missing_ok=True)
+    _run(
+        session,
+        *("python", "-m", "pytest", "-n", "2", "-rs", "tests/faults", "--record", str(record)),
         *session.posargs,
         env=THREADS,
     )
+    if session.posargs == ["--long"]:
+        _run(session, "python", "tests/faults/fault_table.py", str(record))
 
 
 @nox.session(venv_backend="none")

@@ -1,0 +1,39 @@
+"""What the fault tests share: saying what was proved, for the table in docs/reliability.md."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Proved = Callable[..., None]
+
+
+@pytest.fixture
+def proved(request: pytest.FixtureRequest) -> Proved:
+    """Call it last, when every assertion has held: one row of the table.
+
+    group: one of `fault_table.GROUPS`; fault: what went wrong; how: how it was brought about;
+    times: how often in this run, counted and not written down; lost: what it cost, counted too.
+    """
+
+    def row(group: str, fault: str, how: str, times: int, lost: str) -> None:
+        from fault_table import GROUPS
+
+        assert group in GROUPS
+        assert times > 0
+        record: Path | None = request.config.getoption("--record")
+        if record is None:
+            return
+        line = {"group": group, "fault": fault, "how": how, "times": times, "lost": lost}
+        line |= {"test": request.node.nodeid}
+        descriptor = os.open(record.absolute(), os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
+        try:
+            os.write(descriptor, f"{json.dumps(line)}\n".encode())
+        finally:
+            os.close(descriptor)
+
+    return row

@@ -1,0 +1,78 @@
+"""The table in docs/reliability.md, from what the fault tests have recorded.
+
+    python -m pytest tests/faults --long --record faults.jsonl
+    python tests/faults/fault_table.py faults.jsonl
+
+The second line writes docs/results/reliability.json (the rows, and what they were measured on) and
+puts the table into docs/reliability.md. tests/docs checks that the page has what the file says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "reliability.md"
+FIGURES = ROOT / "docs" / "results" / "reliability.json"
+BEGIN, END = "<!-- the fault suite's table -->\n", "<!-- end of the table -->\n"
+GROUPS = {
+    "kills": "Kills",
+    "signals": "Signals",
+    "checkpoints": "Checkpoints",
+    "training": "Losses and memory",
+    "tricks": "Tricks",
+    "disks": "Disks",
+    "store": "Store and database",
+    "runs": "Several runs, long runs, readers",
+    "images": "Images",
+    "input": "Bad input",
+    "safety": "Hostile files",
+}
+
+
+def rendered(figures: dict[str, Any]) -> str:
+    """The table in Markdown, a section for each group, with what it was measured on."""
+    parts = [f"{figures['when']}, {figures['where']}: `{figures['command']}`.\n"]
+    for group, title in GROUPS.items():
+        rows = [row for row in figures["rows"] if row["group"] == group]
+        if not rows:
+            continue
+        lines = ["| fault | how | times | lost |", "| :-- | :-- | --: | :-- |"]
+        for row in sorted(rows, key=lambda row: (row["fault"], row["how"])):
+            cells = [row["fault"], row["how"], f"{row['times']:,}", row["lost"]]
+            lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
+        parts.append("\n".join([f"### {title}\n", *lines, ""]))
+    return "\n".join(parts)
+
+
+def put(page: str, table: str) -> str:
+    """The page with the table between its marks."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
+def main(arguments: Sequence[str]) -> None:
+    rows = [json.loads(line) for line in Path(arguments[0]).read_text("utf-8").splitlines()]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "duckdb"))
+    figures = {
+        "when": f"{datetime.now(UTC):%Y-%m-%d}",
+        "where": f"{cores} cores, Python {platform.python_version()}, {versions}",
+        "command": "nox -s faults -- --long",
+        "rows": sorted(rows, key=lambda row: (list(GROUPS).index(row["group"]), row["test"])),
+    }
+    FIGURES.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    PAGE.write_text(put(PAGE.read_text("utf-8"), rendered(figures)), "utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
