@@ -128,7 +128,7 @@ def tests(session: nox.Session) -> None:
     paths = [] if any(Path(arg).exists() for arg in session.posargs) else ["tests"]
     _run(
         session,
-        *("python", "-m", "pytest", "-n", "2", "-rs", "--ignore=tests/docs"),
+        *("python", "-m", "pytest", "-n", "2", "--dist", "loadfile", "-rs", "--ignore=tests/docs"),
         *("--ignore=tests/faults", *paths, *session.posargs),
         env=THREADS,
     )

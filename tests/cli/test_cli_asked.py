@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_process import Cli, run_cli
+from cli_process import Cli, run_here
 from scipy import special
 from scipy import stats as scipy_stats
 
@@ -51,7 +51,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("asked")
     (folder / "study.toml").write_text(STUDY)
     (folder / "weigh.py").write_text(TRICK)
-    done = run_cli("run", "study.toml", "--limit", "40", cwd=folder)
+    done = run_here("run", "study.toml", "--limit", "40", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cli_process import Cli, run_cli
+from cli_process import Cli, run_here
 
 from ablate import Study
 from ablate.executor import Device
@@ -50,7 +50,7 @@ IMAGES = 32  # of 40, two full batches
 def costed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("costed")
     (folder / "study.toml").write_text(STUDY)
-    done = run_cli("run", "study.toml", "--limit", "40", cwd=folder)
+    done = run_here("run", "study.toml", "--limit", "40", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_process import STUDY, run_cli
+from cli_process import STUDY, run_cli, run_here
 
 RUN = ("run", "study.toml", "--limit", "40")
 
@@ -27,7 +27,7 @@ def profiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[
     """(folder with a store, events) of a run with --profile."""
     folder = tmp_path_factory.mktemp("profiled")
     (folder / "study.toml").write_text(STUDY)
-    done = run_cli(*RUN, "--profile", "--json", cwd=folder)
+    done = run_here(*RUN, "--profile", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder, [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -84,7 +84,7 @@ def test_with_everything_done_it_says_what_to_do(store: Path) -> None:
 
 
 def test_tables_follow_the_report_for_people(store: Path) -> None:
-    done = run_cli("run", "study.toml", "--limit", "100", "--seeds", "1", "--profile", cwd=store)
+    done = run_here("run", "study.toml", "--limit", "100", "--seeds", "1", "--profile", cwd=store)
     assert done.returncode == 0, done.stderr
     heads = re.findall(r"^Profile \w{6} (.+): (\d+\.\d) s, ", done.stderr, re.M)
     assert [name for name, _ in heads] == [

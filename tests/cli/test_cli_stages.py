@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_process import ABLATE, STUDY, Cli, environment, run_cli
+from cli_process import ABLATE, STUDY, Cli, environment, run_here
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "stages"))
 
@@ -60,7 +60,7 @@ def test_interrupted_while_choosing_then_chosen_and_looked_at_twice(tmp_path: Pa
     done = re.search(r"Interrupted: (\d) of 4 trials done", rest)
     assert done
 
-    again = run_cli(*LOOK, "--json", cwd=tmp_path)
+    again = run_here(*LOOK, "--json", cwd=tmp_path)
     assert again.returncode in (0, 1), again.stderr
     assert again.stderr == ""
     events = [json.loads(line) for line in again.stdout.splitlines()]
@@ -86,10 +86,10 @@ def test_interrupted_while_choosing_then_chosen_and_looked_at_twice(tmp_path: Pa
     assert [row["n"] for row in table["rows"]] == [begun[-1]["look"]["seeds"]] * 2
 
     # from the store, from the file, and by running it again: the same table
-    shown = run_cli("report", "small", cwd=tmp_path).stdout
+    shown = run_here("report", "small", cwd=tmp_path).stdout
     assert "lr chosen of 1, 3 × 0.025 on a held-out tenth of train, seed 0: baseline 0.0" in shown
-    assert run_cli("report", "small.toml", "--limit", "40", cwd=tmp_path).stdout == shown
-    once_more = run_cli(*LOOK, cwd=tmp_path)
+    assert run_here("report", "small.toml", "--limit", "40", cwd=tmp_path).stdout == shown
+    once_more = run_here(*LOOK, cwd=tmp_path)
     assert once_more.stdout == shown
     assert "trials done, nothing to train" in once_more.stderr.splitlines()[-1]
     assert f"[{100 * (1 - table['alpha']):g}% interval]" in shown

@@ -36,6 +36,7 @@ def _with_reader_of_one_line(
     return process.returncode, line, out or b"", err or b""
 
 
+@pytest.mark.long
 def test_progress_that_nobody_reads_does_not_stop_a_run(store: Path) -> None:
     code, line, out, _ = _with_reader_of_one_line(store, *MORE, stdout=False, stderr=True)
     assert b"study: 9 trials, " in line

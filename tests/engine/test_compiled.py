@@ -149,12 +149,12 @@ def train_with(
     ("tricks", "settings", "expected"),
     [
         ([], {}, 2),
-        ([LabelSmoothing(), ZeroGamma()], {}, 2),
+        pytest.param([LabelSmoothing(), ZeroGamma()], {}, 2, marks=pytest.mark.long),
         ([Sam(rho=0.1)], {}, 2),
-        ([Ema(decay=0.5)], {}, 2),
-        ([StochasticDepth(p=0.5)], {}, 2),
+        pytest.param([Ema(decay=0.5)], {}, 2, marks=pytest.mark.long),
+        pytest.param([StochasticDepth(p=0.5)], {}, 2, marks=pytest.mark.long),
         ([Dropout(p=0.5)], {}, 2),
-        ([], {"micro_batches": 3}, 3),  # of 6 and of 5 images
+        pytest.param([], {"micro_batches": 3}, 3, marks=pytest.mark.long),  # of 6 and 5 images
         ([ProgressiveResizing(start=0.5, until=1.0, step=4)], {"image_size": 16, "epochs": 3}, 4),
     ],
     ids=["plain", "same graph", "sam", "ema", "noise", "dropout", "micro-batches", "sizes"],

@@ -28,6 +28,9 @@ LARGE |= {"vit_b_16", "vit_l_16", "vit_l_32", "vit_h_14", "wide_resnet101_2", "r
 LARGE |= {"convnext_small", "convnext_base", "convnext_large", "swin_s", "swin_b"}
 LARGE |= {"swin_v2_s", "swin_v2_b"}
 WHOLE = [n for n in model_names() if not n.endswith("_small")]
+# One of each family, and those that stand alone in theirs.
+FIRST = {model_info(n).family: n for n in reversed(WHOLE) if n not in LARGE}.values()
+FIRST = {*FIRST, "inception_v3", "googlenet", "resnet50", "resnet50_v1", "wide_resnet50_2"}
 
 
 def on_meta(name: str, num_classes: int = 1000) -> nn.Module:
@@ -44,7 +47,7 @@ def size_of(name: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.long] * (n in LARGE)) for n in WHOLE]
+    "name", [pytest.param(n, marks=[pytest.mark.long] * (n not in FIRST)) for n in WHOLE]
 )
 def test_logits_at_its_own_size(name: str) -> None:
     size = size_of(name)
@@ -88,8 +91,10 @@ TRAINED = [
     *(("wide_resnet50_2", 32, 5), ("wrn28_10", 8, 5), ("vit_b_32", 224, 5), ("maxvit_t", 224, 5)),
     *(("resnet152", 32, 5), ("densenet201", 32, 5), ("resnet56", 8, 5)),
 ]
-# Three times the time of the others, and no code of their own.
+# Three times the time of the others and no code of their own, or one whole network of torchvision.
 SLOW = {
+    *("vgg11", "swin_t", "timm/vit_tiny_patch16_224", "convnext_tiny", "densenet121", "alexnet"),
+    *("regnet_y_400mf", "efficientnet_b0", "mnasnet0_5", "mobilenet_v3_small"),
     *("inception_v3", "swin_v2_t", "efficientnet_v2_s", "wide_resnet50_2", "wrn28_10"),
     *(
         "vit_b_32",
@@ -169,7 +174,7 @@ def give(ours: nn.Module, theirs: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("size", [64, 65])
+@pytest.mark.parametrize("size", [pytest.param(64, marks=pytest.mark.long), 65])
 @pytest.mark.parametrize("name", ["seresnet50", "seresnext50_32x4d"])
 def test_se_resnets_are_timms(name: str, size: int, training: bool) -> None:
     """Those of bottlenecks; timm rounds the layer's channels to eights, the paper does not."""

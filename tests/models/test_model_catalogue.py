@@ -16,6 +16,10 @@ from ablate.models.catalogue import is_model, model_image_size, model_info, mode
 # Slow to build, and the same code as the smaller ones of their family.
 LARGE = {f"regnet_{kind}_{size}" for kind in "xy" for size in ("8gf", "16gf", "32gf", "128gf")}
 LARGE |= {f"efficientnet_b{scale}" for scale in range(3, 8)} | {"densenet169", "densenet201"}
+# One of each family, and ours; --long builds all.
+FIRST = {model_info(n).family: n for n in sorted(model_names()) if n not in LARGE}
+FIRST_AND_OURS = {*FIRST.values(), *(n for n in model_names() if n.startswith("seres"))}
+FIRST_AND_OURS |= {n for n in model_names() if n.endswith("_small")}
 
 
 def test_names_need_no_torch() -> None:
@@ -41,7 +45,10 @@ def test_torchvision_names_are_torchvisions() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=[pytest.mark.long] * (n in LARGE)) for n in sorted(model_names())],
+    [
+        pytest.param(n, marks=[pytest.mark.long] * (n not in FIRST_AND_OURS))
+        for n in sorted(model_names())
+    ],
 )
 def test_every_name_builds_and_initialises(name: str) -> None:
     with torch.device("meta"):

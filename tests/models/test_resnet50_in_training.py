@@ -55,7 +55,7 @@ def in_order(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: plain[name] for name in torchvisions().state_dict()}
 
 
-@pytest.mark.parametrize("size", [64, 75])
+@pytest.mark.parametrize("size", [pytest.param(64, marks=pytest.mark.long), 75])
 @pytest.mark.parametrize(
     ("tricks", "make"),
     [((), published_strides), ((B,), torchvisions), ((B, C), deep_stem), ((B, C, D), timms_d)],

@@ -34,7 +34,16 @@ CHANGES = {"linear_scaling": "recipe", "test_resolution": "recipe", "ema": "scor
 APART = {"resnet_b", "distill"}
 
 
-@pytest.mark.parametrize("name", [n for n in CATALOGUE.names if n not in APART])
+# Of each kind of hook one, and every one that the kit must be told of; --long checks all.
+FIRST = {*RECIPES, *CHANGES, "mixup", "cosine", "sam", "no_bias_decay", "fp16"}
+KEEPING = [
+    pytest.param(n, marks=[pytest.mark.long] * (n not in FIRST))
+    for n in CATALOGUE.names
+    if n not in APART
+]
+
+
+@pytest.mark.parametrize("name", KEEPING)
 def test_bundled_tricks_keep_the_contract(name: str) -> None:
     changed = check_trick(CATALOGUE.load(name).cls, recipe=RECIPES.get(name))
     assert CHANGES.get(name, "weights") in changed

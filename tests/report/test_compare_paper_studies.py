@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from cli_process import Done, run_here
 
 from ablate.design import resolve
 from ablate.errors import AblateError
@@ -75,11 +74,8 @@ stack = ["warmup"]
 """
 
 
-def ablate(*arguments: str) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from ablate.cli import main; sys.exit(main())"
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
-    )
+def ablate(*arguments: str) -> Done:
+    return run_here(*arguments, cwd=Path.cwd())
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,9 @@ LACKING = compiler_lacks("cpu")
 pytestmark = pytest.mark.timeout(1200)  # half a minute of compiling is minutes on a busy machine
 compiles = pytest.mark.skipif(bool(LACKING), reason=f"cannot compile here: {', '.join(LACKING)}")
 
-STUDY = """\
+HERE = str(Path(__file__).parent)
+TINY = "fast_model:tiny"
+STUDY = f"""\
 [study]
 datasets = ["digits"]
 seeds    = 1
@@ -34,7 +36,7 @@ numerics = "fast"
 stack    = ["label_smoothing"]
 
 [recipe]
-model      = "resnet8"
+model      = "{TINY}"
 epochs     = 4
 batch_size = 16
 image_size = 8
@@ -45,6 +47,7 @@ lr         = 0.05
 def environment(cache: Path) -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if "ABLATE_" not in k} | {
         "ABLATE_CACHE": str(cache),
+        "PYTHONPATH": HERE,
         "COLUMNS": "120",
     }
 
@@ -116,6 +119,7 @@ def test_a_study_compiles_each_graph_once_and_learns_as_eager_does(
 
 
 @compiles
+@pytest.mark.long
 def test_killed_it_goes_on_to_the_same_weights_and_compiles_nothing(
     trained: tuple[Path, Path, str], tmp_path: Path
 ) -> None:
@@ -150,18 +154,19 @@ def test_a_study_of_several_graphs_compiles_each_once(
     """SAM and EMA add none; a number format and a layer add one each for training and testing."""
     _, cache, _ = trained
     stack = '["sam", "ema", "bf16", "stochastic_depth"]'
-    (tmp_path / "study.toml").write_text(STUDY.replace('["label_smoothing"]', stack))
+    study = STUDY.replace('["label_smoothing"]', stack).replace(TINY, "resnet8")
+    (tmp_path / "study.toml").write_text(study)
     ablate(tmp_path, cache, "run", "study.toml", "--limit", "200")
     made = summaries(tmp_path)
     graphs = {key for summary in made for key in summary["graph_keys"]}
     assert len(made) == 5
     assert len(graphs) == 6
-    assert sum(summary["compiled"] for summary in made) == 4, "two were there"
+    assert sum(summary["compiled"] for summary in made) == 6
     assert all(summary["recompiled"] == summary["graph_breaks"] == 0 for summary in made)
 
 
 def fast(seed: int, *names: str) -> Trial:
-    made = support.trial(epochs=1, seed=seed, batch_size=16)
+    made = support.trial(epochs=1, seed=seed, batch_size=16, model=TINY)
     tricks = tuple(spec(name) for name in names)
     numerics = Numerics.named("fast", "cpu", compiles=True)
     return made.model_copy(update={"numerics": numerics, "tricks": tricks})
@@ -173,6 +178,7 @@ def test_a_warm_worker_keeps_what_it_compiled(
 ) -> None:
     """And does not take the compiler's own threads and settings for a trial's leavings."""
     monkeypatch.setenv("ABLATE_CACHE", str(trained[1]))
+    monkeypatch.setenv("PYTHONPATH", HERE)
     trials = fast(0), fast(1, "mixup")
     stores = {}
     for forks in (True, False):
