@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fault_runs import Cli
 
 Proved = Callable[..., None]
 
@@ -37,3 +38,11 @@ def proved(request: pytest.FixtureRequest) -> Proved:
             os.close(descriptor)
 
     return row
+
+
+@pytest.fixture(scope="session")
+def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    """Starts commands that have imported already; what it started is ended with the session."""
+    started = Cli(tmp_path_factory.mktemp("runs"))
+    yield started
+    started.close()
