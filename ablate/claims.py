@@ -137,6 +137,8 @@ def claim(store_path: Path, key: str, study: str) -> Claim | None:
     place = trial / "claim"
     lease = Lease.of_this_process(study)
     prepared = trial / f".claiming-{lease.token}"
+    if _still_trained(store_path, key):
+        return None
     with writing(trial):
         if place.exists() and not _clear(place):
             return None
@@ -152,7 +154,7 @@ def claim(store_path: Path, key: str, study: str) -> Claim | None:
         finally:
             shutil.rmtree(prepared, ignore_errors=True)
     claimed = Claim(place, lease)
-    if _still_trained(store_path, key):
+    if _still_trained(store_path, key):  # it began while the dead one's claim was cleared away
         claimed.release()
         return None
     return claimed

@@ -36,8 +36,9 @@ image_size = 8
 def write_study(folder: Path, seeds: int) -> Path:
     """A study of two rows on 60 digits: a trial takes half a second of processor."""
     (folder / "heavy_trick.py").write_bytes((HERE / "heavy_trick.py").read_bytes())
-    (folder / "faults.toml").write_text(STUDY.format(seeds=seeds))
-    return folder / "faults.toml"
+    study = folder / f"faults-{seeds}.toml"
+    study.write_text(STUDY.format(seeds=seeds))
+    return study
 
 
 class Process:
@@ -58,7 +59,7 @@ class Process:
         os.kill(self.pid, number)
 
     def text(self) -> str:
-        return self.output.read_text("utf-8", "replace")
+        return self.output.read_text("utf-8", "replace") if self.output.exists() else ""
 
 
 class Cli:
@@ -73,6 +74,7 @@ class Cli:
         self._answers: list[int] = []
         self._codes: dict[int, int] = {}
         self._changed = threading.Condition()
+        self._asking = threading.Lock()
 
     def run(self, study: Path, store: Path, *more: str, fresh: bool = False) -> Process:
         """`ablate run`."""
@@ -81,17 +83,15 @@ class Cli:
 
     def ingest(self, store: Path, flag: Path) -> Process:
         """One that does nothing but ingest: see forked_cli.py."""
-        self.started += 1
-        output = self.folder / f"output-{self.started}.txt"
+        output = self._output()
         return self._forked({"ingest": str(store), "flag": str(flag)}, output)
 
     def start(self, *arguments: str, fresh: bool = False) -> Process:
         """fresh: a process that imports everything anew, which takes ten seconds of processor."""
-        self.started += 1
-        output = self.folder / f"output-{self.started}.txt"
+        output = self._output()
         if not fresh:
             return self._forked({"arguments": arguments}, output)
-        with output.open("wb") as file:
+        with output.open("wb") as file, _two_cores():
             process = subprocess.Popen(
                 [sys.executable, "-m", "ablate", *arguments],
                 cwd=self.folder, env=self._environment(), start_new_session=True,
@@ -99,16 +99,26 @@ class Cli:
             )  # fmt: skip
         return Process(process.pid, process.poll, output)
 
+    def _output(self) -> Path:
+        with self._asking:
+            self.started += 1
+            return self.folder / f"output-{self.started}.txt"
+
     def _environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("ABLATE_")}
         return kept | {_MARK: self._mark, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
 
     def _forked(self, request: dict[str, Any], output: Path) -> Process:
+        with self._asking:
+            return self._asked(request, output)
+
+    def _asked(self, request: dict[str, Any], output: Path) -> Process:
         if self._parent is None:
-            self._parent = subprocess.Popen(
-                [sys.executable, str(HERE / "forked_cli.py")],
-                env=self._environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            )  # fmt: skip
+            with _two_cores():
+                self._parent = subprocess.Popen(
+                    [sys.executable, str(HERE / "forked_cli.py")],
+                    env=self._environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                )  # fmt: skip
             threading.Thread(target=self._read, args=(self._parent,), daemon=True).start()
             self._answer()
         assert self._parent.stdin is not None
@@ -165,6 +175,20 @@ class Cli:
             assert self._parent.stdin is not None
             self._parent.stdin.close()
             self._parent.wait(30)
+
+
+@contextlib.contextmanager
+def _two_cores() -> Iterator[None]:
+    """What is started inside trains two trials at once, however many cores there are."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:2])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def until(holds: Callable[[], object], what: str, seconds: float = 120) -> None:

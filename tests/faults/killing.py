@@ -24,7 +24,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def _parent(pid: int) -> int:
+def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
@@ -107,8 +107,8 @@ class Killer:
         end = time.monotonic() + AIM
         while time.monotonic() < end and run.poll() is None:
             for pid in training(self.store):
-                if _alive(pid) and (parent := _parent(pid)) not in (1, run.pid):
-                    return self._end(parent, "server")
+                if _alive(pid) and (server := parent(pid)) not in (1, run.pid):
+                    return self._end(server, "server")
             time.sleep(0.002)
         return False
 

@@ -6,36 +6,33 @@ import random
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fault_runs import Cli, Process, write_study
+from fault_runs import Cli, Process
 from killing import Killer
 from spool_rows import check_complete
 
-from conftest import Proved
+from conftest import Proved, Undisturbed
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc"),
     pytest.mark.timeout(3600),
 ]
 
+Trained = Callable[[int], Undisturbed]
 PLAN = {"trial": 2, "checkpoint": 2, "server": 1, "ingester": 3, "ingesting": 1, "coordinator": 1}
 LONG = {"trial": 60, "checkpoint": 30, "server": 14, "ingester": 70, "ingesting": 14}
 LONG |= {"coordinator": 20, "beginning": 8}
 OF_THE_COORDINATOR = ("coordinator", "beginning", "ingesting")
 
 
-def test_random_kills(cli: Cli, long: bool, proved: Proved) -> None:
+def test_random_kills(cli: Cli, undisturbed: Trained, long: bool, proved: Proved) -> None:
     seed = secrets.randbelow(10**6)
     print(f"seed of the moments: {seed}")
     chance = random.Random(seed)
-    study = write_study(cli.folder, seeds=12 if long else 2)
-    whole = cli.folder / "whole"
-    undisturbed = cli.run(study, whole)
-    assert undisturbed.wait(600) == 0, undisturbed.text()
-
+    study, whole = undisturbed(12 if long else 2)
     plan = [kind for kind, times in (LONG if long else PLAN).items() for _ in range(times)]
     chance.shuffle(plan)
     hit: Counter[str] = Counter()
