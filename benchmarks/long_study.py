@@ -2,11 +2,11 @@
 
     python benchmarks/long_study.py [--trials 1000] [--epochs 3] [--limit 200] [--out FOLDER]
 
-Trains such a study on digits through the command line, in a fresh store, and looks at the process
-that coordinates once a second: its resident memory (what is its own, and all) and the processor time
-it has taken. At the end the processor time of everything that ran: the coordinator, the process that
-imports, and one process for each trial. `--terminal` gives it a terminal, with the live view; else it
-writes lines, as into a file. Writes FOLDER/long-study.json and FOLDER/long-study.md.
+Trains such a study on digits through the command line, in a fresh store, and looks once a second at
+the process that coordinates: its resident memory (what is its own, and all) and the processor time
+it has taken. At the end the processor time of everything that ran: the coordinator, the process
+that imports, and one process for each trial. `--terminal` gives it a terminal, with the live view;
+else it writes lines, as into a file. Writes FOLDER/long-study.json and FOLDER/long-study.md.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ def sample(pid: int, began: float, store: Path) -> Sample | None:
         _, pages, shared, *_ = map(int, Path(f"/proc/{pid}/statm").read_text().split())
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
+        return None
+    if not pages:  # it has ended, and waits to be asked how
         return None
     page, tick = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
     done = sum(1 for _ in store.glob("trials/*/2*/done.json"))
@@ -150,7 +152,8 @@ def table(document: dict[str, Any]) -> str:
         "processor, coordinator": f"{found['cpu_coordinator']:.1f} s, {found['percent']:.1f}% "
         f"(bar {BAR:.0f}%); {found['ms_of_coordinating_a_trial']:.0f} ms a trial",
         "of that before the first trial ended": (
-            f"{found['cpu_until_the_first_trial_ended']:.1f} s; {found['percent_after_it']:.1f}% after"
+            f"{found['cpu_until_the_first_trial_ended']:.1f} s; "
+            f"{found['percent_after_it']:.1f}% after it"
         ),
         f"coordinator's own memory after {found['compared_after']} trials": (
             f"{found['mib_then']:.0f} MiB"

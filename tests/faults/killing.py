@@ -14,6 +14,7 @@ from pathlib import Path
 from fault_runs import Cli, Process
 from spool_rows import Acknowledged
 
+IN = {b"i": "in a transaction", b"r": "making the database anew"}  # by forked_cli.py's flags
 AIM = 5.0  # seconds that a moment is waited for
 
 
@@ -151,21 +152,23 @@ class Killer:
         flag = self.cli.folder / "flag"
         flag.write_bytes(b" ")
         one = self.cli.ingest(self.store, flag)
-        aimed = self.chance.random() < 0.7
-        end = time.monotonic() + AIM
-        if aimed:
-            while time.monotonic() < end and flag.read_bytes() not in (b"i", b"r"):
-                time.sleep(0.0005)
-            time.sleep(self.chance.uniform(0, 0.01))
-        else:
-            time.sleep(self.chance.uniform(0, 0.5))
+        await_moment(flag, self.chance)
         assert self._stopped(one.pid), one.text()
-        self.hit[{b"i": "in a transaction", b"r": "making the database"}.get(
-            flag.read_bytes(), "between transactions"
-        )] += 1  # fmt: skip
+        self.hit[IN.get(flag.read_bytes(), "between transactions")] += 1
         self._end(one.pid, "ingester")
         one.wait()
         return True
+
+
+def await_moment(flag: Path, chance: random.Random) -> None:
+    """Until an ingester that keeps this flag is to be killed: mostly while it writes."""
+    end = time.monotonic() + AIM
+    if chance.random() < 0.3:
+        time.sleep(chance.uniform(0, 0.5))
+        return
+    while time.monotonic() < end and flag.read_bytes() not in IN:
+        time.sleep(0.0005)
+    time.sleep(chance.uniform(0, 0.01))
 
 
 def _has_open(pid: int, path: bytes) -> bool:

@@ -47,7 +47,7 @@ def test_random_kills(cli: Cli, undisturbed: Trained, long: bool, proved: Proved
         killer.acknowledged.check_the_index()
         rows += killer.acknowledged.rows
         shutil.rmtree(killer.store)
-    assert hit["in a transaction"] + hit["making the database"] >= hit["ingester"] / 4
+    assert hit["in a transaction"] + hit["making the database anew"] >= hit["ingester"] / 4
     assert hit["checkpoint"] == (LONG if long else PLAN)["checkpoint"]
     cli.wait_until_none_is_left()
 
@@ -56,7 +56,7 @@ def test_random_kills(cli: Cli, undisturbed: Trained, long: bool, proved: Proved
 
     lost = f"0 of {rows:,} rows; 0 of {trials} trials twice, 0 other than undisturbed"
     where = f"in a transaction {hit['in a transaction']}"
-    where += f", making the database {hit['making the database']}"
+    where += f", making the database anew {hit['making the database anew']}"
     prove("kill -9 of a trial's process", "at random", "trial")
     prove("kill -9 of a trial's process", "while it writes a checkpoint", "checkpoint")
     prove("kill -9 of the fork server", "at random", "server")
