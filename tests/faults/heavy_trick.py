@@ -15,7 +15,7 @@ FLOATS = 1 << 20  # of state, 4 bytes each
 class Heavy(Trick):
     """Sleeps after every step, and has a state of 4 MB which it checks when it goes on."""
 
-    seconds: float = 0.02
+    seconds: float = 0.05
     _steps: int = 0
 
     def _filling(self, steps: int) -> torch.Tensor:

@@ -18,7 +18,7 @@ IN = {b"i": "in a transaction", b"r": "making the database anew"}  # by forked_c
 AIM = 5.0  # seconds that a moment is waited for
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
@@ -36,7 +36,7 @@ def training(store: Path) -> dict[int, Path]:
         line, newline, _ = path.read_bytes().partition(b"\n")
         if newline and not (path.parent / "done.json").exists():
             pid = json.loads(line)["pid"]
-            if _alive(pid):
+            if alive(pid):
                 found[pid] = path.parent
     return found
 
@@ -64,7 +64,7 @@ class Killer:
             os.kill(pid, signal.SIGSTOP)
         except ProcessLookupError:
             return False
-        return _alive(pid)
+        return alive(pid)
 
     def _end(self, pid: int, what: str) -> bool:
         self.acknowledged.look()
@@ -108,7 +108,7 @@ class Killer:
         end = time.monotonic() + AIM
         while time.monotonic() < end and run.poll() is None:
             for pid in training(self.store):
-                if _alive(pid) and (server := parent(pid)) not in (1, run.pid):
+                if alive(pid) and (server := parent(pid)) not in (1, run.pid):
                     return self._end(server, "server")
             time.sleep(0.002)
         return False

@@ -43,10 +43,10 @@ def test_a_signal_interrupts_and_a_second_kills(
     acknowledged = Acknowledged(store)
     times = dict.fromkeys(NAMES, 0)
     killed = repeated = 0
-    for turn, (first, second) in enumerate(
-        [(signal.SIGINT, None), (signal.SIGTERM, None), (signal.SIGINT, signal.SIGTERM)]
-        * (5 if long else 1)
-    ):
+    turns = [(signal.SIGTERM, None), (signal.SIGINT, signal.SIGTERM)]
+    if long:
+        turns = 7 * [(signal.SIGINT, None), *turns]
+    for turn, (first, second) in enumerate(turns):
         run = cli.run(study, store, fresh=long and turn < 3)
         in_an_epoch(run, store)
         running = training(store)

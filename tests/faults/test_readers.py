@@ -36,6 +36,7 @@ class Reader(threading.Thread):
             while self._run_.poll() is None:
                 turn = (self._first + len(self.waits)) % len(COMMANDS)
                 self._ask(*COMMANDS[turn])
+                time.sleep(0 if self._fresh else 0.3)
         except BaseException as error:  # noqa: BLE001 - the test's thread raises it
             self.wrong.append(repr(error))
 
@@ -76,7 +77,7 @@ def test_readers_never_fail_while_a_study_runs(
     for reader in readers:
         assert reader.done == sorted(reader.done), "a trial was done, and then was not"
     waits = [wait for reader in readers for wait in reader.waits]
-    assert len(waits) >= 6
+    assert len(waits) >= 4
     check_complete(store, whole)
     acknowledged = Acknowledged(store)
     acknowledged.check_the_index()

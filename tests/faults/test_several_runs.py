@@ -6,14 +6,15 @@ import contextlib
 import json
 import os
 import signal
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fault_runs import Cli, Process, until
-from killing import parent, training
-from spool_rows import Acknowledged, attempts, check_complete, outcome
+from killing import alive, parent, training
+from spool_rows import Acknowledged, attempts, check_complete
 
 from conftest import Proved, Undisturbed
 
@@ -33,35 +34,71 @@ def claimed(store: Path) -> dict[int, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("number", [2, pytest.param(10, marks=pytest.mark.long)])
-def test_runs_on_one_store_share_it_and_take_over_what_a_dead_one_held(
-    cli: Cli, undisturbed: Trained, proved: Proved, number: int
+@pytest.mark.long
+def test_ten_runs_on_one_store_of_which_three_are_killed(
+    cli: Cli, undisturbed: Trained, proved: Proved
 ) -> None:
-    study, whole = undisturbed(2 if number == 2 else 12)
-    store = cli.folder / f"shared-{number}"
-    runs = [cli.run(study, store, fresh=number > 2) for _ in range(number)]
-    acknowledged = Acknowledged(store)
-    kills, taken = number // 3 or 1, set[str]()
-    for _ in range(kills):
+    study, whole = undisturbed(12)
+    store = cli.folder / "ten"
+    runs = [cli.run(study, store, fresh=True) for _ in range(10)]
+    kills, taken = 0, set[str]()
+    for _ in range(3):
         victim, held = _holding(runs, store)
-        acknowledged.look()
         victim.kill()
         victim.wait()
         runs.remove(victim)
-        taken |= held
+        kills, taken = kills + 1, taken | held
+    trials = _shared_to_the_end(cli, runs, store, whole, taken)
+    proved(
+        "runs", f"ten `ablate run` on one store, {kills} of them killed", "kill -9 while it trains",
+        kills, f"{len(taken)} claims taken over; 0 of {trials} trials twice; then as undisturbed",
+    )  # fmt: skip
+
+
+def test_two_runs_on_one_store_of_which_one_is_killed(
+    cli: Cli, undisturbed: Trained, proved: Proved
+) -> None:
+    """Its fork server is asleep, so that its trials go on: they know of nothing until they have
+    something to say. Nobody may train them meanwhile."""
+    study, whole = undisturbed(2)
+    store = cli.folder / "two"
+    runs = [cli.run(study, store) for _ in range(2)]
+    victim, taken = _holding(runs, store)
+    orphans = {pid: a for pid, a in training(store).items() if a.parent.name in taken}
+    server = parent(next(iter(orphans)))
+    for pid in (server, *orphans):
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        victim.kill()
+        victim.wait()
+        runs.remove(victim)
+        until(lambda: training(store).keys() == orphans.keys(), "the other's own trials")
+        time.sleep(2.5)  # it looks for work every second
+        assert training(store) == orphans, "two train one trial"
+    finally:
+        for pid in orphans:
+            os.kill(pid, signal.SIGCONT)
+    until(lambda: not any(map(alive, orphans)), "their end")
+    os.kill(server, signal.SIGCONT)
+    trials = _shared_to_the_end(cli, runs, store, whole, taken)
+    proved(
+        "runs", "two `ablate run` on one store, one killed", "kill -9 while its trials go on",
+        1, f"{len(taken)} claims taken over; 0 of {trials} trials twice; then as undisturbed",
+    )  # fmt: skip
+
+
+def _shared_to_the_end(
+    cli: Cli, runs: list[Process], store: Path, whole: Path, taken: set[str]
+) -> int:
+    """Wait for the others, and check what they made of it: the number of trials."""
     assert [run.wait(600) for run in runs] == [0] * len(runs), [run.text() for run in runs]
     cli.wait_until_none_is_left()
-    trials = check_complete(store, whole)
-    acknowledged.check_the_index()
     for key in os.listdir(store / "trials"):
         tries = len(attempts(store, key))
         assert tries == 1 or key in taken, f"{key} was begun {tries} times"
     assert claimed(store) == {}
-    proved(
-        "runs", f"{number} `ablate run` on one store, {kills} killed holding claims",
-        f"kill -9; the others took {len(taken)} claims over", kills,
-        f"0 of {trials} trials twice; then as undisturbed",
-    )  # fmt: skip
+    Acknowledged(store).check_the_index()
+    return check_complete(store, whole)
 
 
 def _holding(runs: list[Process], store: Path) -> tuple[Process, set[str]]:
@@ -77,40 +114,3 @@ def _holding(runs: list[Process], store: Path) -> tuple[Process, set[str]]:
 
     until(holds, "two runs that train")
     return found[0]
-
-
-def test_nobody_trains_beside_who_does_not_know_that_its_run_is_dead(
-    cli: Cli, undisturbed: Trained, proved: Proved
-) -> None:
-    """A coordinator is dead and its fork server asleep: the trial's process knows of nothing until
-    it has something to say."""
-    study, whole = undisturbed(2)
-    store = cli.folder / "asleep"
-    run = cli.run(study, store, "--seeds", "1")
-    until(lambda: len(training(store)) == 2, "two trials")
-    orphans = training(store)
-    server = parent(next(iter(orphans)))
-    os.kill(server, signal.SIGSTOP)
-    for pid in orphans:  # so that the next run is there before they have ended
-        os.kill(pid, signal.SIGSTOP)
-    run.kill()
-    run.wait()
-    again = cli.run(study, store, "--seeds", "1")
-    try:
-        until(lambda: "shared with" in again.text(), "the other run to see it")
-        assert len(training(store)) == 2, "they are trained by two"
-    finally:
-        for pid in orphans:
-            os.kill(pid, signal.SIGCONT)
-    try:
-        assert again.wait() == 0, again.text()
-    finally:
-        os.kill(server, signal.SIGCONT)
-    cli.wait_until_none_is_left()
-    for attempt in orphans.values():
-        key = attempt.parent.name
-        statuses = [status for _, status in attempts(store, key)]
-        assert statuses in (["done"], ["", "done"])
-        assert repr(outcome(store, key)) == repr(outcome(whole, key))
-    how = "kill -9 of it, its fork server asleep"
-    proved("runs", "a dead run's trials that do not know it", how, len(orphans), "0 trained twice")
