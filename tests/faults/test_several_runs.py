@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from fault_runs import Cli, Process, until
 from killing import alive, parent, training
-from spool_rows import Acknowledged, attempts, check_complete
+from spool_rows import Acknowledged, attempts, check_complete, outcome
 
 from conftest import Proved, Undisturbed
 
@@ -85,6 +85,28 @@ def test_two_runs_on_one_store_of_which_one_is_killed(
         "runs", "two `ablate run` on one store, one killed", "kill -9 while its trials go on",
         1, f"{len(taken)} claims taken over; 0 of {trials} trials twice; then as undisturbed",
     )  # fmt: skip
+
+
+def test_who_has_lost_its_claim_does_not_end_as_done(
+    cli: Cli, undisturbed: Trained, proved: Proved
+) -> None:
+    """As another machine does with a claim that has not been renewed for ten minutes."""
+    study, whole = undisturbed(2)
+    store = cli.folder / "lost"
+    run = cli.run(study, store, "--seeds", "1")
+    until(lambda: len(training(store)) == 2, "two trials")
+    lost = training(store)
+    for attempt in lost.values():
+        claim = attempt.with_name("claim")
+        claim.rename(claim.with_name(".claim-lost"))
+    assert run.wait() == 0, run.text()
+    cli.wait_until_none_is_left()
+    for attempt in lost.values():
+        key = attempt.parent.name
+        assert [status for _, status in attempts(store, key)] == ["", "done"]
+        assert repr(outcome(store, key)) == repr(outcome(whole, key))
+    how = "taken away while it trains"
+    proved("runs", "a claim that is lost", how, len(lost), "0 of them done twice")
 
 
 def _shared_to_the_end(

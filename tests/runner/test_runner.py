@@ -81,9 +81,16 @@ def test_how_a_trial_ends_is_said_and_the_others_go_on(
     assert result.statuses == {bad.key: status, good.key: "done"}
     assert message in result.messages[bad.key]
     assert result.exit_code == 1
+    assert result.trained == 2
     stored = Store.open(tmp_path, create=False).state(bad.key)
     assert (stored.status, message in stored.message) == (status, True)
     assert {args[0] for args in observer.of("trial_end")} == {bad.key, good.key}
+
+
+def test_a_trial_whose_process_dies_before_it_says_so_is_done(tmp_path: Path) -> None:
+    one = trial([spec("dies_when_done", SABOTEURS)], epochs=1)
+    result, _ = run(tmp_path, study(one))
+    assert (result.statuses, result.exit_code) == ({one.key: "done"}, 0)
 
 
 def test_what_is_done_is_not_trained_again_and_failures_are_retried(tmp_path: Path) -> None:
