@@ -44,8 +44,11 @@ def write_study(folder: Path, seeds: int) -> Path:
 class Process:
     """A command that was started, in a session of its own."""
 
-    def __init__(self, pid: int, poll: Callable[[], int | None], output: Path) -> None:
+    def __init__(
+        self, pid: int, poll: Callable[[], int | None], output: Path, fresh: bool = False
+    ) -> None:
         self.pid = pid
+        self.fresh = fresh
         self.poll = poll
         self.output = output
 
@@ -97,7 +100,7 @@ class Cli:
                 cwd=self.folder, env=self._environment(), start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=file, stderr=file,
             )  # fmt: skip
-        return Process(process.pid, process.poll, output)
+        return Process(process.pid, process.poll, output, fresh=True)
 
     def _output(self) -> Path:
         with self._asking:
@@ -148,10 +151,10 @@ class Cli:
                         self._answers.append(said["pid"])
                     self._changed.notify_all()
 
-    def left(self, besides: Iterator[int] | tuple[int, ...] = ()) -> list[int]:
+    def left(self) -> list[int]:
         """Processes that were started here, or by those, and live; and any with the folder in its
         command line."""
-        known = {self._parent.pid if self._parent else 0, os.getpid(), *besides}
+        known = {self._parent.pid if self._parent else 0, os.getpid()}
         found = []
         for place in Path("/proc").glob("[0-9]*"):
             if int(place.name) in known:
@@ -163,9 +166,12 @@ class Cli:
                     found.append(int(place.name))
         return found
 
-    def wait_until_none_is_left(self, besides: tuple[int, ...] = ()) -> None:
-        """A process that is importing sees only afterwards that nobody wants it any more."""
-        until(lambda: not self.left(besides), "the end of all processes: orphans", 60)
+    def wait_until_none_is_left(self) -> float:
+        """How long that took in s: one that is importing sees only afterwards that nobody wants
+        it any more."""
+        began = time.monotonic()
+        until(lambda: not self.left(), "the end of all processes: orphans", 60)
+        return time.monotonic() - began
 
     def close(self) -> None:
         for pid in self.left():

@@ -57,6 +57,7 @@ class Killer:
         self.chance = chance
         self.hit = hit
         self.acknowledged = Acknowledged(store)
+        self.gone_after = 0.0  # s, the longest that any process outlived its coordinator
 
     def _stopped(self, pid: int) -> bool:
         """Stop it, so that it can be looked at as it is killed. False if it has ended."""
@@ -143,7 +144,7 @@ class Killer:
             return False
         self._end(run.pid, what)
         run.wait()
-        self.cli.wait_until_none_is_left()
+        self.gone_after = max(self.gone_after, self.cli.wait_until_none_is_left())
         self.acknowledged.look()
         return True
 

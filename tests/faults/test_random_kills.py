@@ -25,7 +25,6 @@ Trained = Callable[[int], Undisturbed]
 PLAN = {"trial": 2, "checkpoint": 2, "server": 1, "ingester": 3, "ingesting": 1, "coordinator": 1}
 LONG = {"trial": 60, "checkpoint": 30, "server": 14, "ingester": 70, "ingesting": 14}
 LONG |= {"coordinator": 20, "beginning": 8}
-OF_THE_COORDINATOR = ("coordinator", "beginning", "ingesting")
 
 
 def test_random_kills(cli: Cli, undisturbed: Trained, long: bool, proved: Proved) -> None:
@@ -36,16 +35,18 @@ def test_random_kills(cli: Cli, undisturbed: Trained, long: bool, proved: Proved
     plan = [kind for kind, times in (LONG if long else PLAN).items() for _ in range(times)]
     chance.shuffle(plan)
     hit: Counter[str] = Counter()
-    rows = trials = stores = starts = 0
+    rows = trials = stores = new = 0
+    gone = 0.0
     while plan:
         stores += 1
         killer = Killer(cli, cli.folder / f"store-{stores}", chance, hit)
         for run in _runs(cli, study, killer.store, chance, long):
-            starts += 1
+            new += run.fresh
             _disturb(run, killer, plan)
         trials += check_complete(killer.store, whole)
         killer.acknowledged.check_the_index()
         rows += killer.acknowledged.rows
+        gone = max(gone, killer.gone_after)
         shutil.rmtree(killer.store)
     assert hit["in a transaction"] + hit["making the database anew"] >= hit["ingester"] / 4
     assert hit["checkpoint"] == (LONG if long else PLAN)["checkpoint"]
@@ -60,8 +61,9 @@ def test_random_kills(cli: Cli, undisturbed: Trained, long: bool, proved: Proved
     prove("kill -9 of a trial's process", "at random", "trial")
     prove("kill -9 of a trial's process", "while it writes a checkpoint", "checkpoint")
     prove("kill -9 of the fork server", "at random", "server")
-    prove("kill -9 of `ablate run`", "at random; 0 orphans each time", *OF_THE_COORDINATOR[:2])
-    prove("kill -9 of `ablate run`", "while it ingests; 0 orphans each time", "ingesting")
+    orphans = f"0 orphans, after {gone:.1f} s at most; {new} runs were new processes"
+    prove("kill -9 of `ablate run`", f"at random; {orphans}", "coordinator", "beginning")
+    prove("kill -9 of `ablate run`", "while it ingests; 0 orphans", "ingesting")
     prove("kill -9 of an ingester beside the run", f"at random: {where}", "ingester")
 
 
