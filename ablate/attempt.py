@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+from ablate.claims import this_process
 from ablate.files import (
     sync_directory,
     time_of,
@@ -73,7 +74,13 @@ class Attempt:
             sync_directory(path)
             sync_directory(trial)
         attempt = cls(path, descriptor, continues)
-        attempt.record("start", continues=continues, host=socket.gethostname(), pid=os.getpid())
+        attempt.record(
+            "start",
+            continues=continues,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            process=this_process(),
+        )
         return attempt
 
     def record(self, kind: str, **fields: Any) -> None:
@@ -215,6 +222,8 @@ class Attempt:
             for attempt in attempts(self.path.parents[2], self.path.parent.name):
                 for _, checkpoint in checkpoint_files(attempt):
                     _remove_checkpoint(checkpoint)
+                for left in attempt.glob(".checkpoint-*.tmp"):  # of a process that was killed
+                    left.unlink(missing_ok=True)
 
     def _curves(self) -> dict[str, Any]:
         """For reports, so that none has to read every line: see `ablate.spool.curves`."""

@@ -8,6 +8,10 @@ the lease file's modification time. A dead claim is renamed to `.claim-<its toke
 be taken once only: whoever is late finds it occupied and cannot carry off the successor's claim.
 
 After `claim` look at the trial's state again: somebody may have finished it just before.
+
+A coordinator that is killed leaves a process that trains for as long as it takes to notice. So a
+trial is not given away while a process of this machine that has begun an attempt at it lives, and
+who begins one looks afterwards whether its claim is still there: of two, one sees the other.
 """
 
 from __future__ import annotations
@@ -28,7 +32,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ablate.files import read_json, utc_now, write_json, writing
-from ablate.spool import trial_path
+from ablate.spool import attempts, trial_path
+from ablate.spool_lines import first_line
 
 EXPIRY: Final = 600.0  # seconds without a heartbeat after which another machine's claim is dead
 HEARTBEAT: Final = 30.0  # seconds between heartbeats, for those who call `Claim.heartbeat`
@@ -124,7 +129,7 @@ class Claim:
 
 
 def claim(store_path: Path, key: str, study: str) -> Claim | None:
-    """Claim a trial for this process, or None if a live process holds it.
+    """Claim a trial for this process, or None if a live process holds it or still trains it.
 
     Raises AblateError if the store cannot be written.
     """
@@ -132,6 +137,8 @@ def claim(store_path: Path, key: str, study: str) -> Claim | None:
     place = trial / "claim"
     lease = Lease.of_this_process(study)
     prepared = trial / f".claiming-{lease.token}"
+    if _still_trained(store_path, key):
+        return None
     with writing(trial):
         if place.exists() and not _clear(place):
             return None
@@ -146,7 +153,44 @@ def claim(store_path: Path, key: str, study: str) -> Claim | None:
             raise
         finally:
             shutil.rmtree(prepared, ignore_errors=True)
-    return Claim(place, lease)
+    claimed = Claim(place, lease)
+    if _still_trained(store_path, key):  # it began while the dead one's claim was cleared away
+        claimed.release()
+        return None
+    return claimed
+
+
+def holds(store_path: Path, key: str, token: str) -> bool:
+    """Whether the claim with this token is still the one on a trial."""
+    lease = Lease.read(trial_path(store_path, key) / "claim")
+    return lease is not None and lease.token == token
+
+
+def this_process() -> dict[str, Any]:
+    """What tells the calling process apart from all others of this machine, for `is_running`."""
+    pid = os.getpid()
+    return {"machine": _machine(), "boot": _boot(), "pid": pid, "started": _started(pid) or ""}
+
+
+def is_running(process: Mapping[str, Any]) -> bool:
+    """Whether what said `this_process` is a live process of this machine."""
+    pid = process.get("pid")
+    if (process.get("machine"), process.get("boot")) != (_machine(), _boot()):
+        return False
+    started = _started(pid) if isinstance(pid, int) else None
+    return started is not None and started in ("", process.get("started"))
+
+
+def _still_trained(store_path: Path, key: str) -> bool:
+    """Whether another process writes an attempt at a trial: it does not know that its coordinator
+    is dead."""
+    for attempt in attempts(store_path, key):
+        if (attempt / "done.json").exists():
+            continue
+        process = first_line(attempt / "metrics.jsonl").get("process")
+        if isinstance(process, dict) and process.get("pid") != os.getpid() and is_running(process):
+            return True
+    return False
 
 
 def holder(store_path: Path, key: str) -> Lease | None:
@@ -196,8 +240,7 @@ def _alive(lease: Lease, place: Path) -> bool:
         return _age(place / "lease.json") < EXPIRY
     if lease.boot != _boot():
         return False
-    started = _started(lease.pid)
-    return started is not None and started in ("", lease.started)
+    return is_running(vars(lease))
 
 
 def _age(path: Path) -> float:

@@ -38,9 +38,12 @@ def insert(connection: DuckDBPyConnection, batch: Batch) -> None:
                 f"c{i}": _array(v, t) for i, (v, t) in enumerate(zip(columns, types, strict=True))
             }
             listed = ", ".join(_FROM_ARRAY[t].format(f"c{i}") for i, t in enumerate(types))
-            _insert_arrays(connection, table, listed, arrays, [])
+            _insert_arrays(connection, table, listed, arrays)
+    alike: dict[tuple[int, bool], list[Predictions]] = {}
     for one in batch.predictions:
-        _insert_predictions(connection, one)
+        alike.setdefault((one.scores.shape[1], one.classes is None), []).append(one)
+    for predictions in alike.values():
+        _insert_predictions(connection, predictions)
     connection.execute("COMMIT")
 
 
@@ -54,20 +57,30 @@ def _array(values: list[Any], type_: str) -> NDArray[Any]:
     return np.array([_NO_INTEGER if v is None else v for v in values], dtype=np.int64)
 
 
-def _insert_predictions(connection: DuckDBPyConnection, one: Predictions) -> None:
+def _insert_predictions(connection: DuckDBPyConnection, alike: list[Predictions]) -> None:
+    """Those of several attempts, of as many scores an image: each insertion takes milliseconds."""
     import numpy as np
 
-    arrays: dict[str, NDArray[Any]] = {"id": one.ids, "label": one.labels}
+    arrays: dict[str, NDArray[Any]] = {
+        "run": np.repeat([one.run for one in alike], [len(one.ids) for one in alike]),
+        "id": np.concatenate([one.ids for one in alike]),
+        "label": np.concatenate([one.labels for one in alike]),
+    }
     lists = []
-    for name, values, type_ in (("s", one.scores, "FLOAT"), ("c", one.classes, "INTEGER")):
-        if values is None:
+    classes = [one.classes for one in alike if one.classes is not None]
+    for name, values, type_ in (
+        ("s", [one.scores for one in alike], "FLOAT"),
+        ("c", classes, "INTEGER"),
+    ):
+        if not values:
             lists.append("NULL")
             continue
-        columns = {f"{name}{i}": np.ascontiguousarray(v) for i, v in enumerate(values.T)}
+        whole: NDArray[Any] = np.concatenate(values)
+        columns = {f"{name}{i}": np.ascontiguousarray(v) for i, v in enumerate(whole.T)}
         arrays |= columns
         lists.append(f"[{', '.join(columns)}]::{type_}[]")
-    listed = f"?, id, label, {', '.join(lists)}"
-    _insert_arrays(connection, "spool.prediction", listed, arrays, [one.run])
+    listed = f"run, id, label, {', '.join(lists)}"
+    _insert_arrays(connection, "spool.prediction", listed, arrays)
 
 
 def _insert_arrays(
@@ -75,10 +88,9 @@ def _insert_arrays(
     table: str,
     listed: str,
     arrays: dict[str, NDArray[Any]],
-    constants: list[int],
 ) -> None:
     connection.register("arrays", arrays)
     try:
-        connection.execute(f"INSERT INTO {table} SELECT {listed} FROM arrays", constants)  # noqa: S608
+        connection.execute(f"INSERT INTO {table} SELECT {listed} FROM arrays")  # noqa: S608
     finally:
         connection.unregister("arrays")

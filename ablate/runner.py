@@ -28,6 +28,7 @@ from ablate.trial import Trial
 FINAL = frozenset({"done", "diverged", "no_effect"})
 _HEARTBEAT = 15.0  # seconds between signs of life on a claim
 _INGEST = 1.0  # seconds between ingests, each of which costs as much as a short trial
+_SHARE = 50  # times the time of an ingest that lies between two: it grows with the store
 
 
 class Observer(Protocol):
@@ -129,9 +130,10 @@ class Runner:
         self._keys: dict[int, str] = {}  # request id → key
         self._beaten = time.monotonic()
         self._told_elsewhere: set[str] = set()
+        self._lost: list[str] = []  # keys that another run has taken over: it could think us dead
         self._signal: int | None = None
         self._stop_sent = False
-        self._ingested = 0.0
+        self._ingest_after = 0.0
         self._ingests = False  # a trial has ended that the index does not have
         self.outcome = Outcome(choosing=frozenset(resolved.tuning))
 
@@ -152,9 +154,9 @@ class Runner:
             executor.graphs.clear()  # another stage numbers them otherwise
         previous = self._catch_signals()
         try:
-            while waiting or self._keys:
+            while waiting or self._keys or self._lost:
                 if self._signal is None:
-                    waiting = self._dispatch(waiting)
+                    waiting, self._lost = self._dispatch(waiting + self._lost), []
                 elif not self._keys:
                     break
                 elif not self._stop_sent:
@@ -247,6 +249,7 @@ class Runner:
                 "id": request,
                 "trial": self._resolved.trials[key].model_dump(mode="json"),
                 "store": str(self._store.path.resolve()),
+                "claim": self._claims[key].lease.token,
                 "data_root": str(self._data_root.resolve()) if self._data_root else None,
                 "no_plugins": self._bundled_only,
                 "keep_weights": key in self._teachers,
@@ -309,6 +312,11 @@ class Runner:
     def _ended(self, request: int, status: str, message: str) -> None:
         # The slot is free only when the process has exited: its memory must be back first.
         key = self._keys.pop(request)
+        if status == "interrupted" and self._signal is None:
+            self._lost.append(key)
+        self._conclude(key, status, message)
+
+    def _conclude(self, key: str, status: str, message: str) -> None:
         self._release(key)
         self._end(key, status, message)
         self.outcome.trained += status != "interrupted"
@@ -322,16 +330,20 @@ class Runner:
             status, message = "interrupted", "killed"
         else:
             spool.conclude(self._store.path, key, status, message)
-        self._release(key)
-        self._end(key, status, message)
+        state = self._store.state(key)
+        if self._is_final(key, state):  # all that was missing was to say so
+            status, message = state.status, state.message
+        self._conclude(key, status, message)
 
     def _ingest_between(self) -> None:
         """Ingest what has ended, but not while a slot waits for its process to be gone."""
         leaving = any(i not in self._keys for e in self._executors for i in e.running)
-        if self._ingests and not leaving and time.monotonic() - self._ingested > _INGEST:
+        now = time.monotonic()
+        if self._ingests and not leaving and now > self._ingest_after:
             self._ingests = False
             self._ingest()
-            self._ingested = time.monotonic()
+            took = time.monotonic() - now
+            self._ingest_after = now + took + max(_INGEST, _SHARE * took)
 
     def _ingest(self) -> None:
         # The spool is the truth; an index that cannot be written now is made up for later, and

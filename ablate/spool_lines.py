@@ -67,6 +67,16 @@ def _record(line: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
+def first_line(path: Path) -> dict[str, Any]:
+    """What an attempt began with; empty if it is not there, torn or damaged."""
+    try:
+        with path.open("rb") as file:
+            line = file.readline(_TAIL)
+    except OSError:
+        return {}
+    return (_record(line) or {}) if line.endswith(b"\n") else {}
+
+
 def last_epoch(path: Path) -> int:
     """The epoch written last, 0 without one. Reads the end of the file, and more as it must."""
     size = _TAIL

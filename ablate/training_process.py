@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.attempt import Attempt
+from ablate.claims import holds
 from ablate.errors import AblateError, Diverged, Interrupted, NoEffect, TrickError, brief
 from ablate.spool import checkpoints
 from ablate.trial import Numerics, Trial, TrickSpec
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 Emit = Callable[..., None]
 log = logging.getLogger("ablate.trial")
+_TAKEN = "another ablate run has taken this trial over"
 
 
 def preload() -> None:
@@ -58,7 +60,9 @@ def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str
 
     request: id, trial (Trial as JSON), store, data_root, device, no_plugins, shared_device,
     keep_weights (another trial learns from this one), macs (`ablate.cost`), only to be recorded,
-    profile (whether to write where the time went; left out: no).
+    profile (whether to write where the time went; left out: no), claim (the token of the claim on
+    the trial; left out: nobody else can train it). A trial that another run took over, because it
+    could think this one dead, does not end as done: it would be trained to the end twice.
     """
     trial = Trial.model_validate(request["trial"])
     store = Path(request["store"])
@@ -68,10 +72,12 @@ def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str
     summary: dict[str, Any] = {"began": began}
     with _logging_to(attempt.path / "log.txt"):
         try:
+            if not _is_ours(request, store, trial.key):
+                raise Interrupted(_TAKEN)
             summary |= _train(request, trial, attempt, emit, stopped)
             status, message = "done", _compiled_too_often(summary)
-        except Interrupted:
-            status, message = "interrupted", "stopped on request"
+        except Interrupted as reason:
+            status, message = "interrupted", str(reason) or "stopped on request"
         except Diverged as error:
             status, message = "diverged", str(error)
         except NoEffect as error:
@@ -79,6 +85,8 @@ def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str
         except BaseException as error:  # noqa: BLE001 - whatever ends a trial is its status
             status, message = _failure(error)
             log.error("%s", "".join(traceback.format_exception(error)))
+        if status != "interrupted" and not _is_ours(request, store, trial.key):
+            status, message = "interrupted", _TAKEN
         log.info("%s after %.0f s%s", status, time.time() - began, message and f": {message}")
         if status == "interrupted":
             attempt.close()  # not finished: the next run continues it
@@ -86,6 +94,11 @@ def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str
             attempt.finish(status, message, **summary)
     emit("ended", id=request["id"], status=status, message=message, attempt=attempt.name)
     return status
+
+
+def _is_ours(request: dict[str, Any], store: Path, key: str) -> bool:
+    token = request.get("claim")
+    return token is None or holds(store, key, token)
 
 
 def construct(

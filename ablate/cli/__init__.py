@@ -17,7 +17,10 @@ _BROKEN_PIPE = 141  # 128 + SIGPIPE, as a program that the signal ends
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code. The one place where errors are caught."""
-    from ablate.errors import AblateError
+    try:
+        from ablate.errors import AblateError
+    except KeyboardInterrupt:  # Ctrl-C so early that nothing has begun
+        return 130
 
     _never_fail_to_print()
     arguments = list(sys.argv[1:] if args is None else args)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from fault_runs import Cli, write_study
 
 Proved = Callable[..., None]
 
@@ -37,3 +40,32 @@ def proved(request: pytest.FixtureRequest) -> Proved:
             os.close(descriptor)
 
     return row
+
+
+@pytest.fixture(scope="session")
+def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    """Starts commands that have imported already; what it started is ended with the session."""
+    started = Cli(tmp_path_factory.mktemp("runs"))
+    yield started
+    started.close()
+
+
+class Undisturbed(NamedTuple):
+    """A study, and the store of a run of it that nothing happened to."""
+
+    study: Path
+    store: Path
+
+
+@pytest.fixture(scope="session")
+def undisturbed(cli: Cli) -> Callable[[int], Undisturbed]:
+    """Of so many seeds: two trials for each."""
+
+    @functools.cache
+    def made(seeds: int) -> Undisturbed:
+        study, store = write_study(cli.folder, seeds), cli.folder / f"whole-{seeds}"
+        run = cli.run(study, store)
+        assert run.wait(600) == 0, run.text()
+        return Undisturbed(study, store)
+
+    return made

@@ -66,6 +66,22 @@ class Dies(Trick):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class DiesWhenDone(Trick):
+    """Kills its own process when its trial's ending is written, and nobody has been told."""
+
+    @hookimpl
+    def on_trial_start(self) -> None:
+        from ablate.attempt import Attempt
+
+        finish = Attempt.finish
+
+        def last(*args: Any, **more: Any) -> None:
+            finish(*args, **more)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        Attempt.finish = last
+
+
 class Explodes(Trick):
     """Makes the loss infinite."""
 

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import io
-import json
-import os
-import random
-import signal
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
-from workers import Worker, request
+from workers import Worker
 
 from ablate.attempt import Attempt
 from ablate.errors import AblateError
@@ -24,8 +19,7 @@ from ablate.spool import checkpoints
 from ablate.spool_lines import read_lines
 from ablate.store import Store
 from ablate.training.snapshot import Snapshot
-from ablate.trial import Trial
-from studies import equal, outcome, spec, trial
+from studies import spec, trial
 
 SABOTEURS = Path(__file__).parent / "saboteurs.py"
 
@@ -135,55 +129,3 @@ def test_a_full_disk_ends_the_trial_as_failed_and_keeps_what_was_written(tmp_pat
     assert "no space left" in state.message
     attempt = next((store.path / "trials" / made.key).glob("2*"))
     assert not list(attempt.glob(".checkpoint*")), "half a checkpoint was left"
-
-
-def test_killed_while_a_checkpoint_is_written_nothing_acknowledged_is_lost(
-    tmp_path: Path,
-) -> None:
-    made = trial([spec("mixup"), spec("heavy", SABOTEURS)], epochs=8)
-    cut, whole = (Store.open(tmp_path / name, create=True) for name in ("cut", "whole"))
-    worker, chance = Worker("--fork"), random.Random(4)
-    kills, acknowledged = 0, 0
-    for _ in range(6):
-        worker.send(request(made, cut.path))
-        pid, epochs = _kill_in_a_write(cut, made, worker, chance.uniform(0, 0.06))
-        if pid is None:
-            break
-        kills += 1
-        sound = next(checkpoints(cut.path, made.key), ("", 0, Path()))
-        acknowledged = max([acknowledged, *epochs])
-        # the last epoch has no checkpoint: killed before its predictions, it alone is repeated
-        assert sound[1] >= min(acknowledged, made.recipe.epochs - 1)
-    assert kills >= 3, "it ended before it was killed"
-    events = worker.train(made, cut.path)
-    assert events[0] == "resumed"
-    assert worker.train(made, whole.path)[-2:] == ["ended", "exited"]
-    assert worker.close() == 0
-    assert equal(outcome(cut, made.key), outcome(whole, made.key))
-
-
-def _kill_in_a_write(
-    store: Store, made: Trial, worker: Worker, delay: float
-) -> tuple[int | None, list[int]]:
-    """Kill the trial's process `delay` s into the second write of its attempt: its number and the
-    epochs it had acknowledged; no number if it ended before."""
-    folder = store.path / "trials" / made.key
-    before = len(list(folder.glob("2*"))) if folder.exists() else 0
-    end, seen = time.monotonic() + 60, set[str]()
-    while time.monotonic() < end:
-        newest = sorted(folder.glob("2*"))
-        if len(newest) > before or (newest and not before):
-            seen |= {path.name for path in newest[-1].glob(".checkpoint-*.tmp")}
-            if len(seen) >= 2 or (newest[-1] / "done.json").exists():
-                break
-        time.sleep(0.001)
-    time.sleep(delay)
-    start = json.loads((newest[-1] / "metrics.jsonl").read_text().splitlines()[0])
-    finished = (newest[-1] / "done.json").exists()
-    if not finished:
-        os.kill(start["pid"], signal.SIGKILL)
-    epochs = []
-    while worker.event() != "exited":
-        if worker.last["event"] == "epoch":
-            epochs.append(worker.last["record"]["epoch"])
-    return (None if finished else start["pid"]), epochs

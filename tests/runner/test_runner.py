@@ -1,12 +1,7 @@
-"""The runner with real worker processes: isolation, statuses, claims, killing and going on."""
+"""The runner with real worker processes: isolation, statuses, what is trained again."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -86,9 +81,16 @@ def test_how_a_trial_ends_is_said_and_the_others_go_on(
     assert result.statuses == {bad.key: status, good.key: "done"}
     assert message in result.messages[bad.key]
     assert result.exit_code == 1
+    assert result.trained == 2
     stored = Store.open(tmp_path, create=False).state(bad.key)
     assert (stored.status, message in stored.message) == (status, True)
     assert {args[0] for args in observer.of("trial_end")} == {bad.key, good.key}
+
+
+def test_a_trial_whose_process_dies_before_it_says_so_is_done(tmp_path: Path) -> None:
+    one = trial([spec("dies_when_done", SABOTEURS)], epochs=1)
+    result, _ = run(tmp_path, study(one))
+    assert (result.statuses, result.exit_code) == ({one.key: "done"}, 0)
 
 
 def test_what_is_done_is_not_trained_again_and_failures_are_retried(tmp_path: Path) -> None:
@@ -112,95 +114,6 @@ def test_retrain_trains_again_and_keeps_the_old_attempt_aside(tmp_path: Path) ->
     assert len(observer.of("trial_start")) == 1
     assert equal(before, outcome(opened, one.key))
     assert len(list((tmp_path / "trials" / one.key).glob("retired-*"))) == 1
-
-
-COORDINATOR = """
-import sys
-from pathlib import Path
-sys.path[:0] = {path!r}
-from studies import *
-from ablate.executor import Device
-from ablate.resolved import ResolvedStudy
-from ablate.runner import Runner
-from ablate.store import Store
-resolved = ResolvedStudy.model_validate_json(Path({study!r}).read_bytes())
-store = Store.open(Path({store!r}), create=True)
-sys.exit(Runner(resolved, store, [Device("cpu", 2)], Silent()).run().exit_code)
-"""
-
-
-def coordinator(tmp_path: Path, resolved: ResolvedStudy, store: str) -> subprocess.Popen[bytes]:
-    """An `ablate run` in a process of its own."""
-    file = tmp_path / f"{store}.json"
-    file.write_text(resolved.model_dump_json())
-    here = Path(__file__).parent
-    code = COORDINATOR.format(
-        path=[str(here), str(here.parent)], study=str(file), store=str(tmp_path / store)
-    )
-    return subprocess.Popen([sys.executable, "-c", code])
-
-
-def wait_for_epoch(store: Path, keys: list[str], epoch: int) -> None:
-    """Until a trial has finished so many epochs, at most a minute."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        if (store / "FORMAT").exists():
-            states = Store.open(store, create=False).states(keys).values()
-            if any(state.epoch >= epoch for state in states):
-                return
-        time.sleep(0.02)
-    raise AssertionError("nothing was trained in a minute")
-
-
-def processes_of(store: Path) -> list[int]:
-    """Processes with a file of the store open: workers that were left behind."""
-    found = []
-    for directory in Path("/proc").glob("[0-9]*"):
-        try:
-            files = [os.readlink(f) for f in (directory / "fd").iterdir()]
-        except OSError:
-            continue
-        if any(file.startswith(str(store)) for file in files):
-            found.append(int(directory.name))
-    return found
-
-
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc")
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_killed_or_interrupted_run_goes_on_bit_for_bit(
-    tmp_path: Path, how: signal.Signals
-) -> None:
-    tricks = [spec("mixup"), spec("fp16"), spec("slow", SABOTEURS)]
-    trials = [trial(tricks, epochs=4, seed=seed) for seed in (0, 1)]
-    resolved = study(*trials)
-    run(tmp_path / "whole", resolved, slots=2)
-    process = coordinator(tmp_path, resolved, "cut")
-    wait_for_epoch(tmp_path / "cut", [t.key for t in trials], 2)
-    process.send_signal(how)
-    code = process.wait(timeout=30)
-    assert code == (-9 if how == signal.SIGKILL else 128 + how)
-    end = time.monotonic() + 10
-    while (left := processes_of(tmp_path / "cut")) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert left == [], "orphans"
-    cut = Store.open(tmp_path / "cut", create=False)
-    assert {cut.state(t.key).status for t in trials} == {"interrupted"}
-    result, observer = run(tmp_path / "cut", resolved, slots=2)
-    assert result.exit_code == 0
-    resumed = {args[0]: args[1] for args in observer.of("resumed")}
-    assert any(epoch >= 2 for epoch in resumed.values())
-    whole = Store.open(tmp_path / "whole", create=False)
-    for t in trials:
-        assert equal(outcome(whole, t.key), outcome(cut, t.key))
-
-
-def test_two_runs_on_one_store_train_each_trial_once(tmp_path: Path) -> None:
-    trials = [trial(epochs=1, seed=seed) for seed in range(6)]
-    resolved = study(*trials)
-    both = [coordinator(tmp_path, resolved, "shared") for _ in range(2)]
-    assert [process.wait(timeout=120) for process in both] == [0, 0]
-    store = Store.open(tmp_path / "shared", create=False)
-    assert [store.state(t.key).attempts for t in trials] == [1] * 6
 
 
 def test_a_teacher_comes_first_and_its_failure_is_its_students(tmp_path: Path) -> None:

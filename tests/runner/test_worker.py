@@ -28,6 +28,9 @@ def test_a_warm_worker_keeps_clean_trials_apart_and_leaves_after_a_dirty_one(
         assert forked.train(made, store.path) == ["epoch", "ended", "exited"]
         assert warm.train(made, other.path) == ["epoch", "ended", "exited"]
         assert equal(outcome(store, made.key), outcome(other, made.key))
+    taken = trial(epochs=1, seed=7)  # by another run, before this one began
+    assert forked.train(taken, store.path, claim="0123") == ["ended", "exited"]
+    assert store.state(taken.key).status == "interrupted"
     dirty = trial([spec("dirty_dtype", SABOTEURS)], epochs=1)
     assert warm.train(dirty, other.path) == ["epoch", "ended", "exited"]
     assert "default dtype" in warm.last["leaving"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -16,6 +14,7 @@ from collections.abc import Callable
 import duckdb
 import numpy as np
 import pytest
+from spool_rows import COUNT, spooled
 from store_samples import make_trial
 
 from ablate.attempt import Attempt
@@ -26,29 +25,10 @@ from ablate.store import Store
 
 Train = Callable[..., str]
 
-COUNT = """
-    SELECT key, attempt, count(*), count(DISTINCT seq), sum(epoch), max(seq)
-    FROM spool.epoch JOIN spool.attempt USING (run) GROUP BY ALL ORDER BY ALL
-"""
-
 
 def rows(store: Store, sql: str) -> list[tuple[object, ...]]:
     with connect(store.path) as connection:
         return connection.execute(sql).fetchall()
-
-
-def spooled(store: Store) -> list[tuple[object, ...]]:
-    """What COUNT has to give, from the spool by the standard library alone."""
-    found = []
-    for path in (store.path / "trials").glob("*/*/metrics.jsonl"):
-        complete = path.read_bytes().split(b"\n")[:-1]
-        epochs = [r for r in map(json.loads, complete) if r["kind"] == "epoch"]
-        if epochs:
-            seq = [r["seq"] for r in epochs]
-            total = sum(r["epoch"] for r in epochs)
-            key, attempt = path.parts[-3:-1]
-            found.append((key, attempt, len(seq), len(set(seq)), total, max(seq)))
-    return sorted(found)
 
 
 def test_the_views_show_what_counts(store: Store, trained: Train) -> None:
@@ -144,36 +124,6 @@ def start(code: str, *arguments: object) -> subprocess.Popen[str]:
     return child
 
 
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("kills", [10, pytest.param(60, marks=pytest.mark.long)])
-def test_kills_of_writers_and_ingesters_lose_and_double_nothing(store: Store, kills: int) -> None:
-    """`kills` writers and as many ingesters are killed with signal 9, at random moments."""
-    chance = random.Random(kills)
-    acknowledged: dict[tuple[str, str], int] = {}
-    for kill in range(kills):
-        key = make_trial(kill % 3).key
-        store.register(make_trial(kill % 3), "x")
-        writer, ingester = start(WRITER, store.path, key), start(INGESTER, store.path, 0)
-        name = writer.stdout.readline().strip()  # type: ignore[union-attr]
-        ingester.stdout.readline()  # type: ignore[union-attr]
-        time.sleep(chance.uniform(0.02, 0.2))
-        ingester.kill()
-        time.sleep(chance.uniform(0, 0.05))
-        writer.kill()
-        epochs = writer.communicate()[0].split("\n")[:-1]
-        acknowledged[key, name] = len(epochs)
-        ingester.communicate()
-        assert rows(store, COUNT) == spooled(store)
-    assert sum(acknowledged.values()) > 100
-    incremental = rows(store, COUNT)
-    for key, attempt, count, *_ in incremental:
-        assert count in (acknowledged[key, attempt], acknowledged[key, attempt] + 1)  # type: ignore[index]
-    assert reindex(store.path)["epoch"] == sum(row[2] for row in incremental)  # type: ignore[misc]
-    assert rows(store, COUNT) == incremental
-    leftovers = {p.name for p in store.path.iterdir()} - {"results.duckdb", ".index.lock"}
-    assert leftovers == {"FORMAT", ".gitignore", "studies", "trials"}
-
-
 def test_a_torn_line_waits_for_its_end(store: Store) -> None:
     key = make_trial().key
     attempt = Attempt.begin(store.path, key)
@@ -248,7 +198,7 @@ def test_a_damaged_database_is_set_aside_and_rebuilt(
     assert ingest(store.path) == 5 * 4
     assert len(list(store.path.glob("results.duckdb.corrupt-*"))) == 1
     assert rows(store, "SELECT key FROM trials ORDER BY seed") == [(key,) for key in keys]
-    assert rows(store, COUNT) == spooled(store)
+    assert rows(store, COUNT) == spooled(store.path)
 
 
 def test_what_was_removed_from_the_spool_leaves_the_index(store: Store, trained: Train) -> None:
@@ -256,7 +206,7 @@ def test_what_was_removed_from_the_spool_leaves_the_index(store: Store, trained:
     ingest(store.path)
     shutil.rmtree(store.path / "trials" / gone)
     assert rows(store, "SELECT key FROM trials") == [(stays,)]
-    assert rows(store, COUNT) == spooled(store)
+    assert rows(store, COUNT) == spooled(store.path)
 
 
 def test_ingesters_at_once_take_every_line_in_once(store: Store) -> None:
@@ -361,7 +311,7 @@ def test_copying_a_store_over_another_merges_them(store: Store, trained: Train) 
         (2, 0.9),
         (3, 0.6),
     ]
-    assert rows(store, COUNT) == spooled(store)
+    assert rows(store, COUNT) == spooled(store.path)
     assert [d.key for d in store.disagreements()] == [shared, shared]  # loss and top1
 
 

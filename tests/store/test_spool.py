@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
-import random
 import shutil
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import numpy as np
@@ -211,36 +209,6 @@ def test_retired_attempts_are_kept_and_do_not_count(tmp_path: Path) -> None:
     assert attempts(tmp_path, KEY) == []
     assert resumable(tmp_path, KEY) == []
     assert (attempt.path.with_name(f"retired-{attempt.name}") / "checkpoint-1.pt").exists()
-
-
-SAVER = """
-    import sys
-    from pathlib import Path
-    from ablate.attempt import Attempt
-    attempt = Attempt.begin(Path(sys.argv[1]), "ab" * 32)
-    for epoch in range(1, 1_000_000):
-        attempt.save_checkpoint(epoch, lambda f: f.write(str(epoch).encode() * 300_000))
-        print(epoch, flush=True)
-"""
-
-
-@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.long)])
-def test_a_kill_during_a_checkpoint_leaves_the_last_acknowledged(
-    tmp_path: Path, kills: int
-) -> None:
-    chance = random.Random(kills)
-    for kill in range(kills):
-        store = tmp_path / str(kill)
-        command = [sys.executable, "-c", textwrap.dedent(SAVER), str(store)]
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert child.stdout is not None
-        child.stdout.readline()
-        time.sleep(chance.uniform(0, 0.1))
-        child.kill()
-        acknowledged = 1 + len(child.communicate()[0].split())
-        _, epoch, path = next(checkpoints(store, KEY))
-        assert epoch in (acknowledged, acknowledged + 1)
-        assert path.read_bytes() == str(epoch).encode() * 300_000
 
 
 FULL_DISK = """

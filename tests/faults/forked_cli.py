@@ -1,0 +1,198 @@
+"""The command line without its imports: a process that has made them forks one for each command.
+
+    python tests/faults/forked_cli.py
+
+`python -m ablate run` spends ten seconds of processor on importing torch, twice: in the process
+that coordinates and in the one that trains. Here both are forked from a process that has imported
+and done nothing else; what they do from there on is what the command does.
+
+Requests come as JSON lines on stdin: {"arguments", "folder", "output"}, the last a file for stdout
+and stderr; or {"ingest", "flag", …}: a process that takes the store `ingest` into its database over
+and over, and says in the file `flag` what it does: b"i" inside a transaction, b"r" while it makes
+the database anew, else b"-". Each is answered by {"pid"}; when it has ended comes {"pid", "code",
+"cpu"}: codes as `subprocess` has them, seconds with those of its children. End of file ends all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import itertools
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from ablate.errors import AblateError
+
+
+class ForkedWorker:
+    """As much of `subprocess.Popen` as the executor uses; the process is a fork of this one."""
+
+    def __init__(
+        self, command: Sequence[str], env: Mapping[str, str], start_new_session: bool, **_: Any
+    ) -> None:
+        assert start_new_session
+        theirs, ours = os.pipe()
+        our_events, their_events = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            with _ending():
+                os.setsid()
+                os.dup2(theirs, 0)
+                os.dup2(their_events, 1)
+                os.closerange(3, 1 << 10)
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(number, signal.SIG_DFL)
+                os.environ.clear()
+                os.environ.update(env)
+                from ablate import worker
+
+                os._exit(worker.main(list(command[command.index("ablate.worker") + 1 :])))
+        os.close(theirs)
+        os.close(their_events)
+        self.stdin, self.stdout = os.fdopen(ours, "wb"), os.fdopen(our_events, "rb")
+        self.returncode: int | None = None
+        self._waiting = threading.Lock()
+
+    def poll(self) -> int | None:
+        with self._waiting:
+            if self.returncode is None:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                if pid:
+                    self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, timeout: float = 3600) -> int:
+        end = time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if time.monotonic() > end:
+                raise subprocess.TimeoutExpired("worker", timeout)
+            time.sleep(0.005)
+        return code
+
+
+@contextlib.contextmanager
+def _ending() -> Any:
+    """Whatever happens inside, a child never goes on with what its parent does."""
+    try:
+        yield
+    except SystemExit as error:
+        os._exit(error.code if isinstance(error.code, int) else 1)
+    except BaseException:  # noqa: BLE001 - it is this process's last
+        import traceback
+
+        traceback.print_exc()
+    os._exit(70)
+
+
+def _start(request: dict[str, Any]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    with _ending():
+        os.setsid()
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        output = os.open(request["output"], os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
+        for descriptor, place in ((nothing, 0), (output, 1), (output, 2)):
+            os.dup2(descriptor, place)
+        os.closerange(3, 1 << 10)
+        os.chdir(request["folder"])
+        if "ingest" in request:
+            _ingest(Path(request["ingest"]), Path(request["flag"]))
+        from ablate import executor
+        from ablate.cli import main
+
+        executor.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
+            Popen=ForkedWorker,
+            PIPE=subprocess.PIPE,
+            TimeoutExpired=subprocess.TimeoutExpired,
+        )
+        code = main(request["arguments"])
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise AssertionError
+
+
+def _ingest(store: Path, flag: Path) -> None:
+    from ablate import index
+
+    descriptor = os.open(flag, os.O_CREAT | os.O_RDWR, 0o644)
+
+    def flagged(letter: bytes, act: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            before = os.pread(descriptor, 1, 0)
+            os.pwrite(descriptor, letter, 0)
+            try:
+                return act(*arguments)
+            finally:
+                os.pwrite(descriptor, before, 0)
+
+        return call
+
+    os.pwrite(descriptor, b"-", 0)
+    index.insert = flagged(b"i", index.insert)
+    index._rebuild = flagged(b"r", index._rebuild)
+    for turn in itertools.count(1):
+        with contextlib.suppress(AblateError):  # another is at it
+            index.ingest(store) if turn % 5 else index.reindex(store)
+        time.sleep(0.02)
+
+
+def _import() -> None:
+    """All that the commands import, and nothing done."""
+    import duckdb  # noqa: F401
+
+    import ablate.cli.loading
+    import ablate.cli.query
+    import ablate.cli.report
+    import ablate.cli.run
+    import ablate.cli.status
+    import ablate.cli.training
+    import ablate.console.log
+    import ablate.probe
+    import ablate.report.build
+    import ablate.session  # noqa: F401
+    from ablate import training_process
+
+    training_process.preload()
+
+
+def main() -> None:
+    _import()
+    gc.freeze()
+    print(json.dumps({"pid": os.getpid()}), flush=True)
+    running: set[int] = set()
+    buffer = b""
+    while True:
+        if select.select([0], [], [], 0.02)[0]:
+            data = os.read(0, 1 << 16)
+            if not data:
+                break
+            *lines, buffer = (buffer + data).split(b"\n")
+            for line in lines:
+                running.add(pid := _start(json.loads(line)))
+                print(json.dumps({"pid": pid}), flush=True)
+        while running:
+            pid, status, used = os.wait4(-1, os.WNOHANG)
+            if not pid:
+                break
+            running.discard(pid)
+            code, cpu = os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
+            print(json.dumps({"pid": pid, "code": code, "cpu": cpu}), flush=True)
+    for pid in running:
+        os.kill(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    main()

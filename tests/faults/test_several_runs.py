@@ -1,0 +1,138 @@
+"""Several `ablate run` on one store: they share the work, also of those that are killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fault_runs import Cli, Process, until
+from killing import alive, parent, training
+from spool_rows import Acknowledged, attempts, check_complete, outcome
+
+from conftest import Proved, Undisturbed
+
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc"),
+    pytest.mark.timeout(1200),
+]
+Trained = Callable[[int], Undisturbed]
+
+
+def claimed(store: Path) -> dict[int, set[str]]:
+    """Keys by the process that holds them."""
+    found = defaultdict(set)
+    for lease in (store / "trials").glob("*/claim/lease.json"):
+        with contextlib.suppress(OSError, ValueError):  # released meanwhile
+            found[json.loads(lease.read_bytes())["pid"]].add(lease.parts[-3])
+    return found
+
+
+@pytest.mark.long
+def test_ten_runs_on_one_store_of_which_three_are_killed(
+    cli: Cli, undisturbed: Trained, proved: Proved
+) -> None:
+    study, whole = undisturbed(12)
+    store = cli.folder / "ten"
+    runs = [cli.run(study, store, fresh=True) for _ in range(10)]
+    kills, taken = 0, set[str]()
+    for _ in range(3):
+        victim, held = _holding(runs, store)
+        victim.kill()
+        victim.wait()
+        runs.remove(victim)
+        kills, taken = kills + 1, taken | held
+    trials = _shared_to_the_end(cli, runs, store, whole, taken)
+    proved(
+        "runs", f"ten `ablate run` on one store, {kills} of them killed", "kill -9 while it trains",
+        kills, f"{len(taken)} claims taken over; 0 of {trials} trials twice; then as undisturbed",
+    )  # fmt: skip
+
+
+def test_two_runs_on_one_store_of_which_one_is_killed(
+    cli: Cli, undisturbed: Trained, proved: Proved
+) -> None:
+    """Its fork server is asleep, so that its trials go on: they know of nothing until they have
+    something to say. Nobody may train them meanwhile."""
+    study, whole = undisturbed(2)
+    store = cli.folder / "two"
+    runs = [cli.run(study, store) for _ in range(2)]
+    victim, taken = _holding(runs, store)
+    orphans = {pid: a for pid, a in training(store).items() if a.parent.name in taken}
+    server = parent(next(iter(orphans)))
+    for pid in (server, *orphans):
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        victim.kill()
+        victim.wait()
+        runs.remove(victim)
+        until(lambda: training(store).keys() == orphans.keys(), "the other's own trials")
+        time.sleep(2.5)  # it looks for work every second
+        assert training(store) == orphans, "two train one trial"
+    finally:
+        for pid in orphans:
+            os.kill(pid, signal.SIGCONT)
+    until(lambda: not any(map(alive, orphans)), "their end")
+    os.kill(server, signal.SIGCONT)
+    trials = _shared_to_the_end(cli, runs, store, whole, taken)
+    proved(
+        "runs", "two `ablate run` on one store, one killed", "kill -9 while its trials go on",
+        1, f"{len(taken)} claims taken over; 0 of {trials} trials twice; then as undisturbed",
+    )  # fmt: skip
+
+
+def test_who_has_lost_its_claim_does_not_end_as_done(
+    cli: Cli, undisturbed: Trained, proved: Proved
+) -> None:
+    """As another machine does with a claim that has not been renewed for ten minutes."""
+    study, whole = undisturbed(2)
+    store = cli.folder / "lost"
+    run = cli.run(study, store, "--seeds", "1")
+    until(lambda: len(training(store)) == 2, "two trials")
+    lost = training(store)
+    for attempt in lost.values():
+        claim = attempt.with_name("claim")
+        claim.rename(claim.with_name(".claim-lost"))
+    assert run.wait() == 0, run.text()
+    cli.wait_until_none_is_left()
+    for attempt in lost.values():
+        key = attempt.parent.name
+        assert [status for _, status in attempts(store, key)] == ["", "done"]
+        assert repr(outcome(store, key)) == repr(outcome(whole, key))
+    how = "taken away while it trains"
+    proved("runs", "a claim that is lost", how, len(lost), "0 of them done twice")
+
+
+def _shared_to_the_end(
+    cli: Cli, runs: list[Process], store: Path, whole: Path, taken: set[str]
+) -> int:
+    """Wait for the others, and check what they made of it: the number of trials."""
+    assert [run.wait(600) for run in runs] == [0] * len(runs), [run.text() for run in runs]
+    cli.wait_until_none_is_left()
+    for key in os.listdir(store / "trials"):
+        tries = len(attempts(store, key))
+        assert tries == 1 or key in taken, f"{key} was begun {tries} times"
+    assert claimed(store) == {}
+    Acknowledged(store).check_the_index()
+    return check_complete(store, whole)
+
+
+def _holding(runs: list[Process], store: Path) -> tuple[Process, set[str]]:
+    """A run that trains while another does, too, and what it holds."""
+    found: list[tuple[Process, set[str]]] = []
+
+    def holds() -> bool:
+        assert any(run.poll() is None for run in runs), [run.text() for run in runs]
+        claims, trained = claimed(store), {a.parent.name for a in training(store).values()}
+        busy = [(run, claims.get(run.pid, set())) for run in runs if run.poll() is None]
+        found[:] = [(run, keys) for run, keys in busy if keys & trained]
+        return len(found) > 1
+
+    until(holds, "two runs that train")
+    return found[0]
