@@ -141,7 +141,8 @@ def claim(store_path: Path, key: str, study: str) -> Claim | None:
             write_json(prepared / "lease.json", vars(lease))
             prepared.rename(place)
         except OSError as error:
-            if error.errno in _OCCUPIED:
+            # ENOENT: `ablate gc` has just removed a trial that nobody had claimed.
+            if error.errno in _OCCUPIED or isinstance(error, FileNotFoundError):
                 return None
             raise
         finally:

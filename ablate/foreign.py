@@ -23,6 +23,8 @@ from ablate import files, spool
 from ablate.claims import Lease, holder
 from ablate.resolved import ResolvedStudy
 from ablate.spool_lines import finite_or_nan, read_pieces
+from ablate.store import STUDY_FORMAT
+from ablate.store_format import FORMAT
 from ablate.trial import Trial
 
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
@@ -85,6 +87,7 @@ def definition(store: Path, key: str) -> tuple[Trial, str]:
     if not is_key(key):
         raise Unfit("its name is no key")
     document = _json(store / "trials" / key / "trial.json")
+    _refuse_newer(document, FORMAT)
     try:
         trial = Trial.model_validate_json(json.dumps((document or {})["trial"]))
     except (KeyError, ValidationError, ValueError, RecursionError):
@@ -186,6 +189,8 @@ def study(name: str, path: Path) -> tuple[ResolvedStudy, bytes]:
     if len(data) > _DOCUMENT:
         raise Unfit("it is too large to be one")
     try:
+        document = json.loads(data)
+        _refuse_newer(document if isinstance(document, dict) else None, STUDY_FORMAT)
         resolved = ResolvedStudy.model_validate_json(data)
     except (ValidationError, ValueError, RecursionError):
         raise Unfit("it cannot be read") from None
@@ -197,6 +202,12 @@ def study(name: str, path: Path) -> tuple[ResolvedStudy, bytes]:
     if not asked | set(resolved.order) <= set(resolved.trials) & set(resolved.labels):
         raise Unfit("it names trials that it does not define")
     return resolved, data
+
+
+def _refuse_newer(document: dict[str, Any] | None, known: int) -> None:
+    number = (document or {}).get("format", known)
+    if isinstance(number, int) and number > known:
+        raise Unfit(f"a newer ablate wrote it (its format is above {known})")
 
 
 def plain(path: Path) -> BinaryIO:

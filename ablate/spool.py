@@ -145,6 +145,12 @@ def sidecar(checkpoint: Path) -> Path:
     return checkpoint.with_name(checkpoint.name + ".sha256")
 
 
+def is_sidecar(name: str) -> bool:
+    """Whether a file of this name is the checksum of a checkpoint or of weights."""
+    covered = name.removesuffix(".sha256")
+    return covered != name and (covered == WEIGHTS or _CHECKPOINT.fullmatch(covered) is not None)
+
+
 def conclude(store_path: Path, key: str, status: str, message: str) -> None:
     """End the latest attempt at a trial for a process that died without saying how it ended."""
     tries = attempts(store_path, key)
