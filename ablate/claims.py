@@ -157,6 +157,12 @@ def holder(store_path: Path, key: str) -> Lease | None:
     return lease if lease is not None and _alive(lease, place) else None
 
 
+def is_dead(directory: Path) -> bool:
+    """Whether the process whose lease is in a claim, or in one being prepared, is gone for sure."""
+    lease = Lease.read(directory)
+    return lease is not None and not _alive(lease, directory)
+
+
 def _clear(place: Path) -> bool:
     """Move a dead claim aside. False if it is alive or somebody else was faster."""
     lease = Lease.read(place)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from ablate import files, spool
-from ablate.claims import holder
+from ablate.claims import holder, is_dead
 from ablate.errors import AblateError
 from ablate.foreign import is_key
 from ablate.saved_runs import SavedRun, saved_runs, superseded
@@ -187,7 +187,9 @@ def in_trial(
                 # Of a trial that has ended: a grave elsewhere keeps a contender that has judged
                 # the same claim, and slept since, from carrying off a living one.
                 kind = "claims" if ended else None
-            elif name.startswith(_MERGING) or (_CLAIMING.fullmatch(name) and _is_old(path)):
+            elif name.startswith(_MERGING) or (
+                _CLAIMING.fullmatch(name) and (is_dead(path) or _is_old(path))
+            ):
                 kind = "temporary"
             else:
                 left.append((str(path), "no attempt's name"))

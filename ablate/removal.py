@@ -53,6 +53,8 @@ def carry_out(
             held.enter_context(files.locked(store / LOCK, wait=False))
         except BlockingIOError:
             raise AblateError(f"another ablate gc is at work in {store}") from None
+        with found.store.saving():
+            pass  # what refuses this lock refuses it before anything is removed
         trash = store / TRASH
         if trash.is_symlink():
             raise AblateError(f"{trash} is a link; remove it")
@@ -65,8 +67,7 @@ def carry_out(
             if key:
                 _in_trial(found, key, pieces, trash, done)
             else:
-                for piece in pieces:
-                    _remove(piece, trash, done)
+                done.pieces += [piece for piece in pieces if _renamed(piece, trash, done)]
                 _empty(trash, done)
             count += len(pieces)
             told(count, len(wanted))
@@ -96,28 +97,28 @@ def _in_trial(found: Garbage, key: str, pieces: list[Piece], trash: Path, done: 
 def _orphan(found: Garbage, piece: Piece, trash: Path, done: Removal) -> None:
     if any(piece.key in run.keys for run in _since(found)):
         done.left.append((str(piece.paths[0]), "a run that names it was saved just now"))
-    else:
-        _remove(piece, trash, done)
+    elif _renamed(piece, trash, done):
+        done.pieces.append(piece)
 
 
 def _parts(found: Garbage, held: Claim, pieces: list[Piece], trash: Path, done: Removal) -> None:
     teachers = {key for run in _since(found) for key in run.teachers}
-    asked = {(piece.kind, piece.paths[0]) for piece in pieces}
+    asked = {(piece.kind, piece.paths[0]): piece for piece in pieces}
     for piece in garbage.in_trial(found.store, held.key, teachers, []):
-        path = piece.paths[0]
         # A dead claim has another name since ours took its place.
-        if path != held.path and (piece.kind == "claims" or (piece.kind, path) in asked):
-            _remove(piece, trash, done)
+        named = asked.get((piece.kind, piece.paths[0])) or asked.get((piece.kind, held.path))
+        if named is not None and piece.paths[0] != held.path and _renamed(piece, trash, done):
+            done.pieces.append(named)
 
 
 def _since(found: Garbage) -> list[SavedRun]:
     """Runs that were saved since the survey."""
-    runs = (each for each in saved_runs(found.store.path) if isinstance(each, SavedRun))
-    return [run for run in runs if run.path not in found.saved]
+    others = saved_runs(found.store.path, without=found.saved)
+    return [each for each in others if isinstance(each, SavedRun)]
 
 
-def _remove(piece: Piece, trash: Path, done: Removal) -> None:
-    """Rename its files away, the one that it is called by first; `_empty` deletes them."""
+def _renamed(piece: Piece, trash: Path, done: Removal) -> bool:
+    """Take its files away, the one that it is called by first; `_empty` deletes them."""
     for path in piece.paths:
         if path.parent == trash:
             continue
@@ -127,8 +128,8 @@ def _remove(piece: Piece, trash: Path, done: Removal) -> None:
             continue
         except OSError as error:
             done.left.append((str(path), error.strerror or type(error).__name__))
-            return
-    done.pieces.append(piece)
+            return False
+    return True
 
 
 def _empty(trash: Path, done: Removal) -> None:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -55,8 +56,12 @@ class OddEntry:
     unsure: bool
 
 
-def saved_runs(store_path: Path) -> Iterator[SavedRun | OddEntry]:
+def saved_runs(
+    store_path: Path, without: AbstractSet[Path] = frozenset()
+) -> Iterator[SavedRun | OddEntry]:
     """Everything below studies/, by name and then oldest first, temporary files left out.
+
+    without: paths that are known and not read again.
 
     Raises AblateError for an invocation that a newer ablate saved.
     """
@@ -72,6 +77,8 @@ def saved_runs(store_path: Path) -> Iterator[SavedRun | OddEntry]:
             continue
         for entry in entries:
             path = folder / entry.name
+            if path in without:
+                continue
             if entry.is_symlink():
                 yield OddEntry(path, "a link", unsure=True)
             elif entry.is_dir(follow_symlinks=False):
