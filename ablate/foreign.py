@@ -134,14 +134,15 @@ def attempt(path: Path) -> ForeignAttempt:
     with plain(path / "metrics.jsonl"):
         pass
     if end is not None and end["status"] == "done":
-        _check_lines(path / "metrics.jsonl", end)
+        check_lines(path / "metrics.jsonl", end)
         if "predictions.npz" in names:
-            _check_arrays(path / "predictions.npz")
+            check_arrays(path / "predictions.npz")
     return ForeignAttempt(path, tuple(sorted(found)), end)
 
 
-def _check_lines(path: Path, end: dict[str, Any]) -> None:
-    """Whether a finished training's lines are as many, and end, as its ending says."""
+def check_lines(path: Path, end: dict[str, Any]) -> None:
+    """Raises Unfit where a finished training's lines are not as many, or end otherwise, than its
+    ending says."""
     count, invalid, last = 0, 0, None
     for lines in read_pieces(path, 0, 1 << 20):
         count += len(lines.records)
@@ -154,7 +155,8 @@ def _check_lines(path: Path, end: dict[str, Any]) -> None:
         raise Unfit("its last epoch and its done.json say different numbers")
 
 
-def _check_arrays(path: Path) -> None:
+def check_arrays(path: Path) -> None:
+    """Raises Unfit for a predictions.npz whose checksums are wrong."""
     with plain(path) as file:
         try:
             with zipfile.ZipFile(file) as archive:

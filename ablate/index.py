@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar
 
 from ablate.errors import AblateError
 from ablate.files import utc_now
@@ -133,6 +133,38 @@ def in_memory(store_path: Path, settings: Settings | None = None) -> DuckDBPyCon
     connection = duckdb.connect(":memory:", config=settings or {})
     _fill(connection, store_path)
     return connection
+
+
+class Standing(NamedTuple):
+    """How the index stands to the spool.
+
+    set_aside: what could not be read: lines of metrics, files of predictions.
+    """
+
+    state: Literal["current", "behind", "missing", "damaged", "busy", "older", "newer"]
+    set_aside: int = 0
+
+
+def standing(store_path: Path) -> Standing:
+    """Whether the index has all of the spool. Reads sizes and what is new, and changes nothing."""
+    import duckdb
+
+    path = store_path / _FILE
+    if not path.exists():
+        return Standing("missing")
+    try:
+        with contextlib.closing(_open(path, read_only=True)) as connection:
+            aside = _count(connection, "set_aside")
+            current = _is_current(connection, store_path)
+    except _Busy:
+        return Standing("busy")
+    except _Newer:
+        return Standing("newer")
+    except Stale:
+        return Standing("older")
+    except duckdb.Error:
+        return Standing("damaged")
+    return Standing("current" if current else "behind", aside)
 
 
 # ----------------------------------------------------------------------------------- taking in

@@ -115,7 +115,7 @@ def checkpoints(
     is left the trial starts at epoch 0.
     """
     for epoch, path in resumable(store_path, key):
-        if _sound(path):
+        if is_sound(path):
             yield path.parent.name, epoch, path
         elif warn is not None:
             warn(f"{path} is damaged and is not used")
@@ -125,12 +125,12 @@ def weights(store_path: Path, key: str) -> Path | None:
     """The sound weights of a finished trial, if they were kept."""
     for attempt in attempts(store_path, key):
         end, path = ending(attempt), attempt / WEIGHTS
-        if end is not None and end["status"] == "done" and _sound(path):
+        if end is not None and end["status"] == "done" and is_sound(path):
             return path
     return None
 
 
-def _sound(path: Path) -> bool:
+def is_sound(path: Path) -> bool:
     """Whether a file is what its checksum says."""
     try:
         with path.open("rb") as file:

@@ -180,8 +180,9 @@ def _latest_runs(path: Path) -> Iterator[Path]:
     yield max((path / "studies" / "group").glob("*.json"))
 
 
-def reports(store: Store) -> dict[str, bytes]:
-    """Every study in every format, and all that other commands say of its trials."""
+def reports(store: Store, *, every: bool = False) -> dict[str, bytes]:
+    """Every study's report, and all that other commands say of its trials. every: in every format,
+    and for new images too."""
     from ablate.lookup import from_store, tables_of
     from ablate.report.asked import Asked
     from ablate.report.formats import BINARY, FORMATS, content
@@ -190,9 +191,9 @@ def reports(store: Store) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for name in fresh.studies():
         resolved = from_store(name, fresh).resolved
-        for asked in (None, Asked(new_images=True)):
+        for asked in (None, Asked(new_images=True))[: 1 + every]:
             tables = tables_of(resolved, fresh, asked)
-            for kind in (*FORMATS, *BINARY):
+            for kind in (*FORMATS, *BINARY) if every else ("json",):
                 made = content(kind, tables, epochs=fresh.epochs)
                 found[f"{name} {kind} {asked}"] = made if isinstance(made, bytes) else made.encode()
         for key in resolved.order:

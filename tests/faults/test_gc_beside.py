@@ -7,10 +7,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from conftest import Proved
+if TYPE_CHECKING:
+    from conftest import Proved
+
 
 HERE = Path(__file__).parent
 PATHS = [str(HERE), str(HERE.parent / "cli"), str(HERE.parents[1])]
