@@ -27,7 +27,7 @@ def program(*arguments: object) -> subprocess.Popen[str]:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_at_any_moment(tmp_path: Path, proved: Proved, long: bool) -> None:
-    run = program(HERE / "gc_killed.py", tmp_path, 100 if long else 5)
+    run = program(HERE / "gc_killed.py", tmp_path, 100 if long else 3)
     out, _ = run.communicate(timeout=280)
     assert run.returncode == 0
     counts = json.loads(out)

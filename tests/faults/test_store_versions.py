@@ -34,7 +34,7 @@ COMMANDS = (
     ("verify",), ("logs", "group:baseline/digits/0"), ("reindex",), ("gc",), ("gc", "--yes"),
     ("plan", "study.toml"),
 )  # fmt: skip
-FEW = (("run", "study.toml"), ("report",), ("merge", "other"), ("gc", "--yes"), ("reindex",))
+FEW = (("run", "study.toml"), ("report",), ("gc", "--yes"))
 Run = Callable[..., Done]
 
 
@@ -122,10 +122,13 @@ def test_no_command_touches_a_store_it_does_not_know(
         shutil.copytree(small, "store")
         change(Path("store"))
         before = snapshot(Path("store"))
-        for command in COMMANDS if long or what in ("format 2", "FORMAT torn") else FEW:
+        full = long or what == "format 2"
+        for command in COMMANDS if full or what == "FORMAT torn" else FEW:
             refused(run(*command), (what, command))
             assert snapshot(Path("store")) == before, (what, command)
             times += 1
+        if not full:
+            continue
         # As the store that is merged from.
         sound = snapshot(Path("other"))
         for dry in ([], ["--dry-run"]):
