@@ -148,7 +148,8 @@ def claim(store_path: Path, key: str, study: str) -> Claim | None:
             write_json(prepared / "lease.json", vars(lease))
             prepared.rename(place)
         except OSError as error:
-            if error.errno in _OCCUPIED:
+            # ENOENT: `ablate gc` has just removed a trial that nobody had claimed.
+            if error.errno in _OCCUPIED or isinstance(error, FileNotFoundError):
                 return None
             raise
         finally:
@@ -198,6 +199,12 @@ def holder(store_path: Path, key: str) -> Lease | None:
     place = trial_path(store_path, key) / "claim"
     lease = Lease.read(place)
     return lease if lease is not None and _alive(lease, place) else None
+
+
+def is_dead(directory: Path) -> bool:
+    """Whether the process whose lease is in a claim, or in one being prepared, is gone for sure."""
+    lease = Lease.read(directory)
+    return lease is not None and not _alive(lease, directory)
 
 
 def _clear(place: Path) -> bool:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,8 @@ from ablate.errors import AblateError
 
 _TIME: Final = "%Y%m%dT%H%M%S.%fZ"
 _NAME: Final = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{6}")
+# Of `write_whole`, and of checkpoints, which have one writer.
+_TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{8}\.tmp|\.checkpoint-\d{1,9}\.pt\.tmp")
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -48,6 +51,11 @@ def is_unique_name(name: str) -> bool:
     return not name.startswith("9999")  # nothing could come after it
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is being written, or was when its writer died."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
 def time_of(name: str) -> str:
     """ISO 8601 UTC time in a name that `unique_name` made."""
     return (
@@ -66,7 +74,7 @@ def writing(path: Path) -> Iterator[None]:
                 f"no space left to write {path}; what was written before is kept",
                 hint="free some space and run the same command again: it continues",
             ) from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ELOOP):
             raise AblateError(
                 f"cannot write {path}: {error.strerror or error}",
                 hint="use another store: --store DIR",
@@ -80,6 +88,35 @@ def write_result(path: Path, content: str | bytes) -> None:
         path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
     except OSError as error:
         raise AblateError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Alone among the processes that lock this file; the system frees the lock of one that dies.
+
+    Without a lock where the file system has none. Raises OSError if the file cannot be made, and
+    BlockingIOError if another process has the lock and nobody wants to wait.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    try:
+        if sys.platform == "win32":
+            yield
+            return
+        import fcntl
+
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise
+        except OSError:
+            yield
+            return
+        try:
+            yield
+        finally:  # explicitly: closing alone would leave it to a child that was forked meanwhile
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
 
 
 def sync_directory(path: Path) -> None:

@@ -23,6 +23,8 @@ from ablate import files, spool
 from ablate.claims import Lease, holder
 from ablate.resolved import ResolvedStudy
 from ablate.spool_lines import finite_or_nan, read_pieces
+from ablate.store import STUDY_FORMAT
+from ablate.store_format import FORMAT
 from ablate.trial import Trial
 
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
@@ -85,6 +87,7 @@ def definition(store: Path, key: str) -> tuple[Trial, str]:
     if not is_key(key):
         raise Unfit("its name is no key")
     document = _json(store / "trials" / key / "trial.json")
+    _refuse_newer(document, FORMAT)
     try:
         trial = Trial.model_validate_json(json.dumps((document or {})["trial"]))
     except (KeyError, ValidationError, ValueError, RecursionError):
@@ -131,14 +134,15 @@ def attempt(path: Path) -> ForeignAttempt:
     with plain(path / "metrics.jsonl"):
         pass
     if end is not None and end["status"] == "done":
-        _check_lines(path / "metrics.jsonl", end)
+        check_lines(path / "metrics.jsonl", end)
         if "predictions.npz" in names:
-            _check_arrays(path / "predictions.npz")
+            check_arrays(path / "predictions.npz")
     return ForeignAttempt(path, tuple(sorted(found)), end)
 
 
-def _check_lines(path: Path, end: dict[str, Any]) -> None:
-    """Whether a finished training's lines are as many, and end, as its ending says."""
+def check_lines(path: Path, end: dict[str, Any]) -> None:
+    """Raises Unfit where a finished training's lines are not as many, or end otherwise, than its
+    ending says."""
     count, invalid, last = 0, 0, None
     for lines in read_pieces(path, 0, 1 << 20):
         count += len(lines.records)
@@ -151,7 +155,8 @@ def _check_lines(path: Path, end: dict[str, Any]) -> None:
         raise Unfit("its last epoch and its done.json say different numbers")
 
 
-def _check_arrays(path: Path) -> None:
+def check_arrays(path: Path) -> None:
+    """Raises Unfit for a predictions.npz whose checksums are wrong."""
     with plain(path) as file:
         try:
             with zipfile.ZipFile(file) as archive:
@@ -186,6 +191,8 @@ def study(name: str, path: Path) -> tuple[ResolvedStudy, bytes]:
     if len(data) > _DOCUMENT:
         raise Unfit("it is too large to be one")
     try:
+        document = json.loads(data)
+        _refuse_newer(document if isinstance(document, dict) else None, STUDY_FORMAT)
         resolved = ResolvedStudy.model_validate_json(data)
     except (ValidationError, ValueError, RecursionError):
         raise Unfit("it cannot be read") from None
@@ -197,6 +204,12 @@ def study(name: str, path: Path) -> tuple[ResolvedStudy, bytes]:
     if not asked | set(resolved.order) <= set(resolved.trials) & set(resolved.labels):
         raise Unfit("it names trials that it does not define")
     return resolved, data
+
+
+def _refuse_newer(document: dict[str, Any] | None, known: int) -> None:
+    number = (document or {}).get("format", known)
+    if isinstance(number, int) and number > known:
+        raise Unfit(f"a newer ablate wrote it (its format is above {known})")
 
 
 def plain(path: Path) -> BinaryIO:

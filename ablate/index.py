@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar
 
 from ablate.errors import AblateError
 from ablate.files import utc_now
@@ -41,6 +41,10 @@ class _Busy(Exception):
     """Another process writes or reads the index: it will be done in milliseconds."""
 
 
+class _Newer(Exception):
+    """The index is a newer ablate's, which goes on using it: it is left alone."""
+
+
 class _Refused(Exception):
     """The operating system lets nobody write: a read-only store, a full disk."""
 
@@ -49,11 +53,12 @@ def ingest(store_path: Path) -> int:
     """Take in what the spool has beyond the index; the number of new lines.
 
     0 and no error if another process is at it, reads the index, or nothing can be written: the
-    spool keeps everything for the next time. A damaged index is set aside and rebuilt.
+    spool keeps everything for the next time. A damaged index is set aside and rebuilt, an older
+    version's rebuilt, a newer one's left as it is.
     """
     try:
         return _exclusively(store_path, _update)
-    except (_Busy, _Refused):
+    except (_Busy, _Refused, _Newer):
         return 0
 
 
@@ -99,9 +104,10 @@ def connect(store_path: Path, settings: Settings | None = None) -> DuckDBPyConne
                 return connection
             raise
 
-    with contextlib.suppress(_Busy, _Refused, duckdb.Error):
+    with contextlib.suppress(_Busy, _Refused, _Newer, duckdb.Error):
         return _patiently(attempt)
-    with contextlib.suppress(_Busy, duckdb.Error):  # damaged or missing: memory it is
+    # Damaged, missing, of another version: memory it is.
+    with contextlib.suppress(_Busy, _Newer, Stale, duckdb.Error):
         if (connection := _unchanged(store_path, settings)) is not None:
             return connection
     return in_memory(store_path, settings)
@@ -127,6 +133,38 @@ def in_memory(store_path: Path, settings: Settings | None = None) -> DuckDBPyCon
     connection = duckdb.connect(":memory:", config=settings or {})
     _fill(connection, store_path)
     return connection
+
+
+class Standing(NamedTuple):
+    """How the index stands to the spool.
+
+    set_aside: what could not be read: lines of metrics, files of predictions.
+    """
+
+    state: Literal["current", "behind", "missing", "damaged", "busy", "older", "newer"]
+    set_aside: int = 0
+
+
+def standing(store_path: Path) -> Standing:
+    """Whether the index has all of the spool. Reads sizes and what is new, and changes nothing."""
+    import duckdb
+
+    path = store_path / _FILE
+    if not path.exists():
+        return Standing("missing")
+    try:
+        with contextlib.closing(_open(path, read_only=True)) as connection:
+            aside = _count(connection, "set_aside")
+            current = _is_current(connection, store_path)
+    except _Busy:
+        return Standing("busy")
+    except _Newer:
+        return Standing("newer")
+    except Stale:
+        return Standing("older")
+    except duckdb.Error:
+        return Standing("damaged")
+    return Standing("current" if current else "behind", aside)
 
 
 # ----------------------------------------------------------------------------------- taking in
@@ -253,8 +291,8 @@ def _fill(connection: DuckDBPyConnection, store_path: Path) -> int:
 def _open(path: Path, *, read_only: bool, settings: Settings | None = None) -> DuckDBPyConnection:
     """Open the index.
 
-    Raises _Busy, or duckdb.Error for a damaged file, one that cannot be written, or (as a
-    CatalogException) one of another version.
+    Raises _Busy, duckdb.Error for a damaged file or one that cannot be written, Stale for one of
+    an older version, _Newer for one of a newer.
     """
     import duckdb
 
@@ -267,8 +305,10 @@ def _open(path: Path, *, read_only: bool, settings: Settings | None = None) -> D
         raise
     try:
         (number,) = connection.execute("SELECT number FROM spool.version").fetchone() or (None,)
-        if number != VERSION:
-            raise duckdb.CatalogException(f"index version {number}")
+        if number is None or number < VERSION:
+            raise Stale(f"index version {number}")
+        if number > VERSION:
+            raise _Newer(number)
     except BaseException:
         connection.close()
         raise

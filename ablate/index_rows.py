@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from ablate import spool
 from ablate.errors import AblateError
 from ablate.files import read_json, time_of
 from ablate.index_schema import number_of
+from ablate.predictions import DAMAGED
 from ablate.spool_lines import read_pieces
 
 if TYPE_CHECKING:
@@ -317,7 +317,7 @@ def _predictions(batch: Batch, run: int, attempt: Path, name: str) -> None:
             scores=scores.astype(np.float32, casting="same_kind"),
             classes=None if classes is None else classes.astype(np.int32, casting="same_kind"),
         )
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         batch.add("set_aside", name, 0, str(error))
         return
     batch.predictions.append(found)

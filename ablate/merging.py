@@ -208,6 +208,8 @@ def carry_out(store: Store, merge: Merge, told: Callable[[int], None] = lambda s
             f"{merge.other} brings {merge.size / 1e9:,.1f} GB; {free / 1e9:,.1f} GB are free",
             hint="free some space and merge again",
         )
+    for name, invocation, text in merge.studies:  # first, lest `ablate gc` see trials of no study
+        store.keep_saved(name, invocation, text)
     retired = False
     done = 0
     for trial in merge.trials:
@@ -226,8 +228,6 @@ def carry_out(store: Store, merge: Merge, told: Callable[[int], None] = lambda s
                     merge.left_out.append((f"{trial.key[:6]} {trial.label}", str(unfit)))
                 done += each.size
                 told(done)
-    for name, invocation, text in merge.studies:
-        store.keep_saved(name, invocation, text)
     if retired:
         index.reindex(store.path)
     else:

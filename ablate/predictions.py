@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# What NumPy and zipfile raise for a file that is cut off, flipped or never was one.
-_DAMAGED: Final = (
+# What NumPy and zipfile raise for a file that is cut off, flipped or never was one; a member that
+# is no array is bytes, which have no shape.
+DAMAGED: Final = (
     *(OSError, ValueError, TypeError, KeyError, EOFError, OverflowError, MemoryError),
-    *(RuntimeError, zipfile.BadZipFile, zlib.error),
+    *(AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error),
 )
 
 
@@ -82,7 +83,7 @@ def read_predictions(store_path: Path, key: str, attempt: str) -> Predictions | 
         return _read(path)
     except FileNotFoundError:
         return None
-    except _DAMAGED as error:
+    except DAMAGED as error:
         why = " ".join(str(error).split()) or type(error).__name__
         raise AblateError(
             f"{path} is damaged: {why}",

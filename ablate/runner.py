@@ -149,7 +149,7 @@ class Runner:
                 self.outcome.messages[key] = states[key].message
             else:
                 waiting.append(key)
-                self._store.register(self._resolved.trials[key], self._resolved.labels[key])
+            self._store.register(self._resolved.trials[key], self._resolved.labels[key])
         for executor in self._executors:
             executor.graphs.clear()  # another stage numbers them otherwise
         previous = self._catch_signals()

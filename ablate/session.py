@@ -22,6 +22,7 @@ from ablate.stages import Stage, refuse_peeked, stage_of, tuning_only, until_res
 from ablate.store import Store
 from ablate.study import find_study
 from ablate.study.values import Study
+from ablate.tricks.discovery import BUNDLED
 from ablate.tuning import chooser
 
 if TYPE_CHECKING:
@@ -320,7 +321,9 @@ def slow_formats(resolved: ResolvedStudy, catalogue: Catalogue) -> list[str]:
     slow = [name for name, dtype in formats.items() if dtype == "float16"]
     if not slow:
         return []
-    faster = [name for name in catalogue.names if _number_format(catalogue, name) == "bfloat16"]
+    # A trick that no study names is not imported, so that ablate's own alone are looked at.
+    ours = [name for name in catalogue.names if catalogue.source(name).split(" ")[0] == BUNDLED]
+    faster = [name for name in ours if _number_format(catalogue, name) == "bfloat16"]
     choice = f"; {faster[0]} is the faster choice here" if faster else ""
     return [f"{name} on this CPU is slow and its times are not shown{choice}" for name in slow]
 

@@ -115,7 +115,7 @@ def checkpoints(
     is left the trial starts at epoch 0.
     """
     for epoch, path in resumable(store_path, key):
-        if _sound(path):
+        if is_sound(path):
             yield path.parent.name, epoch, path
         elif warn is not None:
             warn(f"{path} is damaged and is not used")
@@ -125,12 +125,12 @@ def weights(store_path: Path, key: str) -> Path | None:
     """The sound weights of a finished trial, if they were kept."""
     for attempt in attempts(store_path, key):
         end, path = ending(attempt), attempt / WEIGHTS
-        if end is not None and end["status"] == "done" and _sound(path):
+        if end is not None and end["status"] == "done" and is_sound(path):
             return path
     return None
 
 
-def _sound(path: Path) -> bool:
+def is_sound(path: Path) -> bool:
     """Whether a file is what its checksum says."""
     try:
         with path.open("rb") as file:
@@ -143,6 +143,12 @@ def _sound(path: Path) -> bool:
 def sidecar(checkpoint: Path) -> Path:
     """Where a checkpoint's checksum is."""
     return checkpoint.with_name(checkpoint.name + ".sha256")
+
+
+def is_sidecar(name: str) -> bool:
+    """Whether a file of this name is the checksum of a checkpoint or of weights."""
+    covered = name.removesuffix(".sha256")
+    return covered != name and (covered == WEIGHTS or _CHECKPOINT.fullmatch(covered) is not None)
 
 
 def conclude(store_path: Path, key: str, status: str, message: str) -> None:

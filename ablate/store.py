@@ -12,9 +12,9 @@ States and results are read from the spool itself, so they are never behind.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,17 +23,16 @@ from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from ablate import files, spool
+from ablate import files, spool, store_format
 from ablate.claims import Lease, holder
 from ablate.curves import Curves
 from ablate.errors import AblateError
 from ablate.resolved import ResolvedStudy
 from ablate.spool_lines import finite_or_nan, last_epoch, read_epochs, seconds_of
+from ablate.store_format import FORMAT, refuse_newer
 from ablate.trial import Trial
 
-FORMAT: Final = 1
-_OURS: Final = frozenset({"FORMAT", ".gitignore", "studies", "trials"})
-_BEING_WRITTEN: Final = re.compile(r"\.(FORMAT|\.gitignore)\.[0-9a-f]{8}\.tmp")
+STUDY_FORMAT: Final[int] = ResolvedStudy.model_fields["format"].default
 _NAN: Final = float("nan")
 
 Ending = dict[str, Any] | None  # done.json, None without it
@@ -117,12 +116,12 @@ class Store:
         """
         path = Path(path)
         if create:
-            _create(path)
-        elif path.exists() and not path.is_dir():
+            store_format.create(path)
+        elif os.path.lexists(path) and not path.is_dir():
             raise AblateError(f"{path} is a file, not a store", hint="--store DIR names another")
         elif not path.is_dir():
             raise AblateError(f"no store at {path}", hint="ablate run makes it, or --store DIR")
-        _check_format(path)
+        store_format.check(path)
         return cls(path)
 
     # ------------------------------------------------------------------------------- studies
@@ -130,13 +129,13 @@ class Store:
     def save_study(self, resolved: ResolvedStudy) -> Path:
         """Keep what an invocation was asked for."""
         directory = self._study_path(resolved.name)
-        with files.writing(directory):
-            directory.mkdir(parents=True, exist_ok=True)
-        earlier = _saved(directory)
-        name = files.unique_name(after=earlier[-1].stem if earlier else "")
-        path = directory / f"{name}.json"
         text = resolved.model_dump_json(indent=1)
-        files.write_whole(path, lambda file: files.write_text(file, text))
+        with files.writing(directory), self.saving():
+            directory.mkdir(parents=True, exist_ok=True)
+            earlier = _saved(directory)
+            name = files.unique_name(after=earlier[-1].stem if earlier else "")
+            path = directory / f"{name}.json"
+            files.write_whole(path, lambda file: files.write_text(file, text))
         return path
 
     def has_saved(self, name: str, invocation: str) -> bool:
@@ -148,9 +147,16 @@ class Store:
         directory = self._study_path(name)
         if not files.is_unique_name(invocation):
             raise AblateError(f"{invocation!r} is no invocation of a study")
-        with files.writing(directory):
+        with files.writing(directory), self.saving():
             directory.mkdir(parents=True, exist_ok=True)
-        files.write_whole(directory / f"{invocation}.json", lambda file: file.write(text))
+            files.write_whole(directory / f"{invocation}.json", lambda file: file.write(text))
+
+    @contextlib.contextmanager
+    def saving(self) -> Iterator[None]:
+        """Between others' looks at the saved invocations and what they do about it: `ablate gc`
+        removes no trial of an invocation that is being saved."""
+        with files.locked(self.path / ".studies.lock"):
+            yield
 
     def latest_study(self, name: str) -> ResolvedStudy | None:
         """The latest invocation of a study that can be read, or None."""
@@ -159,13 +165,7 @@ class Store:
     def invocations(self, name: str) -> Iterator[ResolvedStudy]:
         """Every invocation of a study that can be read, the latest first."""
         for path in reversed(_saved(self._study_path(name))):
-            document = files.read_json(path) or {}
-            number = document.get("format", 1)
-            if isinstance(number, int) and number > ResolvedStudy.model_fields["format"].default:
-                raise AblateError(
-                    f"{path} was written by a newer ablate (format {number})",
-                    hint="pip install --upgrade ablate-study",
-                )
+            refuse_newer(path, files.read_json(path), STUDY_FORMAT)
             try:
                 yield ResolvedStudy.model_validate_json(path.read_bytes())
             except (OSError, ValidationError):
@@ -204,7 +204,7 @@ class Store:
         """Write trial.json: what the key stands for. Once; later labels change nothing."""
         key = trial.key
         path = spool.trial_path(self.path, key) / "trial.json"
-        if (files.read_json(path) or {}).get("key") == key:
+        if (_definition(path) or {}).get("key") == key:
             return
         with files.writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -212,8 +212,11 @@ class Store:
         files.write_json(path, document | {"trial": trial.model_dump(mode="json")})
 
     def trial(self, key: str) -> Trial | None:
-        """The definition of a stored trial, or None if there is none that can be read."""
-        document = files.read_json(spool.trial_path(self.path, key) / "trial.json")
+        """The definition of a stored trial, or None if there is none that can be read.
+
+        Raises AblateError for one of a newer format.
+        """
+        document = _definition(spool.trial_path(self.path, key) / "trial.json")
         try:
             return Trial.model_validate_json(json.dumps((document or {})["trial"]))
         except (KeyError, ValidationError):
@@ -221,7 +224,7 @@ class Store:
 
     def label(self, key: str) -> str:
         """What the study that first asked for a trial calls it; the key's start without one."""
-        document = files.read_json(spool.trial_path(self.path, key) / "trial.json") or {}
+        document = _definition(spool.trial_path(self.path, key) / "trial.json") or {}
         return str(document.get("label") or key[:6])
 
     def keys(self) -> list[str]:
@@ -328,42 +331,7 @@ class Store:
         return found
 
 
-# --------------------------------------------------------------------------------- directories
-
-
-def _create(path: Path) -> None:
-    try:
-        present = {entry.name for entry in os.scandir(path)} if path.exists() else set()
-    except OSError as error:
-        raise AblateError(
-            f"cannot open the store {path}: {error.strerror}", hint="use another: --store DIR"
-        ) from error
-    # Another process may be making it: files.write_whole's temporary files come and go.
-    others = {name for name in present - _OURS if not _BEING_WRITTEN.fullmatch(name)}
-    if "FORMAT" not in present and others:
-        raise AblateError(
-            f"{path} is not an ablate store and not empty", hint="use another: --store DIR"
-        )
-    with files.writing(path):
-        for directory in (path / "studies", path / "trials"):
-            directory.mkdir(parents=True, exist_ok=True)
-        if ".gitignore" not in present:
-            files.write_whole(path / ".gitignore", lambda file: files.write_text(file, "*\n"))
-        if "FORMAT" not in present:
-            files.write_json(path / "FORMAT", {"format": FORMAT})
-    if not os.access(path / "trials", os.W_OK | os.X_OK) or not os.access(path, os.W_OK):
-        raise AblateError(f"the store {path} cannot be written", hint="use another: --store DIR")
-
-
-def _check_format(path: Path) -> None:
-    number = (files.read_json(path / "FORMAT") or {}).get("format")
-    if not isinstance(number, int) or number < 1:
-        raise AblateError(f"{path} is not an ablate store", hint="use another: --store DIR")
-    if number > FORMAT:
-        raise AblateError(
-            f"the store {path} has format {number}; this ablate reads up to {FORMAT}",
-            hint="pip install --upgrade ablate-study",
-        )
+# --------------------------------------------------------------------------- saved invocations
 
 
 def _is_saved(name: str) -> bool:
@@ -381,6 +349,13 @@ def _saved(directory: Path) -> list[Path]:
 
 
 # ------------------------------------------------------------------------------------ reading
+
+
+def _definition(path: Path) -> dict[str, Any] | None:
+    """trial.json, or None if it is missing or damaged."""
+    document = files.read_json(path)
+    refuse_newer(path, document, FORMAT)
+    return document
 
 
 def _unfinished(

@@ -15,6 +15,7 @@ from ablate.cli import merge as merge  # isort: skip
 from ablate.cli import verify as verify  # isort: skip
 from ablate.cli import logs as logs  # isort: skip
 from ablate.cli import reindex as reindex  # isort: skip
+from ablate.cli import gc as gc  # isort: skip
 from ablate.cli import tricks as tricks  # isort: skip
 from ablate.cli import models as models  # isort: skip
 from ablate.cli import datasets as datasets  # isort: skip

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import platform
-import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +22,9 @@ Check this machine and what limits it, the data sets, the tricks and the store; 
 Usage: ablate doctor [options]
 Example    ablate doctor
 
+Nothing is changed; each line that wants something ends in what to run.
+
+           --deep               read every line, checksum and array in the store too
            --store DIR          [env: ABLATE_STORE] [default: ablate-results]
            --data DIR           [env: ABLATE_DATA] [default: ~/.cache/ablate]
 Exit: 0 all fine, 1 something to do.
@@ -34,14 +35,18 @@ _MARKS = {"fine": ("✓", "good"), "attention": ("!", "worse"), "wrong": ("✗",
 
 
 @command("doctor", HELP)
-def doctor(options: Options) -> None:
+def doctor(options: Options, deep: Annotated[bool, typer.Option("--deep")] = False) -> None:
     """Check."""
     from ablate.cli import doctor_limits as limits
+    from ablate.cli.doctor_store import store_findings
+
+    def stored(options: Options) -> Iterator[Finding]:
+        return store_findings(options, deep=deep)
 
     output = options.output()
     checks: tuple[Callable[[Options], Iterator[Finding]], ...] = (
         _machine, limits.gpus, limits.compiling, limits.processor, limits.memory, limits.disks,
-        _names, _data, _plugins, _store,
+        _names, _data, _plugins, stored,
     )  # fmt: skip
     found = [finding for check in checks for finding in check(options)]
     todo = [finding for finding in found if finding.todo]
@@ -179,52 +184,3 @@ def _plugins(options: Options) -> Iterator[Finding]:
 
     timm = "timm models too" if find_spec("timm") else "without timm"
     yield Finding("fine", "tricks", f"{loaded} tricks import · {timm}")
-
-
-def _unwritable(path: Path) -> str | None:
-    """Why no trial can be added to the store; permissions do not tell of read-only file systems."""
-    trials = path / "trials"
-    try:
-        from tempfile import TemporaryFile
-
-        with TemporaryFile(dir=trials if trials.is_dir() else path):
-            return None
-    except OSError as error:
-        return error.strerror or type(error).__name__
-
-
-def _store(options: Options) -> Iterator[Finding]:
-    from ablate import index
-    from ablate.errors import AblateError
-    from ablate.store import Store
-
-    path = options.store_path
-    if not path.exists():
-        yield Finding("fine", "store", f"{path} is not there yet; ablate run makes it")
-        return
-    try:
-        store = Store.open(path, create=False)
-        keys = store.keys()
-        with index.connect(store.path) as connection:
-            row = connection.execute("SELECT count(*) FROM trials").fetchone()
-    except AblateError as error:
-        yield Finding("wrong", "store", error.message, error.hint or "--store DIR")
-        return
-    indexed = row[0] if row else 0
-    matches = indexed == len(keys)
-    text = f"{path}: {len(keys):,} trials, format 1"
-    if (reason := _unwritable(path)) is not None:
-        yield Finding(
-            "attention", "store", f"{text}, can be read but not written: {reason}",
-            f"make it yours (chmod -R u+w {shlex.quote(str(path))}), or --store DIR",
-        )  # fmt: skip
-    elif matches:
-        yield Finding("fine", "store", f"{text}, database matches the spool")
-    else:
-        yield Finding("attention", "store", f"{text}, database has {indexed:,}", "ablate reindex")
-    for one in store.disagreements():
-        yield Finding(
-            "attention", "store",
-            f"two attempts at {one.key[:6]} measured {one.metric} {one.value:.4f} and "
-            f"{one.other_value:.4f}; the first counts",
-        )  # fmt: skip

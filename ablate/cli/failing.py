@@ -100,16 +100,26 @@ def report_bug(error: BaseException, output: Output, store: Path) -> None:
 
 
 def _save(text: str, store: Path) -> Path | None:
+    """Where the traceback was written: a new file, through no link that somebody laid."""
+    import os
+    import secrets
     import tempfile
 
-    name = f"crash-{datetime.now():%H%M}.txt"  # noqa: DTZ005 - the clock on the person's wall
+    name = f"crash-{datetime.now():%H%M}"  # noqa: DTZ005 - the clock on the person's wall
+    data = f"{sys.argv}\n\n{text}".encode("utf-8", "backslashreplace")
     for folder in (store, Path(tempfile.gettempdir())):
         if not folder.is_dir():
             continue
-        try:
-            path = folder / name
-            path.write_text(f"{sys.argv}\n\n{text}", encoding="utf-8", errors="backslashreplace")
-        except OSError:
-            continue
-        return path
+        # The folder for temporary files is everybody's: there nobody shall guess the name.
+        own = folder == store
+        for end in ("", f"-{secrets.token_hex(4)}") if own else (f"-{secrets.token_hex(8)}",):
+            path = folder / f"{name}{end}.txt"
+            try:
+                mode = 0o666 if own else 0o600
+                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(data)
+            except OSError:
+                continue
+            return path
     return None

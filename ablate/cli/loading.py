@@ -15,6 +15,7 @@ ALONE = frozenset(
     {
         *("init", "check", "plan", "run", "status", "report", "diff", "query", "export", "merge"),
         *("verify", "logs", "reindex", "tricks", "models", "datasets", "schema", "doctor"),
+        "gc",
     }
 )
 _HELP = {"--help", "-h"}

@@ -12,6 +12,7 @@ import http.client
 import shutil
 import tarfile
 import tempfile
+import time
 import urllib.error
 import urllib.request
 import zlib
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from ablate.data import catalogue, roots
 from ablate.data.catalogue import DatasetInfo, Edition
@@ -27,13 +29,19 @@ from ablate.data.lock import locked
 from ablate.data.packed import TarSource
 from ablate.data.roots import shown
 from ablate.data.source import Source
-from ablate.errors import AblateError, DataError, did_you_mean
+from ablate.errors import AblateError, DataError, brief, did_you_mean
 
 # (bytes done, bytes in all or None where the server does not say)
 Progress = Callable[[int, int | None], None]
 
 _BLOCK = 2**18
 _TIMEOUT = 30.0  # seconds without a byte
+_WINDOW = 60.0  # seconds in which something has to come, lest a server that drips never ends
+_DRIP = 60_000  # bytes, 1 kB/s
+_SPARE = 64 << 20  # bytes that are left free
+_LOOK = 16 << 20  # bytes after which the disk is looked at again
+_TIMES = 4  # the expected size, from a server that does not say how much it sends
+_RATIO = 10  # images hardly compress: what unpacks to more is no archive of images
 
 
 def fetch(
@@ -87,7 +95,7 @@ def fetch_edition(
                 if there.exists():
                     return there
             part = archive.with_name(archive.name + ".part")
-            _download(url, part, progress)
+            _download(url, part, edition.megabytes, progress)
             _check_md5(info, url, part, edition)
             if not edition.unpack:
                 if edition.md5 is None:
@@ -113,8 +121,8 @@ def _writing(root: Path) -> Iterator[None]:
         ) from error
 
 
-def _download(url: str, part: Path, progress: Progress | None) -> None:
-    """Into `part`, from where it ends."""
+def _download(url: str, part: Path, megabytes: int, progress: Progress | None) -> None:
+    """Into `part`, from where it ends. megabytes: expected in all, 0 if that is not known."""
     have = part.stat().st_size if part.exists() else 0
     try:
         response = _request(url, have)
@@ -124,21 +132,29 @@ def _download(url: str, part: Path, progress: Progress | None) -> None:
         if error.code == 416 and have:  # nothing after what we have: all of it, or another file
             if error.headers.get("Content-Range") != f"bytes */{have}":
                 part.unlink()
-                _download(url, part, progress)
+                _download(url, part, megabytes, progress)
             return
-        raise DataError(f"{url} answered {error.code} {error.reason}") from error
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        reason = getattr(error, "reason", None) or error
+        reason = " ".join(str(error.reason).split())[:200]  # the server's words, or several lines
+        raise DataError(f"{url} answered {error.code} {reason}") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        # ValueError: an address that is none, to which it redirects.
+        reason = getattr(error, "reason", None) or brief(error)
         raise DataError(
             f"cannot reach {url}: {reason}",
             hint="check the network; or --data DIR if you have it elsewhere",
         ) from error
     with response, part.open("ab" if have else "wb") as file:
-        length = response.headers.get("Content-Length")
-        total = have + int(length) if length else None
+        length = response.headers.get("Content-Length", "")
+        total = have + int(length) if length.isdecimal() and len(length) < 19 else None
+        _check_space(url, part, (total or have) - have)
+        # A server that does not say how much there is does not send without end.
+        room = min(_free(part), _TIMES * megabytes * 1_000_000 or _free(part))
+        most = total if total is not None else have + room
         done = have
         try:
-            while block := response.read(_BLOCK):
+            for block in _blocks(response):
+                if done + len(block) > most:
+                    raise DataError(f"{url} sends more than {done / 1e6:,.0f} MB, without end")
                 file.write(block)
                 done += len(block)
                 if progress is not None:
@@ -149,13 +165,61 @@ def _download(url: str, part: Path, progress: Progress | None) -> None:
         raise _stopped(done, total)
 
 
+def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """What comes, as it comes. Raises TimeoutError where it only drips."""
+    began, came = time.monotonic(), 0
+    while block := response.read1(_BLOCK):
+        yield block
+        came += len(block)
+        now = time.monotonic()
+        if now - began > _WINDOW:
+            if came < _DRIP:
+                raise TimeoutError(f"{came:,} bytes in {now - began:.0f} s")
+            began, came = now, 0
+
+
+def _free(path: Path) -> int:
+    return max(0, shutil.disk_usage(path.parent).free - _SPARE)
+
+
+def _check_space(what: str, path: Path, size: int) -> None:
+    free = _free(path)
+    if size > free:
+        raise DataError(
+            f"{what} needs {size / 1e9:,.1f} GB in {shown(path.parent)}; {free / 1e9:,.1f} GB are "
+            "free",
+            hint="free some space, or --data DIR for another disk",
+        )
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Never from https to anything else, and to files never."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str,
+        headers: http.client.HTTPMessage, newurl: str,
+    ) -> urllib.request.Request | None:  # fmt: skip
+        allowed = ("https://",) if req.full_url.startswith("https://") else ("http://", "https://")
+        if not newurl.lower().startswith(allowed):
+            scheme = newurl.partition(":")[0]
+            raise urllib.error.HTTPError(
+                req.full_url,
+                code,
+                f"and sends elsewhere, to {scheme}, which is refused",
+                headers,
+                fp,
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _request(url: str, have: int) -> http.client.HTTPResponse:
     """The file from byte `have` on, or all of it from a server that cannot do that."""
     headers = {"User-Agent": "ablate"}
     if have:
         headers["Range"] = f"bytes={have}-"
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - checked: http(s) only
-    response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_TIMEOUT)  # noqa: S310
+    opener = urllib.request.build_opener(_Redirects)
+    response: http.client.HTTPResponse = opener.open(request, timeout=_TIMEOUT)
     return response
 
 
@@ -186,12 +250,21 @@ def _unpack(info: DatasetInfo, url: str, part: Path, folder: Path) -> None:
         shutil.rmtree(stale, ignore_errors=True)
     making = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.", suffix=".tmp"))
     try:
+        whole, unpacked, next_look = part.stat().st_size, 0, 0
         with tarfile.open(part, "r:gz") as archive:
             for member in archive:
                 parts = PurePosixPath(member.name).parts
-                if not (member.isfile() or member.isdir()) or parts[:1] != (folder.name,):
-                    what = f"it holds {member.name!r}, which is no file in {folder.name}/"
+                plain = member.isfile() and not member.issparse()
+                if not (plain or member.isdir()) or parts[:1] != (folder.name,):
+                    what = f"it holds {_named(member)}, which is no file in {folder.name}/"
                     raise _wrong(info, url, part, what)
+                unpacked += member.size
+                if unpacked > _RATIO * whole + _SPARE:
+                    what = f"it unpacks to more than {_RATIO} times its size"
+                    raise _wrong(info, url, part, what)
+                if unpacked > next_look:
+                    _check_space(url, making, member.size)
+                    next_look = unpacked + _LOOK
                 archive.extract(member, making, filter="data")
         _check_counts(info, url, part, FolderSource(info.name, making / folder.name))
         (making / folder.name).rename(folder)
@@ -199,6 +272,11 @@ def _unpack(info: DatasetInfo, url: str, part: Path, folder: Path) -> None:
         raise _wrong(info, url, part, f"not a whole archive ({error})") from error
     finally:
         shutil.rmtree(making, ignore_errors=True)
+
+
+def _named(member: tarfile.TarInfo) -> str:
+    name = repr(member.name)
+    return name if len(name) < 200 else f"{name[:200]}…"
 
 
 def _check_counts(info: DatasetInfo, url: str, part: Path, source: Source) -> None:

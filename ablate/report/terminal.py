@@ -246,7 +246,9 @@ def _notes(tables: Sequence[ReportTable], failures: bool) -> list[str]:
 
 def _caption(paragraphs: Sequence[str], width: int, ink: Ink) -> list[str]:
     """Wrapped before the last column: some terminals wrap a full line by themselves."""
-    return [ink.paint(line, "dim") for text in paragraphs for line in _wrapped(text, width, ink)]
+    # Machines, versions and data sets stand in captions, and are other people's words too.
+    safe = [visible(text) for text in paragraphs]
+    return [ink.paint(line, "dim") for text in safe for line in _wrapped(text, width, ink)]
 
 
 def _wrapped(paragraph: str, width: int, ink: Ink) -> list[str]:

@@ -18,7 +18,7 @@ from cli_process import environment
 AS_NOBODY = """
     import json, os, sys
     from pathlib import Path
-    from ablate.cli.doctor import _store
+    from ablate.cli.doctor_store import store_findings as _store
     from ablate.cli.options import Options
     options = Options(store=Path(sys.argv[1]))
     list(_store(options))  # all imports done: another user may not read the library
@@ -46,10 +46,11 @@ def test_a_store_that_cannot_be_written_is_something_to_do(store: Path, writable
         for folder in folders:
             folder.chmod(0o755)
     assert done.returncode == 0, done.stderr
-    ((kind, message, todo),) = json.loads(done.stdout)
+    (kind, message, todo), size = json.loads(done.stdout)
+    assert size[0] == "fine"
     if writable:
         assert (kind, todo) == ("fine", "")
-        assert message.endswith("6 trials, format 1, database matches the spool")
+        assert message.endswith("6 trials, no orphans, format 1, database matches the spool")
     else:
         assert kind == "attention"
         assert message.endswith("can be read but not written: Permission denied")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import io
 import re
 import resource
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from data_samples import WOOF, pack, write_images
+from misbehaving import Server
 
 from ablate.data.cache import ensure_cache
 from ablate.data.catalogue import DatasetInfo, dataset_info
@@ -24,53 +24,6 @@ from ablate.data.fetch import fetch, fetch_edition
 from ablate.errors import AblateError, DataError
 
 NAME = "imagewoof2-160.tgz"
-
-
-class Server(http.server.ThreadingHTTPServer):
-    """Serves `files`, with ranges. stop_after: bytes until it hangs up, once."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files: dict[str, bytes] = {}
-        self.stop_after: int | None = None
-        self.ranges = True
-        self.asked: list[tuple[str, str | None]] = []  # path and Range of each request
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/data"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        wanted = self.headers.get("Range")
-        self.server.asked.append((self.path, wanted))
-        data = self.server.files.get(self.path.rpartition("/")[2])
-        if data is None:
-            self.send_error(404)
-            return
-        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
-        if wanted and self.server.ranges:
-            if start >= len(data):
-                self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{len(data)}")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-        else:
-            self.send_response(200)
-            start = 0
-        self.send_header("Content-Length", str(len(data) - start))
-        self.end_headers()
-        stop, self.server.stop_after = self.server.stop_after, None
-        self.wfile.write(data[start:][:stop])
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Quiet."""
 
 
 @pytest.fixture
@@ -194,84 +147,6 @@ def test_published_sums_are_demanded(
     right = hashlib.md5(archive).hexdigest()
     edition = replace(dataset_info("imagewoof").editions["160"], md5=right)
     get(small(editions={"160": edition}))
-
-
-def tar(members: list[tarfile.TarInfo]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for member in members:
-            archive.addfile(member, io.BytesIO(b"x" * member.size))
-    return buffer.getvalue()
-
-
-def member(name: str, **fields: object) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    info.size = 0 if "linkname" in fields else 1
-    for field, value in fields.items():
-        setattr(info, field, value)
-    return info
-
-
-HOSTILE = {
-    "upwards": member("imagewoof2-160/../../evil.JPEG"),
-    "absolute": member("/tmp/evil.JPEG"),
-    "elsewhere": member("other/train/a/x.JPEG"),
-    "link": member("imagewoof2-160/x", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
-    "hard link": member("imagewoof2-160/x", type=tarfile.LNKTYPE, linkname="../../evil"),
-    "device": member("imagewoof2-160/x", type=tarfile.CHRTYPE, size=0),
-}
-
-
-@pytest.mark.parametrize("kind", HOSTILE)
-def test_hostile_archive_writes_nothing_outside(
-    server: Server, get: Callable[..., Path], tmp_path: Path, kind: str
-) -> None:
-    server.files[NAME] = tar([HOSTILE[kind]])
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(DataError, match="is not imagewoof: ") as caught:
-        get()
-    assert "\n" not in caught.value.message
-    assert left(tmp_path) == []
-    after = [p for p in sorted(tmp_path.rglob("*")) if (tmp_path / "root") not in (p, *p.parents)]
-    assert after == before
-
-
-def shortened(archive: bytes) -> bytes:
-    return archive[:-2000]
-
-
-def page(archive: bytes) -> bytes:
-    return b"<html>please log in</html>"
-
-
-def nothing(archive: bytes) -> bytes:
-    return b""
-
-
-def flipped(archive: bytes) -> bytes:
-    middle = len(archive) // 2
-    return archive[:middle] + bytes(64) + archive[middle + 64 :]
-
-
-def no_val(archive: bytes) -> bytes:
-    return tar([member("imagewoof2-160/train/n02086240/x.JPEG")])
-
-
-@pytest.mark.parametrize("damage", [shortened, page, nothing, flipped, no_val])
-def test_wrong_content(
-    archive: bytes,
-    server: Server,
-    get: Callable[..., Path],
-    tmp_path: Path,
-    damage: Callable[[bytes], bytes],
-) -> None:
-    server.files[NAME] = damage(archive)
-    with pytest.raises(DataError, match="is not imagewoof: ") as caught:
-        get()
-    assert "\n" not in caught.value.message
-    assert left(tmp_path) == []
-    server.files[NAME] = archive
-    get()
 
 
 def test_not_there(server: Server, get: Callable[..., Path], tmp_path: Path) -> None:

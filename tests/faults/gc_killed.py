@@ -1,0 +1,75 @@
+"""Kills `ablate gc` at random moments; run as a program of its own, which forks cheaply and has no
+threads: `python gc_killed.py FOLDER TIMES`. Prints JSON: kills, and of them those that came between
+the first change and the last."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+from gc_store import OLD, files_of, littered
+
+from ablate.garbage import survey
+from ablate.removal import carry_out
+from ablate.store import Store
+
+
+def collect(path: Path) -> None:
+    """As the command does."""
+    carry_out(survey(Store.open(path, create=False)))
+
+
+def contents(path: Path, names: frozenset[str]) -> dict[str, bytes]:
+    return {n: (path / n).read_bytes() for n in names if not (path / n).is_symlink()}
+
+
+def main(folder: Path, times: int) -> dict[str, int]:
+    made = littered(folder)
+    before = files_of(made.store.path)
+    told = contents(made.store.path, made.needed)
+    seconds = 0.0
+    counts = {"kills": 0, "midway": 0, "files": len(before - made.needed)}
+    path = folder / "copy" / "store"
+    draw = random.Random(4)
+    while counts["kills"] < times:
+        shutil.rmtree(path.parent, ignore_errors=True)
+        shutil.copytree(made.store.path, path, symlinks=True)
+        (path.parent / "outside").symlink_to(made.outside)
+        pid = os.fork()
+        if pid == 0:
+            collect(path)
+            os._exit(0)
+        began = time.monotonic()
+        if seconds:
+            time.sleep(draw.random() * seconds)
+            os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        if not seconds:  # the first shows how long it takes
+            seconds = time.monotonic() - began
+            assert files_of(path) == made.needed
+            continue
+        if not os.WIFSIGNALED(status):
+            continue  # it was faster
+        counts["kills"] += 1
+        left = files_of(path)
+        counts["midway"] += made.needed < left and left != before
+        assert made.needed <= left, sorted(made.needed - left)
+        new = (".removing/", "trials/", "results.duckdb.new-")
+        assert all(name.startswith(new) for name in left - before)
+        for name in left - made.needed:  # an hour later: what is new may be somebody's
+            for place in (path / name, (path / name).parent):
+                os.utime(place, (OLD, OLD), follow_symlinks=False)
+        collect(path)
+        assert files_of(path) == made.needed, sorted(files_of(path) ^ made.needed)
+        assert contents(path, made.needed) == told
+    return counts
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]))))
