@@ -155,7 +155,7 @@ def train(
         seconds = time.perf_counter() - began
         evaluated = hooks.eval_model(run, model, data.clean_batches)
         with blaming(averaging if evaluated is not model else "", "eval_model"):
-            tested = evaluate(evaluated, data.eval_batches(), format_)
+            tested = evaluate(evaluated, data.eval_batches(), format_, classes)
         metrics |= {**tested.metrics, "lr": max(group["lr"] for group in optimizer.param_groups)}
         metrics |= {k: float(v) for each in hooks.extra_metrics(run) for k, v in each.items()}
         hooks.on_epoch_end(run, epoch, metrics)
@@ -177,7 +177,7 @@ def train(
             raise Diverged("the test loss of the last epoch is not finite")
     if tested is None:  # stopped after the last epoch, before its scores were written
         evaluated = hooks.eval_model(run, model, data.clean_batches)
-        tested = evaluate(evaluated, data.eval_batches(), format_)
+        tested = evaluate(evaluated, data.eval_batches(), format_, classes)
     to.finished(run, tested, evaluated)
     return run
 

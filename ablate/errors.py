@@ -98,6 +98,14 @@ def brief(error: BaseException, limit: int = 300) -> str:
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
+def ctrl_c_ignored() -> bool:
+    """Whether this process ignores Ctrl-C, as those that train do: a KeyboardInterrupt there was
+    raised by somebody's code, not by a person."""
+    import signal
+
+    return signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
 def text_of(error: BaseException) -> str:
     """`str(error)`, also of an exception that cannot say it."""
     try:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MINUTES: Final = 30.0  # the limit where nobody sets one: longer than anything sound is silent
 _EVERY: Final = 1.0  # seconds between looks
 _MOST: Final = 5.0  # seconds that count of those between two looks
+_START: Final = 300.0  # seconds more for a worker that has to import torch first
 _DUMP: Final = 2.0  # seconds that a process has to write where it is
 _KILL: Final = 15.0  # seconds until its worker is killed, too, and again until it is given up
 
@@ -89,7 +90,7 @@ class Watch:
             if hung is not None:
                 if self._next_stage(hung, request, owner[request], now):
                     lost.add(owner[request])
-            elif seconds >= 60 * self._minutes:
+            elif seconds >= 60 * self._minutes + (0 if places[request].pid else _START):
                 self._hung[request] = _Hung(in_words(places[request], self._minutes), now)
                 owner[request].signal(request, signal.SIGUSR1)
                 owner[request].signal(request, signal.SIGCONT)  # a stopped process writes nothing
@@ -110,10 +111,9 @@ class Watch:
 
 def in_words(place: Place, minutes: float) -> str:
     """Why a trial was ended, and what sets the limit."""
-    from ablate.console.text import duration
-
+    limit = f"{minutes:g} min" if minutes >= 1 else f"{60 * minutes:g} s"
     return (
-        f"no sign of life for {duration(60 * minutes)}{place.after(' ')}: ended; "
+        f"no sign of life for {limit}{place.after(' ')}: ended; "
         f"[protocol] stall_minutes = {minutes:g} is the limit"
     )
 

@@ -9,7 +9,7 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from ablate.errors import (
     Diverged,
     Interrupted,
     NoEffect,
+    TrickError,
     brief,
     text_of,
 )
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from ablate.data.loader import TrialData
     from ablate.tricks.base import Trick
+    from ablate.tricks.discovery import LoadedTrick
     from ablate.types import Augmentation
 
 Emit = Callable[..., None]
@@ -118,13 +120,24 @@ def construct(
     catalogue = load_catalogue(loose, bundled_only=bundled_only)
     tricks = []
     for spec in specs:
-        loaded = catalogue.load(spec.name)
-        if loaded.behaviour != spec.behaviour:
-            raise AblateError(
-                f"trick '{spec.name}' changed since the study was planned; run it again"
-            )
-        tricks.append(loaded.cls(**(checked(spec) if check_files else spec.given())))
+        with whereabouts.here.doing(f"making trick '{spec.name}'"):
+            loaded = catalogue.load(spec.name)
+            if loaded.behaviour != spec.behaviour:
+                raise AblateError(
+                    f"trick '{spec.name}' changed since the study was planned; run it again"
+                )
+            tricks.append(_made(loaded, checked(spec) if check_files else spec.given()))
     return tricks
+
+
+def _made(loaded: LoadedTrick, params: Mapping[str, Any]) -> Trick:
+    """The trick; what its class raises when it is made is reported under its name."""
+    try:
+        return loaded.cls(**params)
+    except (AblateError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # as of a hook
+        raise TrickError(loaded.name, "when made", brief(error)) from error
 
 
 def set_numerics(numerics: Numerics) -> None:

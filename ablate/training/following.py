@@ -27,12 +27,10 @@ class Followed:
     def train_batches(self, epoch: int, size: int) -> Iterator[RawBatch]:
         """See `TrialData`; counts the epoch's steps."""
         made = self._data.train_batches(epoch, size)
-        try:
-            for number, batch in enumerate(_read(made, "reading training images"), start=1):
-                here.step(number)
-                yield batch
-        finally:
-            here.step(0)
+        for number, batch in enumerate(_read(made, "reading training images"), start=1):
+            here.step(number)
+            yield batch
+        here.step(0)  # not where a step has raised: its number is told with what was raised
 
     def clean_batches(self, count: int, size: int | None = None) -> list[Tensor]:
         """See `TrialData`."""

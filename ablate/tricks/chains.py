@@ -7,17 +7,25 @@ cannot say whose result was wrong.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from ablate import whereabouts
-from ablate.errors import AblateError, Diverged, Interrupted, NoEffect, TrickError, brief
+from ablate.errors import (
+    AblateError,
+    Diverged,
+    Interrupted,
+    NoEffect,
+    TrickError,
+    brief,
+    ctrl_c_ignored,
+)
 from ablate.hookspecs import HOOKS
 from ablate.recipe import Recipe
 from ablate.tricks.base import Trick
 from ablate.tricks.checks import checker
+from ablate.tricks.containing import contained
 from ablate.tricks.order import Implementation, implementations, register
 
 Call = Callable[..., Any]
@@ -32,7 +40,7 @@ def _passes(error: BaseException) -> bool:
     """Whether it is not the trick's fault. Ctrl-C is a person's, unless the process ignores it, as
     those that train do: what is raised there, and `sys.exit` anywhere, the trick has raised."""
     if isinstance(error, KeyboardInterrupt):
-        return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+        return not ctrl_c_ignored()
     return isinstance(error, _PASSING)
 
 
@@ -78,6 +86,8 @@ class Hooks:
                     raise AblateError(f"{names} replace {hook}")
                 chain = calls[0] if calls else base
                 assert chain is not None, f"no default for {hook}"
+                if hook == "forward" and not calls and self.acting["build_model"]:
+                    chain = _of_a_model(chain, self.acting["build_model"])
                 for impl in wrappers:
                     chain = _wrapped(hook, impl, chain, impl.trick.name in may_idle)
             else:
@@ -90,7 +100,12 @@ class Hooks:
 
 def resolve_recipe(tricks: Sequence[Trick], recipe: Recipe) -> Recipe:
     """The recipe after every trick's `resolve_recipe`. Needs no torch."""
-    resolved: Recipe = Hooks(tricks).resolve_recipe(recipe)
+    hooks = Hooks(tricks)
+    if not hooks.acting["resolve_recipe"]:
+        plain: Recipe = hooks.resolve_recipe(recipe)
+        return plain
+    with contained(f"resolve_recipe of {', '.join(hooks.acting['resolve_recipe'])}"):
+        resolved: Recipe = hooks.resolve_recipe(recipe)
     return resolved
 
 
@@ -138,6 +153,19 @@ def _guarded(hook: str, impl: Implementation) -> Call:
             here.leave(before)
         if (wrong := check(value, args)) is not None:
             raise TrickError(name, hook, wrong)
+        return value
+
+    return call
+
+
+def _of_a_model(forward: Call, acting: tuple[str, ...]) -> Call:
+    """The default forward, of a model that tricks have built: its outputs' shape is theirs."""
+    names, check = " with ".join(name.removesuffix(" *") for name in acting), _checking("forward")
+
+    def call(*args: Any) -> Any:
+        value = forward(*args)
+        if (wrong := check(value, args)) is not None:
+            raise TrickError(names, "build_model", f"its model {wrong}")
         return value
 
     return call
