@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn
 from ablate.whereabouts import here
 
 NOTICE: Final = 10.0  # seconds until it is said what is waited for
-LIMIT: Final = 300.0  # seconds until it is interrupted
+LIMIT: Final = 120.0  # seconds until it is interrupted
 _KEPT: Final = (signal.SIGINT, signal.SIGTERM)
 
 
