@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ from ablate import log_file, spool
 from ablate.attempt import Attempt
 from ablate.cli import main
 from ablate.store import Store
-from conftest import Proved
 
 STUDY = """\
 [study]
@@ -46,7 +46,7 @@ def dangerous(text: str) -> set[str]:
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the tricks read Linux's /proc")
 def test_every_failure_is_told_everywhere_and_harms_no_format(
     tmp_path: Path,
-    proved: Proved,
+    proved: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:

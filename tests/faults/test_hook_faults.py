@@ -13,7 +13,6 @@ from ablate import Factors, Mixer, Outputs, Precision, Trick, hookimpl
 from ablate.errors import AblateError, TrickError
 from ablate.hookspecs import HOOKS
 from ablate.tricks.chains import resolve_recipe
-from conftest import Proved
 from support import recipe, run
 
 
@@ -65,7 +64,7 @@ def raising(error: BaseException) -> Callable[..., Any]:
     return act
 
 
-def test_whatever_is_raised_in_any_hook_names_trick_and_hook(proved: Proved) -> None:
+def test_whatever_is_raised_in_any_hook_names_trick_and_hook(proved: Callable[..., None]) -> None:
     times = 0
     for hook, info in HOOKS.items():
         errors: list[BaseException] = [Own("as written"), SystemExit(4), OwnBase(), MemoryError()]
@@ -124,7 +123,9 @@ WRONG: dict[str, list[Callable[..., Any]]] = {
 }
 
 
-def test_whatever_any_hook_should_not_return_names_trick_and_hook(proved: Proved) -> None:
+def test_whatever_any_hook_should_not_return_names_trick_and_hook(
+    proved: Callable[..., None],
+) -> None:
     times = 0
     for hook, info in HOOKS.items():
         anything = [lambda *a: 3.5j, lambda *a: Shapeless(), lambda *a: Outputs]

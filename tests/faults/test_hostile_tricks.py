@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,6 @@ from ablate.executor import Device, Workers
 from ablate.resolved import ResolvedStudy
 from ablate.runner import Outcome, Runner
 from ablate.store import Store
-from conftest import Proved
 from studies import Silent, equal, outcome, spec, study, trial
 
 TRICKS = Path(__file__).parent / "hostile_tricks.py"
@@ -50,7 +50,7 @@ HARMLESS = ("floods", "forks", "litters", "scribbles")
 
 
 def test_hostile_tricks_end_their_own_trial_and_nothing_else(
-    tmp_path: Path, proved: Proved
+    tmp_path: Path, proved: Callable[..., None]
 ) -> None:
     names = [*HANGING, *ENDINGS, *MEMORY, *HARMLESS]
     bad = {name: trial([spec(name, TRICKS)], epochs=1) for name in names}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ablate.cli import main
 from ablate.tricks import containing
-from conftest import Proved
 
 STUDY = """\
 [study]
@@ -64,7 +64,7 @@ HOOKS = {
 @pytest.mark.timeout(300, method="thread")  # its own way is an alarm, of which there is one
 def test_a_trick_that_fails_before_training_is_named_and_ends_nothing(
     tmp_path: Path,
-    proved: Proved,
+    proved: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
