@@ -15,6 +15,7 @@ import mmap
 import os
 import struct
 import tempfile
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -71,6 +72,7 @@ class Board:
                 file.flush()
                 self.descriptor = os.dup(file.fileno())
         self._page = mmap.mmap(self.descriptor, slots * SIZE)
+        self.close = weakref.finalize(self, os.close, self.descriptor)
 
     def clear(self, slot: int) -> None:
         """Forget who was there: another trial is about to be."""
@@ -83,11 +85,6 @@ class Board:
         name = place[_HEAD.size : _TEXT_AT].rstrip(b"\0").decode("ascii", "replace")
         text = place[_TEXT_AT : _TEXT_AT + min(length, _TEXT)].decode("utf-8", "replace")
         return Place(signs, pid, name, epoch, step, text)
-
-    def close(self) -> None:
-        """Give it back."""
-        self._page.close()
-        os.close(self.descriptor)
 
 
 class Whereabouts:

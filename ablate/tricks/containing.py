@@ -17,8 +17,8 @@ from typing import Any, Final, NoReturn
 
 from ablate.whereabouts import here
 
-NOTICE: Final = 10.0  # seconds until it is said what is waited for
-LIMIT: Final = 120.0  # seconds until it is interrupted
+NOTICE: Final = 60.0  # seconds until it is said what is waited for
+LIMIT: Final = 600.0  # seconds until it is interrupted: a model's code may download weights
 _KEPT: Final = (signal.SIGINT, signal.SIGTERM)
 
 

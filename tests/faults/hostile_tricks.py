@@ -44,42 +44,6 @@ class Crashes(Trick):
         ctypes.string_at(0)
 
 
-class Leaves(Trick):
-    """sys.exit, as code made for a script does."""
-
-    @hookimpl
-    def on_step_end(self) -> None:
-        sys.exit(3)
-
-
-class Closes(GeneratorExit):
-    """A BaseException that Python itself treats apart."""
-
-
-class Generates(Trick):
-    """Raises GeneratorExit, which generators swallow."""
-
-    @hookimpl(wrapper=True)
-    def compute_loss(self) -> Any:
-        yield
-        raise Closes("as written")
-
-
-class Unspeakable(BaseException):
-    """Cannot be told."""
-
-    def __str__(self) -> str:
-        raise RuntimeError("no text")
-
-
-class Mute(Trick):
-    """Raises what cannot be printed."""
-
-    @hookimpl
-    def on_epoch_start(self) -> None:
-        raise Unspeakable
-
-
 class Shouts(Trick):
     """Raises a message of 1 MB in somebody else's markup, after as much on its streams."""
 
@@ -181,14 +145,6 @@ class Limited(Trick):
         used = int(Path("/proc/self/statm").read_text().split()[0]) * 4096
         resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20),) * 2)
         torch.ones(1 << 30, dtype=torch.uint8)
-
-
-class Bursts(Trick):
-    """Makes the loss infinite."""
-
-    @hookimpl(wrapper=True)
-    def compute_loss(self) -> Any:
-        return (yield) * float("inf")
 
 
 class Killed(Trick):

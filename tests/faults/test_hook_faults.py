@@ -29,7 +29,10 @@ class Own(Exception):
 
 
 class OwnBase(BaseException):
-    """And what it should not."""
+    """And what it should not: it cannot even be told."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
 
 
 def culprit(hook: str, act: Callable[..., Any], *, wrapper: bool = False) -> Trick:
@@ -67,8 +70,14 @@ def raising(error: BaseException) -> Callable[..., Any]:
 def test_whatever_is_raised_in_any_hook_names_trick_and_hook(proved: Callable[..., None]) -> None:
     times = 0
     for hook, info in HOOKS.items():
-        errors: list[BaseException] = [Own("as written"), SystemExit(4), OwnBase(), MemoryError()]
-        for error in errors[:: 1 if hook == "on_step_end" else 3]:
+        errors: list[BaseException] = [
+            Own("as written"),
+            SystemExit(4),
+            GeneratorExit(),
+            MemoryError(),
+        ]
+        errors.append(OwnBase())
+        for error in errors[:: 1 if hook == "on_step_end" else 4]:
             for wrapper in (False, True) if info.kind == "replaceable" else (False,):
                 with pytest.raises(TrickError) as caught:
                     called(hook, culprit(hook, raising(error), wrapper=wrapper))
@@ -78,7 +87,7 @@ def test_whatever_is_raised_in_any_hook_names_trick_and_hook(proved: Callable[..
                 times += 1
     proved("tricks", "a trick raises in a hook",
            f"each of the {len(HOOKS)} hooks, as a replacement and as a wrapper, errors of a third "
-           "party's, SystemExit, MemoryError, a BaseException",
+           "party's, SystemExit, GeneratorExit, MemoryError, a BaseException without a text",
            times, "its own trial; trick and hook named")  # fmt: skip
 
 

@@ -25,9 +25,6 @@ ENDINGS = {
     "quits": ("failed", "its process ended by code 0 in epoch 1, step 1, in on_step_end of trick "),
     "aborts": ("failed", "by signal 6 (aborted) in epoch 1, step 1, in encode_targets of trick "),
     "crashes": ("failed", "by signal 11 (segmentation fault) in epoch 1, in on_epoch_end of trick"),
-    "leaves": ("failed", "trick 'leaves', on_step_end: SystemExit: 3 (epoch 1, step 1)"),
-    "generates": ("failed", "trick 'generates', compute_loss: Closes: as written (epoch 1, step"),
-    "mute": ("failed", "trick 'mute', on_epoch_start: Unspeakable: (its text raises RuntimeError"),
     "shouts": ("failed", "trick 'shouts', on_step_end: ValueError: "),
     "strips": ("failed", ""),
     "removes": ("failed", "removes"),
@@ -54,9 +51,9 @@ def test_hostile_tricks_end_their_own_trial_and_nothing_else(
 ) -> None:
     names = [*HANGING, *ENDINGS, *MEMORY, *HARMLESS]
     bad = {name: trial([spec(name, TRICKS)], epochs=1) for name in names}
-    good = [trial(epochs=1, seed=seed) for seed in range(3)]
+    good = [trial(epochs=1, seed=seed) for seed in range(2)]
     made = list(bad.values())
-    resolved = study(good[0], *made[:9], good[1], *made[9:], good[2])
+    resolved = study(good[0], *made, good[1])
     with Workers([Device("cpu", 6)]) as workers:
         _, alone = run(tmp_path / "alone", study(*good), workers)
         result, store = run(tmp_path / "store", resolved, workers)
@@ -95,8 +92,8 @@ def test_hostile_tricks_end_their_own_trial_and_nothing_else(
     assert len(store.state(bad["shouts"].key).message) < 500
     others = f"0 of {len(names) - 1} others"
     proved("tricks", "a trick ends, crashes or strips its process",
-           "os._exit, abort, a bad pointer, sys.exit, GeneratorExit, an error without a text, one "
-           "of 1 MB, descriptors closed, the attempt's folder removed",
+           "os._exit, abort, a bad pointer, an error with a text of 1 MB, its descriptors closed, "
+           "its attempt's folder removed",
            len(ENDINGS), f"its own trial; {others}")  # fmt: skip
     proved("tricks", "a trick hangs",
            "sleeps, turns round with signals blocked, holds Python's lock in C, stops its process, "
