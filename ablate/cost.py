@@ -42,6 +42,7 @@ class Costs:
 
         from ablate.training_process import construct
         from ablate.tricks.chains import Hooks
+        from ablate.tricks.containing import contained
 
         recipe, classes = trial.recipe, trial.dataset.num_classes
         size = recipe.eval_size or recipe.image_size
@@ -55,7 +56,7 @@ class Costs:
         if building:  # they may look at the whole recipe
             same += (recipe, trial.model_copy(update={"tricks": tuple(building)}).tricks_key())
         if same not in self._models:
-            with isolated_rng(), torch.device("meta"):
+            with isolated_rng(), torch.device("meta"), contained("a model to count its cost"):
                 model = hooks.build_model(recipe, classes)
             self._models[same] = multiply_adds(model, size)
         return self._models[same]

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ablate import whereabouts
 from ablate.data.loader import TrialData
 from ablate.errors import Diverged, TrickError
 from ablate.models.build import isolated_rng
@@ -82,7 +83,7 @@ def train(
         watch.attach(hooks, format_)
     data = open_data([a for each in hooks.augmentations(recipe) for a in each])
     mixers, noisy = hooks.batch_mixers(recipe), uses_noise(model)
-    shaping = " with ".join(name.removesuffix(" *") for name in hooks.acting["build_schedule"])
+    shaping, averaging = (blamed(hooks, hook) for hook in ("build_schedule", "eval_model"))
     base = [dict(group) for group in optimizer.param_groups]
     params = [p for group in optimizer.param_groups for p in group["params"]]
     total = data.steps_per_epoch * recipe.epochs
@@ -98,6 +99,7 @@ def train(
         hooks.on_trial_start(run)
 
     for epoch in range(run.epoch, recipe.epochs):
+        whereabouts.here.epoch(epoch + 1)
         hooks.on_epoch_start(run, epoch)
         meter, began = Meter(), time.perf_counter()
         for raw in data.train_batches(epoch, hooks.train_size(recipe, epoch)):
@@ -143,9 +145,7 @@ def train(
 
             hooks.optimizer_step(run, compute_gradients, apply_gradients)
             if gradients == 0:
-                stepping = " with ".join(
-                    n.removesuffix(" *") for n in hooks.acting["optimizer_step"]
-                )
+                stepping = blamed(hooks, "optimizer_step")
                 raise TrickError(stepping, "optimizer_step", "never called compute_gradients()")
             run.step += 1
             hooks.on_step_end(run, batch)
@@ -154,7 +154,8 @@ def train(
         metrics = meter.means()  # waits for the device: the epoch's time ends here
         seconds = time.perf_counter() - began
         evaluated = hooks.eval_model(run, model, data.clean_batches)
-        tested = evaluate(evaluated, data.eval_batches(), format_)
+        with blaming(averaging if evaluated is not model else "", "eval_model"):
+            tested = evaluate(evaluated, data.eval_batches(), format_, classes)
         metrics |= {**tested.metrics, "lr": max(group["lr"] for group in optimizer.param_groups)}
         metrics |= {k: float(v) for each in hooks.extra_metrics(run) for k, v in each.items()}
         hooks.on_epoch_end(run, epoch, metrics)
@@ -176,9 +177,14 @@ def train(
             raise Diverged("the test loss of the last epoch is not finite")
     if tested is None:  # stopped after the last epoch, before its scores were written
         evaluated = hooks.eval_model(run, model, data.clean_batches)
-        tested = evaluate(evaluated, data.eval_batches(), format_)
+        tested = evaluate(evaluated, data.eval_batches(), format_, classes)
     to.finished(run, tested, evaluated)
     return run
+
+
+def blamed(hooks: Hooks, hook: str) -> str:
+    """The tricks behind what a hook returned, "" for the baseline alone."""
+    return " with ".join(name.removesuffix(" *") for name in hooks.acting[hook])
 
 
 def mix(batch: Batch, mixers: Sequence[Mixer]) -> None:

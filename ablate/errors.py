@@ -92,10 +92,26 @@ class Diverged(Exception):
 
 def brief(error: BaseException, limit: int = 300) -> str:
     """ "KeyError: 'x'": an exception of somebody else's in one line; its log has the whole."""
-    words = " ".join(str(error).split())
+    words = " ".join(text_of(error).split())
     if len(words) > limit:
         words = f"{words[:limit].rstrip()}…"
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def ctrl_c_ignored() -> bool:
+    """Whether this process ignores Ctrl-C, as those that train do: a KeyboardInterrupt there was
+    raised by somebody's code, not by a person."""
+    import signal
+
+    return signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def text_of(error: BaseException) -> str:
+    """`str(error)`, also of an exception that cannot say it."""
+    try:
+        return str(error)
+    except BaseException as another:  # noqa: BLE001 - somebody else's class may raise anything
+        return f"(its text raises {type(another).__name__})"
 
 
 def close_to(word: str, known: Sequence[str]) -> bool:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
 
+from ablate.whereabouts import Board, Place
+
 
 @dataclass(frozen=True)
 class Device:
@@ -42,6 +44,8 @@ class Executor:
         self._events = events
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
+        self._board = Board(device.slots)
+        self._slots: dict[int, int] = {}  # request id → its place on the board
 
     @property
     def free(self) -> int:
@@ -60,7 +64,21 @@ class Executor:
         self.start()
         assert self._process is not None
         self.running[request["id"]] = self._process.pid
-        self._send({"op": "train", **request, "device": self.device.name})
+        slot = self._slot(request["id"])
+        self._send({"op": "train", **request, "device": self.device.name, "slot": slot})
+
+    def _slot(self, request: int) -> int:
+        """A place on the board that no running trial has."""
+        self._slots = {id_: slot for id_, slot in self._slots.items() if id_ in self.running}
+        slot = min(set(range(self.device.slots)) - set(self._slots.values()))
+        self._slots[request] = slot
+        self._board.clear(slot)
+        return slot
+
+    def place(self, request: int) -> Place:
+        """Where a trial is, or was when its process ended."""
+        slot = self._slots.get(request)
+        return self._board.read(slot) if slot is not None else Place()
 
     def start(self) -> None:
         """Start its process, which imports what trials need; nothing if it is there."""
@@ -71,13 +89,45 @@ class Executor:
         """Ask every running trial to stop after its step."""
         self._send({"op": "stop"})
 
+    def signal(self, request: int, number: int) -> bool:
+        """Send a signal to a trial's process; whether there is one to send it to."""
+        pid = self.place(request).pid
+        with contextlib.suppress(OSError):
+            if self._is_ours(pid):
+                os.kill(pid, number)
+                return True
+        return False
+
+    def end(self, request: int) -> None:
+        """End a trial's process at once, with all that it has started."""
+        pid = self.place(request).pid
+        with contextlib.suppress(OSError):
+            if self._is_ours(pid):
+                os.killpg(os.getpgid(pid), signal.SIGKILL)
+                return
+        self.kill()  # its process was never seen: the worker itself hangs
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether a process is of the worker's session: a number may be another's by now."""
+        return pid > 0 and self._process is not None and os.getsid(pid) == self._process.pid
+
     def kill(self) -> None:
         """End the worker and its children at once."""
         if self._process is None or self._process.poll() is not None:
             return
-        # start_new_session made the worker a group of its own, children included.
+        for request in list(self.running):  # a forked trial is a group of its own
+            with contextlib.suppress(OSError):
+                if self._is_ours(pid := self.place(request).pid):
+                    os.killpg(os.getpgid(pid), signal.SIGKILL)
+        # start_new_session made the worker a group, and what a warm one has started.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+    def abandon(self) -> None:
+        """Wait no longer for a worker that nothing ends; the next trial starts another."""
+        self._process = self._reader = None
+        self.running.clear()
+        self.graphs.clear()
 
     def retire(self) -> None:
         """The worker is leaving: wait until its device's memory is free; the next is a new one."""
@@ -97,6 +147,9 @@ class Executor:
         except subprocess.TimeoutExpired:
             self.kill()
             self._process.wait()
+        # What a trick has started and left, which would also keep the reader waiting.
+        with contextlib.suppress(OSError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         if self._reader is not None:
             self._reader.join()
 
@@ -115,7 +168,16 @@ class Executor:
         # -P: nothing is imported from the working directory. A session of its own: the terminal's
         # Ctrl-C reaches the runner alone, which asks for a stop after the step.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "ablate.worker", *mode],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "ablate.worker",
+                *mode,
+                "--board",
+                f"{self._board.descriptor}",
+            ],
+            pass_fds=[self._board.descriptor],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,

@@ -17,6 +17,7 @@ from ablate.resolved import ResolvedStudy
 from ablate.trial import Trial
 from ablate.tricks.base import Trick
 from ablate.tricks.chains import Hooks, blaming
+from ablate.tricks.containing import contained
 
 if TYPE_CHECKING:
     from torch import nn
@@ -76,7 +77,8 @@ def check_effects(resolved: ResolvedStudy, *, bundled_only: bool = False) -> lis
                 continue
             seen.add(same)
             try:
-                effects = probe(trial, bundled_only=bundled_only)
+                with contained(f"row '{row.label}' to build its model"):
+                    effects = probe(trial, bundled_only=bundled_only)
             except TrickError as error:  # refused beforehand, so not a trial that failed
                 raise AblateError(
                     f"{resolved.name}: row '{row.label}': {error.message}", where=resolved.file
@@ -121,7 +123,7 @@ def _preflight(resolved: ResolvedStudy, bundled_only: bool) -> None:
         seen.add(same)
         try:
             for trick in construct(trial.tricks, bundled_only=bundled_only):
-                with blaming(trick.name, "preflight"):
+                with contained(f"preflight of {trick.name}"), blaming(trick.name, "preflight"):
                     trick.preflight(trial)
         except AblateError as error:
             raise AblateError(

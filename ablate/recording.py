@@ -13,6 +13,7 @@ about two writes. Whoever ends in order (done, interrupted, diverged, failed) wa
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ablate import whereabouts
 from ablate.attempt import Attempt
 from ablate.errors import Interrupted
 from ablate.spool import checkpoints
@@ -137,6 +139,7 @@ class Recorder:
         self._emit = emit
         self._stopped = stopped
         self._told = 0.0
+        self._pid = os.getpid()
         self._writer = Writer(attempt, self._tell)
 
     def __enter__(self) -> Recorder:
@@ -162,12 +165,14 @@ class Recorder:
         """An epoch is over: its record, and the state after it, are on their way."""
         from ablate.training.snapshot import Snapshot
 
+        self._check_process()
         captured = state()  # of the last epoch, too: a trick's state that cannot be is refused
         last = record["epoch"] == self._trial.recipe.epochs
         self._writer.put(record, None if last else Snapshot(captured))
 
     def finished(self, run: Run, tested: Tested, model: nn.Module) -> None:
         """Keep the test images' scores, and the weights if another trial learns from them."""
+        self._check_process()
         self._attempt.save_predictions(self._eval_ids, tested.labels, tested.scores)
         if self._keep_weights:
             from ablate import teacher
@@ -176,6 +181,8 @@ class Recorder:
 
     def check(self, run: Run) -> None:
         """A step was taken: tell the runner, twice a second; stop if asked to."""
+        self._check_process()
+        whereabouts.here.sign()
         self._writer.check()
         now = time.monotonic()
         if now - self._told > 0.5:
@@ -184,6 +191,12 @@ class Recorder:
         if self._stopped():
             raise Interrupted
 
+    def _check_process(self) -> None:
+        """A trick may have forked: its child, which goes on like the trial, is none."""
+        if os.getpid() != self._pid:
+            os._exit(70)
+
     def _tell(self, record: dict[str, Any]) -> None:
+        whereabouts.here.sign()
         log.info("epoch %d: %s", record["epoch"], record["metrics"])
         self._emit("epoch", id=self._id, record=record)

@@ -16,10 +16,11 @@ from queue import Empty
 from types import FrameType
 from typing import Any, Protocol
 
-from ablate import index, spool
+from ablate import index, log_file, spool
 from ablate.claims import Claim, claim, holder
 from ablate.errors import AblateError
 from ablate.executor import Device, Executor, Workers
+from ablate.hanging import MINUTES, Watch, ended_by
 from ablate.resolved import ResolvedStudy
 from ablate.scheduling import choose
 from ablate.store import Store, TrialState
@@ -29,6 +30,7 @@ FINAL = frozenset({"done", "diverged", "no_effect"})
 _HEARTBEAT = 15.0  # seconds between signs of life on a claim
 _INGEST = 1.0  # seconds between ingests, each of which costs as much as a short trial
 _SHARE = 50  # times the time of an ingest that lies between two: it grows with the store
+_LOGS = 5.0  # seconds between looks at how long the logs are
 
 
 class Observer(Protocol):
@@ -104,12 +106,14 @@ class Runner:
         tried: frozenset[str] = frozenset(),
         profile: frozenset[str] = frozenset(),
         workers: Workers | None = None,
+        stall: float = MINUTES,
         macs: Callable[[Trial], int | None] = lambda trial: None,
     ) -> None:
         """`again`: keys to train although a final result of them is stored (`--retrain`).
         `tried`: keys that an earlier stage of the same run failed at, not to be tried again.
-        `profile`: keys of which to write where their time went. `macs`: multiply-adds of a trial's
-        model, recorded with its result."""
+        `profile`: keys of which to write where their time went. `stall`: minutes without a sign of
+        life after which a trial is ended, 0: never. `macs`: multiply-adds of a trial's model,
+        recorded with its result."""
         self._resolved = resolved
         self._store = store
         self._observer = observer
@@ -128,7 +132,8 @@ class Runner:
         self._events, self._executors = workers.events, workers.executors
         self._claims: dict[str, Claim] = {}
         self._keys: dict[int, str] = {}  # request id → key
-        self._beaten = time.monotonic()
+        self._beaten = self._bounded = time.monotonic()
+        self._watch = Watch(stall)
         self._told_elsewhere: set[str] = set()
         self._lost: list[str] = []  # keys that another run has taken over: it could think us dead
         self._signal: int | None = None
@@ -163,6 +168,7 @@ class Runner:
                     self._stop()
                 self._ingest_between()
                 self._handle_events(timeout=0.2 if self._keys or self._signal else 1.0)
+                self._look_after()
                 self._heartbeat()
         finally:
             for executor in self._executors:
@@ -279,7 +285,8 @@ class Runner:
             mine = [id_ for id_, process in executor.running.items() if process == event["pid"]]
             for request in mine:  # one that has said how it ended is none of these any more
                 if request in self._keys:
-                    why = f"the worker ended with code {event['code']}"
+                    place = executor.place(request).after(" ")
+                    why = f"the worker ended with code {event['code']}{place}"
                     self._finish(executor, request, "failed", why)
                 executor.running.pop(request, None)
             return
@@ -304,14 +311,13 @@ class Runner:
 
     def _exited(self, executor: Executor, request: int, code: int) -> None:
         if request in self._keys:  # it never said how it ended
-            by = f"signal {-code}" if code < 0 else f"code {code}"
-            hint = " (out of memory?)" if code == -signal.SIGKILL else ""
-            self._finish(executor, request, "failed", f"its process ended by {by}{hint}")
+            self._finish(executor, request, "failed", ended_by(code, executor.place(request)))
         executor.running.pop(request, None)
 
     def _ended(self, request: int, status: str, message: str) -> None:
         # The slot is free only when the process has exited: its memory must be back first.
         key = self._keys.pop(request)
+        log_file.bound(spool.trial_path(self._store.path, key))
         if status == "interrupted" and self._signal is None:
             self._lost.append(key)
         self._conclude(key, status, message)
@@ -324,16 +330,31 @@ class Runner:
 
     def _finish(self, executor: Executor, request: int, status: str, message: str) -> None:
         """A trial whose process could not say how it ended."""
+        attempt = executor.place(request).attempt
+        message = self._watch.why(request) or message
         executor.running.pop(request, None)
         key = self._keys.pop(request)
         if self._signal is not None:
             status, message = "interrupted", "killed"
         else:
-            spool.conclude(self._store.path, key, status, message)
+            with contextlib.suppress(AblateError, OSError):  # a full disk: said here at least
+                status, message = spool.conclude(self._store.path, key, status, message, attempt)
+        log_file.bound(spool.trial_path(self._store.path, key))
         state = self._store.state(key)
         if self._is_final(key, state):  # all that was missing was to say so
             status, message = state.status, state.message
         self._conclude(key, status, message)
+
+    def _look_after(self) -> None:
+        """End what hangs, keep logs short."""
+        for executor in self._watch.look(self._executors):
+            for request in [each for each in executor.running if each in self._keys]:
+                self._finish(executor, request, "failed", "nothing ends its worker")
+            executor.abandon()
+        if time.monotonic() - self._bounded > _LOGS:
+            self._bounded = time.monotonic()
+            for key in self._keys.values():
+                log_file.bound(spool.trial_path(self._store.path, key))
 
     def _ingest_between(self) -> None:
         """Ingest what has ended, but not while a slot waits for its process to be gone."""

@@ -188,6 +188,7 @@ class Session:
             tried=self.tried,
             profile=profile,
             workers=workers,
+            stall=self.study.stall_minutes,
             macs=Costs(bundled_only=self.bundled_only).macs,
         )
         return runner.run()

@@ -19,12 +19,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ablate import log_file
 from ablate.curves import Curves
 from ablate.errors import AblateError
 from ablate.files import (
     is_unique_name,
     read_json,
     time_of,
+    unique_name,
     utc_now,
     write_json,
     writing,
@@ -151,11 +153,27 @@ def is_sidecar(name: str) -> bool:
     return covered != name and (covered == WEIGHTS or _CHECKPOINT.fullmatch(covered) is not None)
 
 
-def conclude(store_path: Path, key: str, status: str, message: str) -> None:
-    """End the latest attempt at a trial for a process that died without saying how it ended."""
+def conclude(
+    store_path: Path, key: str, status: str, message: str, name: str | None = None
+) -> tuple[str, str]:
+    """End the latest attempt at a trial for a process that died without saying how it ended.
+
+    Also in its log. name: of the attempt; one that is gone (a trick has removed it) is made again,
+    and "" makes one where none has begun, so that the ending has a place; None: only the latest.
+    Returns (status, message) of the attempt: an ending that is there already stays.
+    """
     tries = attempts(store_path, key)
-    if not tries or ending(tries[-1]) is not None:
-        return
+    open_ = bool(tries) and ending(tries[-1]) is None
+    if name is None and not tries:
+        return status, message
+    if (name and (not tries or tries[-1].name != name)) or (name == "" and not open_):
+        name = name or unique_name(after=tries[-1].name if tries else "")
+        tries.append(trial_path(store_path, key) / name)
+        with writing(tries[-1]):
+            tries[-1].mkdir(parents=True, exist_ok=True)
+    if (found := ending(tries[-1])) is not None:
+        return found["status"], str(found.get("message", ""))
+    log_file.add(tries[-1], f"{status}: {message}")
     try:
         records = read_lines(tries[-1] / "metrics.jsonl").records
     except FileNotFoundError:  # it died before the first line
@@ -174,6 +192,7 @@ def conclude(store_path: Path, key: str, status: str, message: str) -> None:
         "summary": {},
     }
     write_json(tries[-1] / "done.json", document)
+    return status, message
 
 
 def retire(store_path: Path, key: str) -> None:

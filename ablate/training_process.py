@@ -9,14 +9,23 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablate import whereabouts
 from ablate.attempt import Attempt
 from ablate.claims import holds
-from ablate.errors import AblateError, Diverged, Interrupted, NoEffect, TrickError, brief
+from ablate.errors import (
+    AblateError,
+    Diverged,
+    Interrupted,
+    NoEffect,
+    TrickError,
+    brief,
+    text_of,
+)
 from ablate.spool import checkpoints
 from ablate.trial import Numerics, Trial, TrickSpec
 
@@ -25,6 +34,7 @@ if TYPE_CHECKING:
 
     from ablate.data.loader import TrialData
     from ablate.tricks.base import Trick
+    from ablate.tricks.discovery import LoadedTrick
     from ablate.types import Augmentation
 
 Emit = Callable[..., None]
@@ -61,13 +71,17 @@ def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str
     request: id, trial (Trial as JSON), store, data_root, device, no_plugins, shared_device,
     keep_weights (another trial learns from this one), macs (`ablate.cost`), only to be recorded,
     profile (whether to write where the time went; left out: no), claim (the token of the claim on
-    the trial; left out: nobody else can train it). A trial that another run took over, because it
-    could think this one dead, does not end as done: it would be trained to the end twice.
+    the trial; left out: nobody else can train it), slot (its place on the runner's board; left out:
+    none). A trial that another run took over, because it could think this one dead, does not end as
+    done: it would be trained to the end twice.
     """
+    pid = os.getpid()
+    whereabouts.here.begin(request.get("slot", 0))
     trial = Trial.model_validate(request["trial"])
     store = Path(request["store"])
     newest = next(checkpoints(store, trial.key), None)
     attempt = Attempt.begin(store, trial.key, continues=newest[0] if newest else None)
+    whereabouts.here.attempt(attempt.name)
     began = time.time()
     summary: dict[str, Any] = {"began": began}
     with _logging_to(attempt.path / "log.txt"):
@@ -83,15 +97,22 @@ def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str
         except NoEffect as error:
             status, message = "no_effect", error.message
         except BaseException as error:  # noqa: BLE001 - whatever ends a trial is its status
-            status, message = _failure(error)
+            status, message = _failure(error, trial.recipe.batch_size)
             log.error("%s", "".join(traceback.format_exception(error)))
+        if os.getpid() != pid:  # a child that a trick forked, which has come this way too
+            os._exit(70)
         if status != "interrupted" and not _is_ours(request, store, trial.key):
             status, message = "interrupted", _TAKEN
         log.info("%s after %.0f s%s", status, time.time() - began, message and f": {message}")
-        if status == "interrupted":
-            attempt.close()  # not finished: the next run continues it
-        else:
-            attempt.finish(status, message, **summary)
+        try:
+            if status == "interrupted":
+                attempt.close()  # not finished: the next run continues it
+            else:
+                attempt.finish(status, message, **summary)
+        except (AblateError, OSError) as error:  # a full disk; or a trick has removed the folder
+            more = f", after: {message}" if message else ""
+            status, message = "failed", f"its ending cannot be written: {brief(error)}{more}"
+            log.error("%s", message)
     emit("ended", id=request["id"], status=status, message=message, attempt=attempt.name)
     return status
 
@@ -112,13 +133,24 @@ def construct(
     catalogue = load_catalogue(loose, bundled_only=bundled_only)
     tricks = []
     for spec in specs:
-        loaded = catalogue.load(spec.name)
-        if loaded.behaviour != spec.behaviour:
-            raise AblateError(
-                f"trick '{spec.name}' changed since the study was planned; run it again"
-            )
-        tricks.append(loaded.cls(**(checked(spec) if check_files else spec.given())))
+        with whereabouts.here.doing(f"making trick '{spec.name}'"):
+            loaded = catalogue.load(spec.name)
+            if loaded.behaviour != spec.behaviour:
+                raise AblateError(
+                    f"trick '{spec.name}' changed since the study was planned; run it again"
+                )
+            tricks.append(_made(loaded, checked(spec) if check_files else spec.given()))
     return tricks
+
+
+def _made(loaded: LoadedTrick, params: Mapping[str, Any]) -> Trick:
+    """The trick; what its class raises when it is made is reported under its name."""
+    try:
+        return loaded.cls(**params)
+    except (AblateError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # as of a hook
+        raise TrickError(loaded.name, "when made", brief(error)) from error
 
 
 def set_numerics(numerics: Numerics) -> None:
@@ -243,6 +275,7 @@ def _train(
     from ablate.engine import train
     from ablate.recording import Recorder
     from ablate.training import compiled
+    from ablate.training.following import Followed
 
     device = torch.device(request["device"])
     set_numerics(trial.numerics)
@@ -275,7 +308,8 @@ def _train(
             device,
             channels_last=trial.numerics.channels_last,
         )
-        return data if watch is None else watch.data(data)
+        followed: Any = Followed(data)
+        return followed if watch is None else watch.data(followed)  # type: ignore[no-any-return]
 
     try:
         with recorder:
@@ -303,19 +337,39 @@ def _params(trick: Trick) -> str:
     return ", ".join(f"{k}={v}" for k, v in trick.model_dump(mode="json").items())
 
 
-def _failure(error: BaseException) -> tuple[str, str]:
+def _failure(error: BaseException, batch_size: int) -> tuple[str, str]:
     """(status, message) of an exception, out of memory looked for through its causes."""
     import torch
 
-    cause: BaseException | None = error
-    while cause is not None:
-        text = str(cause)
-        if isinstance(cause, MemoryError | torch.OutOfMemoryError) or "allocate memory" in text:
-            return "oom", _first_line(text) or "out of memory"
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(error, TrickError | AblateError):
-        return "failed", error.message
-    return "failed", brief(error)
+    message = error.message if isinstance(error, AblateError) else ""
+    when = whereabouts.here.place.when
+    place = f" ({when})" if when else ""
+    cause, seen = error, set[int]()
+    while id(cause) not in seen:
+        seen.add(id(cause))
+        text = text_of(cause)
+        if isinstance(cause, MemoryError | torch.OutOfMemoryError) or _says_memory(text):
+            known = message or _first_line(text)
+            return "oom", f"{known}{place}{'; ' if known or place else ''}{_smaller(batch_size)}"
+        cause = cause.__cause__ or cause.__context__ or cause
+    return "failed", f"{message or brief(error)}{place}"
+
+
+def _says_memory(text: str) -> bool:
+    """Whether a library says in words that memory ran out: torch on a CPU, cuBLAS and cuDNN."""
+    return any(
+        words in text
+        for words in ("allocate memory", "CUDA out of memory", "_ALLOC_FAILED", "bad_alloc")
+    )
+
+
+def _smaller(batch_size: int) -> str:
+    if batch_size == 1:
+        return "batch_size is 1 already: a smaller image_size or model takes less"
+    return (
+        f"batch_size is {batch_size}; --set recipe.batch_size={batch_size // 2} takes less "
+        "(and trains every row anew)"
+    )
 
 
 def _compiled_too_often(summary: dict[str, Any]) -> str:
@@ -350,8 +404,9 @@ class _logging_to:  # noqa: N801 - used as a function
         log.removeHandler(self._handler)
         _flush()
         for descriptor, saved in zip((1, 2), self._saved, strict=True):
-            os.dup2(saved, descriptor)
-            os.close(saved)
+            with contextlib.suppress(OSError):  # a trick has closed it
+                os.dup2(saved, descriptor)
+                os.close(saved)
 
 
 def _flush() -> None:

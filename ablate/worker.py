@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
+import fcntl
 import gc
 import json
 import os
@@ -25,7 +27,10 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
+from ablate import whereabouts
+
 Emit = Callable[..., None]
+_HIGH = 100  # descriptors from here on are ours: those below, tricks have been seen to close
 
 
 class Events:
@@ -45,6 +50,13 @@ class Events:
             os._exit(1)
 
 
+def above(descriptor: int) -> int:
+    """The same file under a high number, which what a trial starts does not get."""
+    high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH)
+    os.close(descriptor)
+    return high
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Serve until stdin closes."""
     parser = argparse.ArgumentParser(prog="python -m ablate.worker")
@@ -52,13 +64,22 @@ def main(arguments: list[str] | None = None) -> int:
     mode.add_argument("--fork", action="store_true")
     mode.add_argument("--warm", metavar="DEVICE")
     parser.add_argument("--most", type=int, default=50, help="trials before a warm worker leaves")
+    parser.add_argument("--board", type=int, metavar="DESCRIPTOR", help="of the runner's page")
     options = parser.parse_args(arguments)
     from ablate import training_process
 
     training_process.place_compiler("cpu" if options.fork else options.warm)
     # Events keep the real stdout; whatever a library prints goes to stderr.
-    events = Events(os.dup(1))
+    events = Events(above(os.dup(1)))
     os.dup2(2, 1)
+    if options.board is not None:
+        whereabouts.here.share(options.board)
+        os.close(options.board)
+    _die_with_parent()
+    # Stacks go where messages go, a trial's log: of a process that dies in C, and when the runner
+    # asks for them. Neither needs Python to run.
+    faulthandler.enable(file=2)
+    faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to translate
     if options.fork:
         return ForkServer(events).serve()
@@ -72,7 +93,7 @@ class ForkServer:
         self._events = events
         self._children: dict[int, int] = {}  # process → request id
         # Children see the end of file on this pipe when the server is gone, however it went.
-        self._life, self._life_end = os.pipe()
+        self._life, self._life_end = (above(descriptor) for descriptor in os.pipe())
 
     def serve(self) -> int:
         """Read requests until stdin closes, then end the children."""
@@ -95,12 +116,12 @@ class ForkServer:
                     self._handle(json.loads(line))
             self._reap()
         for pid in self._children:
-            os.kill(pid, signal.SIGKILL)
+            os.killpg(pid, signal.SIGKILL)
         return 0
 
     def _wake_on_exit(self) -> None:
         """Let a child's end be readable: the next trial waits for it, and polling would cost it."""
-        self._exits, self._exits_end = os.pipe()
+        self._exits, self._exits_end = (above(descriptor) for descriptor in os.pipe())
         os.set_blocking(self._exits_end, False)
         signal.set_wakeup_fd(self._exits_end, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -119,6 +140,9 @@ class ForkServer:
             pid = os.fork()
             if pid == 0:
                 self._child(request)
+            # Also here, so that it is one before anybody ends it.
+            with contextlib.suppress(OSError):
+                os.setpgid(pid, pid)
             self._children[pid] = request["id"]
 
     def _child(self, request: dict[str, Any]) -> None:
@@ -126,6 +150,8 @@ class ForkServer:
         try:
             from ablate import training_process
 
+            os.setpgid(0, 0)  # what a trick starts ends with its trial
+            _die_with_parent()
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for descriptor in (self._life_end, self._exits, self._exits_end):
@@ -151,16 +177,29 @@ class ForkServer:
                 return
             if pid in self._children:  # else some library's
                 code = os.waitstatus_to_exitcode(status)
+                with contextlib.suppress(OSError):  # what a trick has started and left
+                    os.killpg(pid, signal.SIGKILL)
                 self._events.emit("exited", id=self._children.pop(pid), code=code)
+
+
+def _die_with_parent() -> None:
+    """Have the system end this process when the one that started it is gone, whatever it hangs in.
+    Linux only; elsewhere threads that wait for it do so, in a process that runs Python."""
+    import ctypes
+
+    with contextlib.suppress(AttributeError, OSError):
+        set_death_signal = 1  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
 
 
 def _exit_with(descriptor: int) -> None:
     """End this process when nobody holds the other end of the pipe any more."""
 
     def watch() -> None:
-        while os.read(descriptor, 1):
-            pass
-        os._exit(1)
+        with contextlib.suppress(OSError):  # a trick has closed it
+            while os.read(descriptor, 1):
+                pass
+            os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="life").start()
 

@@ -45,7 +45,7 @@ def tricks_page() -> str:
         "",
         "Besides what its section names, each is trained by itself, with every other that it",
         "can stand beside, and from its checkpoint after every epoch",
-        "(`tests/tricks/test_installed.py`, `test_pairs.py`, `test_resume.py`).",
+        "(`tests/tricks/test_installed.py` and `test_pairs.py`, `tests/faults` for the last).",
         *("", "| trick | what it does | hooks |", "| :-- | :-- | :-- |"),
     ]
     for trick in loaded:

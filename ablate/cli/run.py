@@ -182,13 +182,17 @@ def _interrupted(session: Session, output: Output, outcome: Outcome, selection: 
 def _next_steps(
     session: Session, selection: Selection, tables: list[ReportTable], outcome: Outcome
 ) -> list[tuple[str, str, str]]:
+    import shlex
+
     from ablate.cli.advice import more_seeds, order_matters
 
     steps = []
     retried = [k for k in outcome.wrong if outcome.statuses[k] in ("failed", "oom")]
     if retried:
         which = "the failed one" if len(retried) == 1 else f"the {len(retried)} failed ones"
+        logs = shlex.join(["ablate", "logs", retried[0][:6], *selection.places])
         steps.append((f"train {which}", selection.suggestion("run"), ""))
+        steps.append(("see why", logs, ""))
     steps += more_seeds(session, selection, tables)
     steps += order_matters(session.resolved)
     steps.append(

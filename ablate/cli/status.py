@@ -115,6 +115,16 @@ def _look(store: Store, name: str, timings: Timings) -> dict[str, Any] | None:
             if states[key].status == "running"
         ],
         "statuses": {key: state.status for key, state in states.items()},
+        "failures": [
+            {
+                "key": key,
+                "label": resolved.labels[key],
+                "status": states[key].status,
+                "message": states[key].message,
+            }
+            for key in resolved.order
+            if states[key].status in FAILED
+        ],
         "labels": dict(resolved.labels),
         "command": resolved.command,
     }

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ablate import streams
-from ablate.errors import AblateError, brief
+from ablate.errors import AblateError, brief, ctrl_c_ignored
 from ablate.types import SLOTS, Augmentation, Ragged
+from ablate.whereabouts import here
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,12 +64,17 @@ class Pipeline:
         for augmentation in self.augmentations:
             stream = streams.key(self.seed, task.purpose, augmentation.name, task.epoch)
             u = streams.uniforms(stream, task.ids, augmentation.draws)
+            before = here.enter(f"in augmentation '{augmentation.name}'".encode())
             try:
                 value = augmentation.apply(value, u, task.size)
-            except (AblateError, MemoryError, torch.OutOfMemoryError):
+            except AblateError:
                 raise
-            except (Exception, SystemExit) as error:
+            except BaseException as error:  # a person's Ctrl-C does not reach the training
+                if isinstance(error, KeyboardInterrupt) and not ctrl_c_ignored():
+                    raise
                 raise AblateError(f"augmentation '{augmentation.name}': {brief(error)}") from error
+            finally:
+                here.leave(before)
             wrong = _wrong(value, expected, last=augmentation is self.augmentations[-1])
             if wrong is not None:
                 raise AblateError(f"augmentation '{augmentation.name}' returned {wrong}")

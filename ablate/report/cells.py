@@ -131,12 +131,19 @@ def notes(table: Table, grid: Sequence[Sequence[SeedValue]], metric: Metric) -> 
 def failures(table: Table, grid: Sequence[Sequence[SeedValue]]) -> list[str]:
     """A line for each trial that failed: key, place, why."""
     return [
-        f"{cell.key[:6]} {table.dataset} · {row.label} · seed {cell.seed}: "
-        f"{cell.message or _WORDS[cell.status]}"
+        f"{cell.key[:6]} {table.dataset} · {row.label} · seed {cell.seed}: {_why(cell)} "
+        f"(ablate logs {cell.key[:6]})"
         for row, line in zip(table.rows, grid, strict=True)
         for cell in line
         if cell.status in _WORDS
     ]
+
+
+def _why(cell: SeedValue) -> str:
+    """ "out of memory; tried 2.1 GiB"; of a failure its message alone."""
+    if cell.status == "failed" and cell.message:
+        return cell.message
+    return "; ".join(part for part in (_WORDS[cell.status], cell.message) if part)
 
 
 def identical_rows(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, StrictInt, StrictStr
 
 from ablate.errors import AblateError, Problem, StudyError, did_you_mean
+from ablate.hanging import MINUTES
 from ablate.recipe import Frozen, Number
 from ablate.study.ablations import read_ablations
 from ablate.study.checks import Checker, name_problem
@@ -45,7 +46,7 @@ class StudySection(Frozen):
 
 
 class ProtocolSection(Frozen):
-    """`[protocol]`: what the table says; nothing here changes a training."""
+    """`[protocol]`: how trials are compared and watched; nothing here changes a training."""
 
     margin: Annotated[Number, Field(gt=0, le=100)] = Field(
         0.5,
@@ -53,6 +54,10 @@ class ProtocolSection(Frozen):
         "it is said, in the loss's unit",
     )
     metric: Literal["top1", "top5", "loss"] = Field("top1", description="what is compared")
+    stall_minutes: Annotated[Number, Field(ge=0, le=100_000)] = Field(
+        int(MINUTES),
+        description="a trial without a sign of life for so long is ended; 0: never",
+    )
 
 
 def load_study(
@@ -127,6 +132,7 @@ def load_study(
         plugins=plugins,
         margin=0.0 if undeclared else float(protocol.margin),
         metric=protocol.metric,
+        stall_minutes=float(protocol.stall_minutes),
         recipe=recipe,
         final=said.get("recipe", {}),
         final_params=_params_said(said.get("tricks", {})),

@@ -107,6 +107,7 @@ class Study:
     plugins: tuple[str, ...]
     margin: float
     metric: str
+    stall_minutes: float
     recipe: Settings
     final: Settings
     final_params: Mapping[str, Settings]

@@ -53,6 +53,7 @@ def evaluate(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor, int]],
     number_format: NumberFormat,
+    classes: int,
 ) -> Tested:
     """Hard-label cross-entropy and accuracies of raw logits; no hook acts on this.
 
@@ -67,6 +68,8 @@ def evaluate(
             for images, truth, valid in batches:
                 with number_format.autocast():
                     scores = model(images)
+                if scores.shape != (wanted := (len(images), classes)):
+                    raise ValueError(f"logits of shape {list(scores.shape)}, not {list(wanted)}")
                 logits.append(scores[:valid].float())
                 labels.append(truth[:valid])
     finally:

@@ -7,16 +7,25 @@ cannot say whose result was wrong.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ablate.errors import AblateError, Diverged, Interrupted, NoEffect, TrickError, brief
+from ablate import whereabouts
+from ablate.errors import (
+    AblateError,
+    Diverged,
+    Interrupted,
+    NoEffect,
+    TrickError,
+    brief,
+    ctrl_c_ignored,
+)
 from ablate.hookspecs import HOOKS
 from ablate.recipe import Recipe
 from ablate.tricks.base import Trick
 from ablate.tricks.checks import checker
+from ablate.tricks.containing import contained
 from ablate.tricks.order import Implementation, implementations, register
 
 Call = Callable[..., Any]
@@ -24,14 +33,14 @@ Check = Callable[[Any, tuple[Any, ...]], str | None]
 Around = Callable[[str, Implementation, bool], Implementation]  # of a hook; whether it wraps
 
 # What passes through unchanged: not the trick's fault, or already explained.
-_PASSING = (AblateError, Interrupted, Diverged, MemoryError)
+_PASSING = (AblateError, Interrupted, Diverged)
 
 
 def _passes(error: BaseException) -> bool:
     """Whether it is not the trick's fault. Ctrl-C is a person's, unless the process ignores it, as
     those that train do: what is raised there, and `sys.exit` anywhere, the trick has raised."""
     if isinstance(error, KeyboardInterrupt):
-        return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+        return not ctrl_c_ignored()
     return isinstance(error, _PASSING)
 
 
@@ -77,6 +86,8 @@ class Hooks:
                     raise AblateError(f"{names} replace {hook}")
                 chain = calls[0] if calls else base
                 assert chain is not None, f"no default for {hook}"
+                if hook == "forward" and not calls and self.acting["build_model"]:
+                    chain = _of_a_model(chain, self.acting["build_model"])
                 for impl in wrappers:
                     chain = _wrapped(hook, impl, chain, impl.trick.name in may_idle)
             else:
@@ -89,7 +100,12 @@ class Hooks:
 
 def resolve_recipe(tricks: Sequence[Trick], recipe: Recipe) -> Recipe:
     """The recipe after every trick's `resolve_recipe`. Needs no torch."""
-    resolved: Recipe = Hooks(tricks).resolve_recipe(recipe)
+    hooks = Hooks(tricks)
+    if not hooks.acting["resolve_recipe"]:
+        plain: Recipe = hooks.resolve_recipe(recipe)
+        return plain
+    with contained(f"resolve_recipe of {', '.join(hooks.acting['resolve_recipe'])}"):
+        resolved: Recipe = hooks.resolve_recipe(recipe)
     return resolved
 
 
@@ -122,15 +138,19 @@ def _picked(hook: str, impl: Implementation) -> Call:
 
 def _guarded(hook: str, impl: Implementation) -> Call:
     """A plain implementation whose errors and results name its trick."""
-    function, name, check = _picked(hook, impl), impl.trick.name, checker(hook)
+    function, name, check = _picked(hook, impl), impl.trick.name, _checking(hook)
+    here, place = whereabouts.here, whereabouts.in_hook(name, hook)
 
     def call(*args: Any) -> Any:
+        before = here.enter(place)
         try:
             value = function(*args)
         except BaseException as error:  # whatever a trick raises is reported under its name
             if _passes(error):
                 raise
             raise _blamed(name, hook, error) from error
+        finally:
+            here.leave(before)
         if (wrong := check(value, args)) is not None:
             raise TrickError(name, hook, wrong)
         return value
@@ -138,9 +158,30 @@ def _guarded(hook: str, impl: Implementation) -> Call:
     return call
 
 
+def _of_a_model(forward: Call, acting: tuple[str, ...]) -> Call:
+    """The default forward, of a model that tricks have built: its outputs' shape is theirs."""
+    names, check = " with ".join(name.removesuffix(" *") for name in acting), _checking("forward")
+
+    def call(*args: Any) -> Any:
+        value = forward(*args)
+        if (wrong := check(value, args)) is not None:
+            raise TrickError(names, "build_model", f"its model {wrong}")
+        return value
+
+    return call
+
+
 def _wrapped(hook: str, impl: Implementation, inner: Call, may_idle: bool) -> Call:
     """A wrapper around `inner`; its code after `yield` runs also when something inside raised."""
-    function, name, check = _picked(hook, impl), impl.trick.name, checker(hook)
+    function, name, check = _picked(hook, impl), impl.trick.name, _checking(hook)
+    here, place = whereabouts.here, whereabouts.in_hook(name, hook)
+
+    def resume(run: Call, *args: Any) -> Any:
+        before = here.enter(place)
+        try:
+            return run(*args)
+        finally:
+            here.leave(before)
 
     def finished(stop: StopIteration, args: tuple[Any, ...]) -> Any:
         if (wrong := check(stop.value, args)) is not None:
@@ -150,7 +191,7 @@ def _wrapped(hook: str, impl: Implementation, inner: Call, may_idle: bool) -> Ca
     def call(*args: Any) -> Any:
         generator = function(*args)
         try:
-            next(generator)
+            resume(next, generator)
         except NoEffect:
             if may_idle:
                 return inner(*args)
@@ -165,7 +206,7 @@ def _wrapped(hook: str, impl: Implementation, inner: Call, may_idle: bool) -> Ca
             value = inner(*args)
         except BaseException as error:
             try:
-                generator.throw(error)
+                resume(generator.throw, error)
             except StopIteration as stop:
                 return finished(stop, args)
             except BaseException as raised:
@@ -174,7 +215,7 @@ def _wrapped(hook: str, impl: Implementation, inner: Call, may_idle: bool) -> Ca
                 raise _blamed(name, hook, raised) from raised
             raise TrickError(name, hook, "a wrapper must `yield` once; it did twice") from error
         try:
-            generator.send(value)
+            resume(generator.send, value)
         except NoEffect:
             if may_idle:
                 return value
@@ -194,12 +235,31 @@ def _wrapped(hook: str, impl: Implementation, inner: Call, may_idle: bool) -> Ca
 @contextmanager
 def blaming(trick: str, hook: str) -> Iterator[None]:
     """Name the trick in whatever is raised inside: for what a hook returned to be called later."""
+    if not trick:  # the baseline's own
+        yield
+        return
+    before = whereabouts.here.enter(whereabouts.in_hook(trick, hook))
     try:
         yield
     except BaseException as error:
-        if not trick or _passes(error):  # the baseline's own, or nobody's fault
+        if _passes(error):  # nobody's fault
             raise
         raise _blamed(trick, hook, error) from error
+    finally:
+        whereabouts.here.leave(before)
+
+
+def _checking(hook: str) -> Check:
+    """What the hook's check says, of a value that it cannot even look at, too."""
+    check = checker(hook)
+
+    def checked(value: Any, args: tuple[Any, ...]) -> str | None:
+        try:
+            return check(value, args)
+        except Exception as error:  # noqa: BLE001 - a trick's own classes may raise anything
+            return f"returned what cannot be checked: {brief(error)}"
+
+    return checked
 
 
 def _blamed(name: str, hook: str, error: BaseException) -> TrickError:

@@ -37,6 +37,14 @@ def _nothing(value: Any, args: tuple[Any, ...]) -> str | None:
     return None if value is None else f"returned {type(value).__name__}; it must return nothing"
 
 
+def _precision(value: Any, args: tuple[Any, ...]) -> str | None:
+    wrong = _instance("ablate.types", "Precision")(value, args)
+    if wrong is not None:
+        return wrong
+    known = ("float32", "float16", "bfloat16")
+    return None if value.dtype in known else f"returned {value.dtype!r}, not one of {known}"
+
+
 def _schedule(value: Any, args: tuple[Any, ...]) -> str | None:
     if value is None:
         return _FORGOT
@@ -140,6 +148,10 @@ def _numbers(value: Any, args: tuple[Any, ...]) -> str | None:
     for key, number in value.items():
         if not isinstance(number, int | float):
             return f"{key}: {_not('a number', number)}; float(…) makes one of a tensor"
+        try:
+            float(number)
+        except OverflowError:
+            return f"{key}: returned a number that no float holds"
     return None
 
 
@@ -161,7 +173,7 @@ _CHECKS: dict[str, Check] = {
     "param_groups": _groups,
     "build_optimizer": _instance("torch.optim", "Optimizer"),
     "build_schedule": _schedule,
-    "precision": _instance("ablate.types", "Precision"),
+    "precision": _precision,
     "augmentations": _augmentations,
     "batch_mixers": _instance("ablate.types", "Mixer"),
     "on_trial_start": _nothing,

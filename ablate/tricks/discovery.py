@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution
@@ -19,6 +19,7 @@ from types import ModuleType
 
 from ablate.errors import AblateError, brief, did_you_mean
 from ablate.tricks.base import Trick
+from ablate.tricks.containing import contained
 
 GROUP = "ablate.tricks"
 BUNDLED = "ablate-study"
@@ -140,10 +141,12 @@ def _source(dist: Distribution | None) -> str:
 
 def _load(name: str, entry: EntryPoint) -> LoadedTrick:
     source = _source(entry.dist)
+    ours = entry.dist is not None and entry.dist.name == BUNDLED
     try:
-        with redirect_stdout(sys.stderr):  # stdout is for results, which programs read
+        # stdout is for results, which programs read
+        with redirect_stdout(sys.stderr), nullcontext() if ours else contained(f"trick '{name}'"):
             cls = entry.load()
-    except (KeyboardInterrupt, MemoryError):
+    except KeyboardInterrupt:
         raise
     except BaseException as error:  # a third party's import may raise anything, SystemExit too
         raise AblateError(
@@ -198,9 +201,9 @@ def _import_file(path: Path, plugin: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # pydantic looks annotations up there
     try:
-        with redirect_stdout(sys.stderr):  # as in _load
+        with redirect_stdout(sys.stderr), contained(f"plugin {plugin}"):  # as in _load
             spec.loader.exec_module(module)
-    except (KeyboardInterrupt, MemoryError):
+    except KeyboardInterrupt:
         raise
     except BaseException as error:  # as in _load
         del sys.modules[name]

@@ -53,6 +53,18 @@ def rendered(figures: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
+def added_up(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for those that say the same, which the parameters of one test have recorded."""
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in rows:
+        same = found.setdefault(
+            tuple(row[name] for name in ("group", "fault", "how", "lost")), {**row, "times": 0}
+        )
+        same["times"] += row["times"]
+        same["test"] = min(same["test"], row["test"])
+    return list(found.values())
+
+
 def put(page: str, table: str) -> str:
     """The page with the table between its marks."""
     before, _, rest = page.partition(BEGIN)
@@ -61,7 +73,8 @@ def put(page: str, table: str) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    rows = [json.loads(line) for line in Path(arguments[0]).read_text("utf-8").splitlines()]
+    lines = Path(arguments[0]).read_text("utf-8").splitlines()
+    rows = added_up([json.loads(line) for line in lines])
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "duckdb"))
     figures = {

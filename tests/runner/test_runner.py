@@ -65,11 +65,8 @@ def test_warm_workers_leave_and_are_replaced_and_every_trial_is_trained(tmp_path
     [
         ("raises", "failed", "trick 'raises', on_step_end: ValueError: as written"),
         ("forgets", "failed", "trick 'forgets', encode_targets: returned None; is a `return`"),
-        ("leaves", "failed", "trick 'leaves', on_step_end: SystemExit: 3"),
         ("interrupts", "failed", "trick 'interrupts', encode_targets: KeyboardInterrupt"),
-        ("dies", "failed", "its process ended by signal 9"),
         ("explodes", "diverged", "the training loss is no longer finite in epoch 1"),
-        ("hungry", "oom", "allocate"),
         ("idle", "no_effect", "trick 'idle' has no effect: nothing to act on"),
     ],
 )

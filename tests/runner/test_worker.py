@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,12 @@ from ablate.store import Store
 from studies import equal, outcome, spec, trial
 
 SABOTEURS = Path(__file__).parent / "saboteurs.py"
+RELU = torch.nn.functional.relu
+STARTED: list[subprocess.Popen[bytes]] = []
+
+
+def sleeping() -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
 
 
 def test_a_warm_worker_keeps_clean_trials_apart_and_leaves_after_a_dirty_one(
@@ -108,6 +117,13 @@ def test_closing_stdin_in_the_middle_of_a_trial_ends_the_worker(tmp_path: Path) 
             lambda: __import__("os").environ.update(ABLATE_X="1"),
             lambda: __import__("os").environ.pop("ABLATE_X"),
         ),
+        ("file mode", lambda: os.umask(0o033), lambda: os.umask(0o022)),
+        (
+            "functions",
+            lambda: setattr(torch.nn.functional, "relu", torch.relu_),
+            lambda: setattr(torch.nn.functional, "relu", RELU),
+        ),
+        ("child processes", lambda: STARTED.append(sleeping()), lambda: STARTED.pop().kill()),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Anomaly Detection")
