@@ -24,13 +24,17 @@ class _Manager(pluggy.PluginManager):
     """pluggy, told to look at the class only: reading a pydantic instance's attributes warns.
 
     A study is planned with thousands of these, and pluggy asks for every attribute of every trick:
-    what a class marks is looked up once. `marks`: of the trick that is being registered.
+    what a class marks is looked up once.
     """
 
-    marks: Mapping[str, Any]
+    _marked: Mapping[str, Any]  # of the trick that is being registered
+
+    def register(self, plugin: Any, name: str | None = None) -> str | None:
+        self._marked = _marks(type(plugin))
+        return super().register(plugin, name)
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
-        return self.marks.get(name)
+        return self._marked.get(name)
 
     def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
         if name not in _SPECS:
@@ -58,7 +62,7 @@ def register(tricks: Sequence[Trick]) -> pluggy.PluginManager:
     manager = _Manager("ablate")
     manager.add_hookspecs(HookSpecs)
     for trick in tricks:
-        manager.marks = marked = _marks(type(trick))
+        marked = _marks(type(trick))
         if not marked:
             raise AblateError(f"trick '{trick.name}' implements no hook")
         for name in marked:
