@@ -116,6 +116,7 @@ class Store:
         Raises AblateError if the directory is something else, of a newer format, or not writable.
         """
         path = Path(path)
+        _check_name(path)
         if create:
             _create(path)
         elif path.exists() and not path.is_dir():
@@ -331,6 +332,16 @@ class Store:
 # --------------------------------------------------------------------------------- directories
 
 
+def _check_name(path: Path) -> None:
+    """Refuse what DuckDB cannot open: it is better known before a training than after."""
+    text = str(path.absolute())
+    if not text.isprintable() or (os.sep == "/" and "\\" in text):
+        raise AblateError(
+            f"the store {path} has characters in its path that no database can have",
+            hint="use another: --store DIR",
+        )
+
+
 def _create(path: Path) -> None:
     try:
         present = {entry.name for entry in os.scandir(path)} if path.exists() else set()
@@ -345,8 +356,14 @@ def _create(path: Path) -> None:
             f"{path} is not an ablate store and not empty", hint="use another: --store DIR"
         )
     with files.writing(path):
-        for directory in (path / "studies", path / "trials"):
-            directory.mkdir(parents=True, exist_ok=True)
+        try:
+            for directory in (path / "studies", path / "trials"):
+                directory.mkdir(parents=True, exist_ok=True)
+        except (FileNotFoundError, FileExistsError, NotADirectoryError) as error:
+            reason = (error.strerror or str(error)).lower()
+            raise AblateError(
+                f"cannot make the store {path}: {reason}", hint="use another: --store DIR"
+            ) from error
         if ".gitignore" not in present:
             files.write_whole(path / ".gitignore", lambda file: files.write_text(file, "*\n"))
         if "FORMAT" not in present:
