@@ -208,8 +208,10 @@ def test_sql_from_standard_input_and_no_sql_at_all(here: Path, cli: Cli) -> None
          "  SELECT, FROM, WITH, DESCRIBE, SHOW and SUMMARIZE are\n"),
         (["select 1", "--format", "xml"],
          "error: --format 'xml'; known: terminal, csv, json, markdown\n"),
-        (["select 1", "--timeout", "-1"], "error: --timeout -1: expected seconds, above 0\n  --timeout 60\n"),
-        (["select 1", "--timeout", "nan"], "error: --timeout nan: expected seconds, above 0\n  --timeout 60\n"),
+        (["select 1", "--timeout", "-1"],
+         "error: --timeout -1: expected seconds, above 0\n  --timeout 60\n"),
+        (["select 1", "--timeout", "nan"],
+         "error: --timeout nan: expected seconds, above 0\n  --timeout 60\n"),
         (["from range(1000000000000) select sum(range)", "--timeout", "0.2"],
          "error: query: stopped after 0.2 s\n"
          "  ask for less (where, limit), or for longer: --timeout SECONDS\n"),
