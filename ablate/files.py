@@ -84,10 +84,26 @@ def writing(path: Path) -> Iterator[None]:
 
 def write_result(path: Path, content: str | bytes) -> None:
     """Write what a person asked for with `-o`. Raises AblateError if the place refuses."""
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     try:
-        path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        with open(path, "wb", opener=_open_for_result) as file:
+            file.write(data)
     except OSError as error:
-        raise AblateError(f"cannot write {path}: {error.strerror or error}") from error
+        if error.errno == errno.ENXIO:
+            reason = "it is a pipe that nobody reads"
+        else:
+            reason = error.strerror or str(error)
+        raise AblateError(
+            f"cannot write {path}: {reason}", hint="write it somewhere else: -o FILE"
+        ) from error
+
+
+def _open_for_result(path: str, flags: int) -> int:
+    """As `open` does, but a pipe without a reader is an error (ENXIO) and not waited for."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+    if hasattr(os, "O_NONBLOCK"):
+        os.set_blocking(descriptor, True)
+    return descriptor
 
 
 @contextlib.contextmanager

@@ -252,7 +252,7 @@ def _rebuild(store_path: Path) -> int:
         with contextlib.closing(duckdb.connect(":memory:")) as connection:
             # Else it keeps in memory whatever it has written, as long as there is memory.
             connection.execute(f"SET memory_limit = '{_MEMORY}'")
-            quoted = str(fresh).replace("'", "''")
+            quoted = _literal(fresh).replace("'", "''")
             connection.execute(f"ATTACH '{quoted}' AS fresh (STORAGE_VERSION '{_STORAGE}')")
             connection.execute("USE fresh")
             lines = _fill(connection, store_path)
@@ -288,6 +288,11 @@ def _fill(connection: DuckDBPyConnection, store_path: Path) -> int:
 # ------------------------------------------------------------------------------------- opening
 
 
+def _literal(path: Path) -> str:
+    """The path so that DuckDB sees a file in it: "md:x" and "s3:x" are services, "~x" a home."""
+    return str(path.absolute())
+
+
 def _open(path: Path, *, read_only: bool, settings: Settings | None = None) -> DuckDBPyConnection:
     """Open the index.
 
@@ -297,7 +302,7 @@ def _open(path: Path, *, read_only: bool, settings: Settings | None = None) -> D
     import duckdb
 
     try:
-        connection = duckdb.connect(str(path), read_only=read_only, config=settings or {})
+        connection = duckdb.connect(_literal(path), read_only=read_only, config=settings or {})
     except duckdb.Error as error:
         text = str(error)
         if "Could not set lock" in text or "different configuration" in text:

@@ -165,7 +165,11 @@ def ask(
 def _one(connection: DuckDBPyConnection, sql: str, clock: _Clock) -> str:
     """The statement, if it is one that reads."""
     if len(sql) > LONGEST:
-        raise AblateError(f"query: {len(sql):,} characters; at most {LONGEST:,} are read")
+        raise AblateError(
+            f"query: {len(sql):,} characters; at most {LONGEST:,} are read", hint=_HINT
+        )
+    if not sql.isascii() and any(0xD800 <= ord(char) <= 0xDFFF for char in sql):
+        raise AblateError("query: the statement is not UTF-8 text", hint=_HINT)
     with _explained(connection, sql, clock):
         try:
             statements = connection.extract_statements(sql)
@@ -366,12 +370,12 @@ def _in_words(connection: DuckDBPyConnection, sql: str, text: str) -> AblateErro
     if found := re.search(r"Function with name \"?([^\s\"]+)\"? does not exist", first):
         close = re.search(r'Did you mean "([^"]+)"', text)
         meant = f"; did you mean '{close[1]}'?" if close else ""
-        return AblateError(f"query: no function '{found[1]}'{meant}")
+        return AblateError(f"query: no function '{found[1]}'{meant}", hint=_HINT)
     if "disabled" in first or "read-only" in first or "locked" in first:
         return AblateError("query: files, settings and other databases are out of reach",
                            hint=_HINT)  # fmt: skip
     plain = re.sub(r"^(?:[A-Z][\w ]*? Error|INTERNAL Error|TransactionContext Error): ", "", first)
-    return AblateError(f"query: {plain or 'it failed'}", hint=None if plain else _HINT)
+    return AblateError(f"query: {plain or 'it failed'}", hint=_HINT)
 
 
 def _no_column(connection: DuckDBPyConnection, sql: str, name: str) -> AblateError:

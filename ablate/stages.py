@@ -134,7 +134,9 @@ def looks_of(until: str | None, max_seeds: int | None, seeds: int | None) -> tup
 
     if until is None:
         if max_seeds is not None:
-            raise AblateError("--max-seeds belongs to --until resolved")
+            raise AblateError(
+                "--max-seeds belongs to --until resolved", hint="--seeds N decides them beforehand"
+            )
         return ()
     if until != "resolved":
         raise AblateError(f"--until '{until}': known: resolved", hint="--until resolved")
@@ -146,7 +148,10 @@ def looks_of(until: str | None, max_seeds: int | None, seeds: int | None) -> tup
     try:
         return looks_until(max_seeds if max_seeds is not None else LOOKS[-1].seeds)
     except ValueError as error:
-        raise AblateError(f"--max-seeds: {error}; looks are planned, not chosen") from error
+        raise AblateError(
+            f"--max-seeds: {error}; looks are planned, not chosen",
+            hint=f"--max-seeds {LOOKS[-1].seeds}",
+        ) from error
 
 
 def with_seeds(study: Study, seeds: int) -> Study:

@@ -115,6 +115,7 @@ class Store:
         Raises AblateError if the directory is something else, of a newer format, or not writable.
         """
         path = Path(path)
+        _check_name(path)
         if create:
             store_format.create(path)
         elif os.path.lexists(path) and not path.is_dir():
@@ -329,6 +330,16 @@ class Store:
                     if a != b and not (a != a and b != b):
                         found.append(Disagreement(key, first, name, metric, a, b))
         return found
+
+
+def _check_name(path: Path) -> None:
+    """Refuse what DuckDB cannot open: it is better known before a training than after."""
+    text = str(path.absolute())
+    if not text.isprintable() or (os.sep == "/" and "\\" in text):
+        raise AblateError(
+            f"the store {path} has characters in its path that no database can have",
+            hint="use another: --store DIR",
+        )
 
 
 # --------------------------------------------------------------------------- saved invocations

@@ -38,8 +38,12 @@ def create(path: Path) -> None:
     if "FORMAT" not in present and others:
         raise AblateError(f"{path} is not an ablate store and not empty", hint=_ANOTHER)
     with files.writing(path):
-        for directory in (path / "studies", path / "trials"):
-            directory.mkdir(parents=True, exist_ok=True)
+        try:
+            for directory in (path / "studies", path / "trials"):
+                directory.mkdir(parents=True, exist_ok=True)
+        except (FileNotFoundError, FileExistsError, NotADirectoryError) as error:
+            reason = (error.strerror or str(error)).lower()
+            raise AblateError(f"cannot make the store {path}: {reason}", hint=_ANOTHER) from error
         if ".gitignore" not in present:
             files.write_whole(path / ".gitignore", lambda file: files.write_text(file, "*\n"))
         if "FORMAT" not in present:

@@ -377,7 +377,8 @@ def _device(trial: Trial, asked: str, name: str) -> Device:
     chosen = kind if asked == "auto" else asked
     if chosen.partition(":")[0] != kind:
         raise AblateError(
-            f"{name} was trained on {kind} and its key says so: --device {asked} is another trial"
+            f"{name} was trained on {kind} and its key says so: --device {asked} is another trial",
+            hint=f"--device {kind}, on a machine that has one",
         )
     found = machine.choose_devices(chosen)[0]
     if trial.numerics.compiled and (lacking := compiler_lacks(kind)):

@@ -10,9 +10,20 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from ablate.errors import AblateError
 
 _BROKEN_PIPE = 141  # 128 + SIGPIPE, as a program that the signal ends
+
+# What the system says of a machine or of a path that was typed, wherever it is noticed.
+_NO_BUGS = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE),
+        *(errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS),
+    }
+)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -45,12 +56,31 @@ def main(args: Sequence[str] | None = None) -> int:
         from ablate.cli.failing import BUG, report_bug, report_error
 
         options = _options(arguments)
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC and not error.filename:
-            _discard_output()  # stdout is a file on a full disk
-            report_error(AblateError("no space left to write the output"), options.output())
+        if isinstance(error, OSError) and error.errno in _NO_BUGS:
+            if error.filename is None:
+                _discard_output()  # stdout may be a file on a full disk
+            report_error(_refused_by_system(error), options.output())
             return AblateError.exit_code
         report_bug(error, options.output(), options.store_path)
         return BUG
+
+
+def _refused_by_system(error: OSError) -> AblateError:
+    from ablate.errors import AblateError
+
+    reason = error.strerror or str(error)
+    if error.filename is not None:
+        short = "give a shorter path"
+        place = "use another place: --store DIR, --data DIR, -o FILE"
+        return AblateError(
+            f"cannot use {os.fsdecode(error.filename)}: {reason[:1].lower()}{reason[1:]}",
+            hint=short if error.errno == errno.ENAMETOOLONG else place,
+        )
+    if error.errno == errno.ENOSPC:
+        return AblateError(
+            "no space left to write the output", hint="free some space and run it again"
+        )
+    return AblateError(f"{reason[:1].lower()}{reason[1:]}", hint="ablate doctor checks the machine")
 
 
 def _discard_output() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ablate.cli.app import command
-from ablate.cli.options import Options
+from ablate.cli.options import Options, path
 
 if TYPE_CHECKING:
     from ablate.resolved import ResolvedStudy
@@ -36,7 +36,7 @@ Where      -o FILE              .zip, .tar.gz or .tgz
 def export(
     options: Options,
     studies: Annotated[list[str] | None, typer.Argument(metavar="STUDY")] = None,
-    file: Annotated[Path | None, typer.Option("--output", "-o")] = None,
+    file: Annotated[Path | None, typer.Option("--output", "-o", parser=path)] = None,
     predictions: Annotated[bool, typer.Option("--predictions")] = False,
     weights: Annotated[bool, typer.Option("--weights")] = False,
     anonymous: Annotated[bool, typer.Option("--anonymous")] = False,

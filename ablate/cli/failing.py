@@ -27,6 +27,7 @@ _PLAINER = {
 
 BUG = 70
 REFUSED = 2
+_LONGEST = 1000  # characters of a line
 
 
 def report_error(error: AblateError, output: Output) -> None:
@@ -35,10 +36,17 @@ def report_error(error: AblateError, output: Output) -> None:
         for problem in error.problems:
             output.failure(*problem_lines(problem, source=output.err.interactive, hint=True))
         return
-    head, *rest = error.message.splitlines() or [""]
-    where = (error.where, "bold") if error.where else ("error", "failed")
-    output.failure([(f"{where[0]}:", where[1]), (f" {head}", "")], *rest)
+    where = (_one(error.where), "bold") if error.where else ("error", "failed")
+    output.failure([(f"{where[0]}:", where[1]), (f" {_one(error.message)}", "")])
     output.failure(*_hint(error.hint))
+
+
+def _one(text: str) -> str:
+    """One line, and no more of what was typed than somebody reads."""
+    from ablate.console.text import one_line
+
+    cut = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 300]}…{text[-300:]}"
+    return one_line(cut)
 
 
 def problem_lines(problem: Problem, *, source: bool, hint: bool) -> list[Line]:
@@ -48,7 +56,7 @@ def problem_lines(problem: Problem, *, source: bool, hint: bool) -> list[Line]:
     line = f":{problem.line}" if problem.line else ""
     key = f" {problem.key}:" if problem.key else ""
     text = f"{key} {problem.message}"
-    lines: list[Line] = [[(f"{one_line(problem.file)}{line}:", "bold"), (one_line(text), "")]]
+    lines: list[Line] = [[(f"{_one(problem.file)}{line}:", "bold"), (_one(text), "")]]
     if source and problem.source is not None and problem.source.strip():
         shown = problem.source.expandtabs(4)
         lines.append([(f"{problem.line:>5} │ ", "dim"), (one_line(shown), "")])
@@ -63,7 +71,7 @@ def problem_lines(problem: Problem, *, source: bool, hint: bool) -> list[Line]:
 
 
 def _hint(hint: str | None) -> list[Line]:
-    return [f"  {line}" for line in (hint or "").splitlines()]
+    return [f"  {_one(line)}" for line in (hint or "").splitlines()]
 
 
 def usage_error(error: Any) -> AblateError:
@@ -108,7 +116,10 @@ def _save(text: str, store: Path) -> Path | None:
     name = f"crash-{datetime.now():%H%M}"  # noqa: DTZ005 - the clock on the person's wall
     data = f"{sys.argv}\n\n{text}".encode("utf-8", "backslashreplace")
     for folder in (store, Path(tempfile.gettempdir())):
-        if not folder.is_dir():
+        try:
+            if not folder.is_dir():
+                continue
+        except OSError:
             continue
         # The folder for temporary files is everybody's: there nobody shall guess the name.
         own = folder == store

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ablate.cli.app import command
-from ablate.cli.options import Options
+from ablate.cli.options import Options, path
 
 HELP = """\
 Write a small study file with comments: ready to be trained, made to be edited.
@@ -24,7 +24,7 @@ Exit: 0 written, 2 refused.
 @command("init", HELP)
 def init(
     options: Options,
-    file: Annotated[Path, typer.Argument(metavar="FILE")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", parser=path)],
     force: Annotated[bool, typer.Option("--force")] = False,
 ) -> None:
     """Write the study."""
@@ -33,9 +33,8 @@ def init(
     from ablate.study import init_text
 
     if file.suffix != ".toml":
-        raise AblateError(
-            f"{file}: a study file ends in .toml", hint=f"ablate init {file.with_suffix('.toml')}"
-        )
+        named = file.with_suffix(".toml") if file.name else file / "my.toml"
+        raise AblateError(f"{file}: a study file ends in .toml", hint=f"ablate init {named}")
     if file.exists() and not force:
         raise AblateError(f"{file} exists already", hint=f"ablate init {file} --force replaces it")
     text = init_text()

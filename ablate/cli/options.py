@@ -88,6 +88,13 @@ def _complete_color(incomplete: str) -> list[str]:
     return [color for color in _COLORS if color.startswith(incomplete)]
 
 
+def path(text: str | Path) -> Path:
+    """A path that was typed. "" is refused: `--store "$STORE"` of what is not set would be `.`."""
+    if not str(text).strip():
+        raise typer.BadParameter("the path is empty")
+    return Path(text)
+
+
 _COMMON: tuple[tuple[str, Any, Any], ...] = (
     ("quiet", Annotated[int, typer.Option("--quiet", "-q", count=True)], 0),
     ("verbose", Annotated[int, typer.Option("--verbose", "-v", count=True)], 0),
@@ -101,8 +108,8 @@ _COMMON: tuple[tuple[str, Any, Any], ...] = (
         ],
         None,
     ),
-    ("store", Annotated[Path | None, typer.Option("--store")], None),
-    ("data", Annotated[Path | None, typer.Option("--data")], None),
+    ("store", Annotated[Path | None, typer.Option("--store", parser=path)], None),
+    ("data", Annotated[Path | None, typer.Option("--data", parser=path)], None),
     (
         "version",
         Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)],

@@ -58,7 +58,7 @@ def query(
     if kind not in FORMATS:
         raise AblateError(f"--format '{kind}'{did_you_mean(kind, FORMATS)}")
     if not 0 < timeout <= threading.TIMEOUT_MAX / 2:
-        raise AblateError(f"--timeout {timeout:g}: seconds, above 0")
+        raise AblateError(f"--timeout {timeout:g}: expected seconds, above 0", hint="--timeout 60")
     if sql is None:
         _views(output)
         return

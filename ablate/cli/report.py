@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from ablate.cli.app import command
-from ablate.cli.options import Datasets, Limit, Options, Seeds, Settings
+from ablate.cli.options import Datasets, Limit, Options, Seeds, Settings, path
 from ablate.cli.selection import Selection
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def report(
     options: Options,
     studies: Annotated[list[str] | None, typer.Argument(metavar="STUDY")] = None,
     format_: Annotated[str | None, typer.Option("--format")] = None,
-    file: Annotated[Path | None, typer.Option("--output", "-o")] = None,
+    file: Annotated[Path | None, typer.Option("--output", "-o", parser=path)] = None,
     columns: Annotated[str, typer.Option("--columns")] = "auto",
     compare: Annotated[str | None, typer.Option("--compare")] = None,
     metric: Annotated[str | None, typer.Option("--metric")] = None,
@@ -73,7 +73,7 @@ def report(
 
     output = options.output()
     if columns not in ("auto", "cost", "all"):
-        raise AblateError(f"--columns '{columns}': known: auto, cost, all")
+        raise AblateError(f"--columns '{columns}': known: auto, cost, all", hint="--columns all")
     kind = "json" if output.json else format_ or format_of(file)
     check_format(kind, file=file is not None)
     if compare is not None:
@@ -157,7 +157,7 @@ def _once(names: list[str]) -> list[str]:
 
     for i, name in enumerate(names):
         if name in names[:i]:
-            raise AblateError(f"{name} is named twice")
+            raise AblateError(f"{name} is named twice", hint="name each study once")
     return names
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ablate.cli.app import command
-from ablate.cli.options import Options
+from ablate.cli.options import Options, path
 
 HELP = """\
 Print the JSON Schema of study files, with the installed tricks and their parameters.
@@ -25,7 +25,7 @@ Editors that know TOML schemas take it from a first line  #:schema ./ablate.sche
 @command("schema", HELP)
 def schema(
     options: Options,
-    file: Annotated[Path | None, typer.Option("--output", "-o")] = None,
+    file: Annotated[Path | None, typer.Option("--output", "-o", parser=path)] = None,
 ) -> None:
     """Print it."""
     from ablate.files import write_result

@@ -86,7 +86,10 @@ def fetch_edition(
     if base_url is not None:
         url = f"{base_url.rstrip('/')}/{edition.archive}"
     if not url.startswith(("http://", "https://")):
-        raise AblateError(f"cannot download from '{url}': not an http address")
+        raise AblateError(
+            f"cannot download from '{url}': not an http address",
+            hint="a mirror is given as --from https://HOST/FOLDER",
+        )
     folder, archive = root / edition.folder, root / edition.archive
     with _writing(root):
         root.mkdir(parents=True, exist_ok=True)

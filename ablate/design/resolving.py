@@ -14,10 +14,9 @@ from ablate.design.words import headline
 from ablate.design.work import graphs, work_order
 from ablate.errors import AblateError, Problem, StudyError
 from ablate.resolved import ResolvedStudy
+from ablate.study.loading import MOST_TRIALS
 from ablate.study.values import Study
 from ablate.trial import Numerics
-
-MAX_TRIALS = 10_000
 
 
 def resolve(
@@ -101,9 +100,9 @@ def _refuse_too_many(study: Study) -> None:
         for ablation in study.ablations
     )
     count = tables * len(study.datasets)
-    if count > MAX_TRIALS:
-        raise AblateError(
-            f"{count:,} trials are asked for; {MAX_TRIALS:,} are the most one study may have",
-            where=study.file,
-            hint="fewer seeds, data sets or columns of over: --seeds 1 · --dataset NAME",
-        )
+    if count > study.max_trials:
+        hint = "fewer seeds, data sets or columns of over: --seeds 1 · --dataset NAME"
+        if count <= MOST_TRIALS:
+            hint += f"\nor, if so many are meant: --set study.max_trials={count}"
+        most = f"{study.max_trials:,} are the most this study may have"
+        raise AblateError(f"{count:,} trials are asked for; {most}", where=study.file, hint=hint)

@@ -270,7 +270,11 @@ def _tune(check: Checker, path: Path, value: Any) -> Settings:
         if key not in SETTINGS:
             check.problem(here, f"unknown setting{did_you_mean(key, SETTINGS)}", key=True)
             continue
-        if isinstance(choices, dict) and set(choices) == {"factor"}:
+        if isinstance(choices, dict) and (other := [k for k in choices if k != "factor"]):
+            message = f"unknown setting{did_you_mean(other[0], ['factor'])}"
+            check.problem((*here, other[0]), message, key=True)
+            continue
+        if isinstance(choices, dict) and choices:
             here, factors = (*here, "factor"), choices["factor"]
             sound = isinstance(factors, list) and factors
             if key not in _NUMBERS:

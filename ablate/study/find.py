@@ -38,7 +38,8 @@ def find_study(name: str | Path) -> Path:
     """
     text = str(name)
     if "\0" in text or not text:
-        raise StudyError([Problem(printable(text) or "''", 0, "", "no such study file")])
+        empty = "ablate init my.toml writes one"
+        raise StudyError([Problem(printable(text) or "''", 0, "", "no such study file", empty)])
     candidates = [Path(text), Path(f"{text}.toml")]
     inner = PurePosixPath(text.removesuffix(".toml"))
     if inner.parts[:1] == ("studies",):

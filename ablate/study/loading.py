@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ablate.tricks.discovery import Catalogue
 
 MAX_SEEDS = 1000
+MAX_TRIALS = 10_000
+MOST_TRIALS = 1_000_000  # planning them takes some GB of memory
 _TOP = ("extends", "study", "recipe", "tricks", "protocol", "ablation", "override", "trial")
 
 
@@ -36,6 +38,9 @@ class StudySection(Frozen):
         3, description="every row is trained with seeds 0 to seeds − 1"
     )
     stack: Any = Field(None, description="tricks in the order of the table's rows")
+    max_trials: Annotated[StrictInt, Field(ge=1, le=MOST_TRIALS)] = Field(
+        MAX_TRIALS, description="a study of more trials is refused, since nobody waits for those"
+    )
     numerics: Literal["exact", "fast"] | None = Field(
         None, description="exact by default on a CPU, fast on a GPU"
     )
@@ -128,6 +133,7 @@ def load_study(
         datasets=study.datasets,
         seeds=tuple(range(study.seeds)),
         limit=limit,
+        max_trials=study.max_trials,
         numerics=study.numerics,
         plugins=plugins,
         margin=0.0 if undeclared else float(protocol.margin),

@@ -16,6 +16,8 @@ from ablate.study.positions import Positions, find_positions
 MAX_BYTES = 2**20
 MAX_DEPTH = 20  # tables in tables; a study needs five
 MAX_VALUES = 5000  # keys and list entries; the checks are quick for so many
+_TOO_DEEP = "tables or lists are nested too deeply"
+_ORDINARY = "ablate init FILE writes a study to begin with"
 
 
 @dataclass(frozen=True)
@@ -37,23 +39,24 @@ def read_source(path: Path, shown: str, blame: Problem | None = None) -> Source:
     """Read and parse one file. `blame`: the problem to report instead of "no such file"."""
     try:
         if path.is_dir():
-            raise _refused(shown, "is a folder, not a study file", blame)
+            raise _refused(shown, "is a folder, not a study file", blame, "name a file in it")
         if path.exists() and not path.is_file():
-            raise _refused(shown, "is not a regular file", blame)
+            raise _refused(shown, "is not a regular file", blame, _ORDINARY)
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise _refused(shown, "no such file", blame) from error
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         reason = getattr(error, "strerror", None) or str(error)
-        raise _refused(shown, f"cannot be read: {reason}", blame) from error
+        raise _refused(shown, f"cannot be read: {reason}", blame, _ORDINARY) from error
     if len(data) > MAX_BYTES:
-        raise _refused(shown, "is larger than 1 MiB; a study file is not", blame)
+        raise _refused(shown, "is larger than 1 MiB; a study file is not", blame, _ORDINARY)
     try:
         text = data.decode("utf-8-sig")  # some editors begin a file with a mark
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise StudyError([Problem(shown, line, "", "is not UTF-8 text")]) from error
+        hint = "save it as UTF-8: every editor can"
+        raise StudyError([Problem(shown, line, "", "is not UTF-8 text", hint)]) from error
     return Source(shown, text, parse(text, shown), path)
 
 
@@ -64,14 +67,14 @@ def parse(text: str, shown: str) -> dict[str, Any]:
     except tomli.TOMLDecodeError as error:
         raise StudyError([_syntax_problem(text, shown, error)]) from error
     except RecursionError as error:
-        raise _refused(shown, "tables or lists are nested too deeply") from error
+        raise _refused(shown, _TOO_DEEP, hint=_ORDINARY) from error
     except ValueError as error:  # Python refuses to convert integers of over 4,300 digits
         match = re.search(r"[0-9_]{4300,}", text)
         line = text.count("\n", 0, match.start()) + 1 if match else 0
-        problem = Problem(shown, line, "", "a number has more than 4,300 digits")
+        problem = Problem(shown, line, "", "a number has more than 4,300 digits", _ORDINARY)
         raise StudyError([problem]) from error
     if reason := _oversized(table):
-        raise _refused(shown, reason)
+        raise _refused(shown, reason, hint=_ORDINARY)
     return table
 
 
@@ -93,8 +96,10 @@ def _syntax_problem(text: str, shown: str, error: tomli.TOMLDecodeError) -> Prob
     )
 
 
-def _refused(shown: str, message: str, blame: Problem | None = None) -> StudyError:
-    return StudyError([blame or Problem(shown, 0, "", message)])
+def _refused(
+    shown: str, message: str, blame: Problem | None = None, hint: str | None = None
+) -> StudyError:
+    return StudyError([blame or Problem(shown, 0, "", message, hint)])
 
 
 def _oversized(table: dict[str, Any]) -> str | None:
@@ -103,7 +108,7 @@ def _oversized(table: dict[str, Any]) -> str | None:
     while level:
         depth += 1
         if depth > MAX_DEPTH:
-            return "tables or lists are nested too deeply"
+            return _TOO_DEEP
         count += sum(map(len, level))
         if count > MAX_VALUES:
             return f"has more than {MAX_VALUES:,} values; a study file has not"

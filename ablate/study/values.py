@@ -103,6 +103,7 @@ class Study:
     datasets: tuple[str, ...]
     seeds: tuple[int, ...]
     limit: int | None
+    max_trials: int
     numerics: Literal["exact", "fast"] | None
     plugins: tuple[str, ...]
     margin: float

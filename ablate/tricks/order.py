@@ -7,10 +7,11 @@ The order is canonical, the same for every order in a study: within a hook by sl
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import isgeneratorfunction, signature
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pluggy
 
@@ -20,13 +21,40 @@ from ablate.tricks.base import Trick
 
 
 class _Manager(pluggy.PluginManager):
-    """pluggy, told to look at the class only: reading a pydantic instance's attributes warns."""
+    """pluggy, told to look at the class only: reading a pydantic instance's attributes warns.
+
+    A study is planned with thousands of these, and pluggy asks for every attribute of every trick:
+    what a class marks is looked up once.
+    """
+
+    _marked: Mapping[str, Any]  # of the trick that is being registered
+
+    def register(self, plugin: Any, name: str | None = None) -> str | None:
+        self._marked = _marks(type(plugin))
+        return super().register(plugin, name)
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
-        for cls in type(plugin).__mro__:
-            if name in cls.__dict__:
-                return getattr(cls.__dict__[name], "ablate_impl", None)
-        return None
+        return self._marked.get(name)
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
+        if name not in _SPECS:
+            _SPECS[name] = super().parse_hookspec_opts(module_or_class, name)
+        return _SPECS[name]
+
+
+_SPECS: dict[str, Any] = {}  # of `HookSpecs`, the only class with any
+_MARKS: WeakKeyDictionary[type, dict[str, Any]] = WeakKeyDictionary()
+
+
+def _marks(cls: type) -> dict[str, Any]:
+    """Options of every method that is marked as a hook's, in the order of their names."""
+    if cls not in _MARKS:
+        found: dict[str, Any] = {}
+        for base in reversed(cls.__mro__):
+            for name, value in vars(base).items():
+                found[name] = getattr(value, "ablate_impl", None)
+        _MARKS[cls] = {name: found[name] for name in sorted(found) if found[name]}
+    return _MARKS[cls]
 
 
 def register(tricks: Sequence[Trick]) -> pluggy.PluginManager:
@@ -34,7 +62,7 @@ def register(tricks: Sequence[Trick]) -> pluggy.PluginManager:
     manager = _Manager("ablate")
     manager.add_hookspecs(HookSpecs)
     for trick in tricks:
-        marked = [name for name in dir(type(trick)) if manager.parse_hookimpl_opts(trick, name)]
+        marked = _marks(type(trick))
         if not marked:
             raise AblateError(f"trick '{trick.name}' implements no hook")
         for name in marked:

@@ -200,14 +200,18 @@ def test_sql_from_standard_input_and_no_sql_at_all(here: Path, cli: Cli) -> None
          '\n  columns: ablate query "describe epochs"\n'),
         (['from trials where status = "done"'], "error: query: no column 'done'; text stands in "
          "'single quotes'\n  columns: ablate query \"describe trials\"\n"),
-        (["selec 1"], "error: query: syntax error at or near \"selec\"\n"),
+        (["selec 1"], "error: query: syntax error at or near \"selec\"\n"
+         "  views: trials, epochs, predictions, effects · columns: "
+         "ablate query \"describe trials\"\n"),
         (["select 1; select 2"], "error: query: one statement at a time; these are 2\n"),
         (["delete from trials"], "error: query: DELETE is not allowed; a query only reads\n"
          "  SELECT, FROM, WITH, DESCRIBE, SHOW and SUMMARIZE are\n"),
         (["select 1", "--format", "xml"],
          "error: --format 'xml'; known: terminal, csv, json, markdown\n"),
-        (["select 1", "--timeout", "-1"], "error: --timeout -1: seconds, above 0\n"),
-        (["select 1", "--timeout", "nan"], "error: --timeout nan: seconds, above 0\n"),
+        (["select 1", "--timeout", "-1"],
+         "error: --timeout -1: expected seconds, above 0\n  --timeout 60\n"),
+        (["select 1", "--timeout", "nan"],
+         "error: --timeout nan: expected seconds, above 0\n  --timeout 60\n"),
         (["from range(1000000000000) select sum(range)", "--timeout", "0.2"],
          "error: query: stopped after 0.2 s\n"
          "  ask for less (where, limit), or for longer: --timeout SECONDS\n"),

@@ -86,7 +86,10 @@ def test_report_of_another_selection_says_what_there_is(store: Path) -> None:
 )
 def test_a_report_that_cannot_be_written_is_one_line(store: Path, place: str, reason: str) -> None:
     done = run_cli("report", "-o", place, cwd=store)
-    assert (done.returncode, done.stderr) == (2, f"error: cannot write {place}: {reason}\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: cannot write {place}: {reason}\n  write it somewhere else: -o FILE\n",
+    )
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
@@ -96,7 +99,10 @@ def test_a_full_disk_behind_stdout_is_one_line(store: Path) -> None:
             [*ABLATE, "report"], cwd=store, env=environment(), stdout=full,
             stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
-    assert (done.returncode, done.stderr) == (2, "error: no space left to write the output\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: no space left to write the output\n  free some space and run it again\n",
+    )
 
 
 def test_report_formats(store: Path) -> None:

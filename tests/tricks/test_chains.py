@@ -7,7 +7,6 @@ import sys
 from collections.abc import Generator
 from typing import Any, ClassVar
 
-import pluggy
 import pytest
 import torch
 from pydantic import ValidationError
@@ -65,7 +64,7 @@ def test_a_chain_gives_what_pluggy_gives_for_the_same_order() -> None:
         def encode_targets(self, labels: Tensor, num_classes: int) -> Tensor:
             return torch.nn.functional.one_hot(labels, num_classes).float()
 
-    pluggy.PluginManager.register(manager, Default())
+    manager.register(Default())
     impl = Default().encode_targets(LABELS, 3)
     theirs = ((impl + 10) + 1) * 2
     assert torch.equal(ours, theirs)
