@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import math
 import os
 import socket
@@ -37,6 +36,7 @@ from ablate.spool import (
     sidecar,
     trial_path,
 )
+from ablate.spool_lines import line_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,9 +89,8 @@ class Attempt:
         line = {"seq": self._sequence, "kind": kind, "time": utc_now(), **plain}
         if nonfinite:
             line["nonfinite"] = nonfinite
-        data = (json.dumps(line, separators=(",", ":"), allow_nan=False) + "\n").encode()
         with writing(self.path / "metrics.jsonl"):
-            self._append(self._descriptor, data)
+            self._append(self._descriptor, line_of(line))
         self._sequence += 1
         if kind == "epoch":
             self._epochs = int(plain.get("epoch") or self._epochs + 1)

@@ -277,9 +277,12 @@ def _open(path: Path, *, read_only: bool, settings: Settings | None = None) -> D
 
 def _sources(connection: DuckDBPyConnection) -> Sources:
     rows = connection.execute(
-        "SELECT path, max(bytes), max(epoch) FROM spool.source GROUP BY path"
+        "SELECT path, max(bytes), max(epoch), max(seq) FROM spool.source GROUP BY path"
     ).fetchall()
-    return {path: Read(size, epoch or 0) for path, size, epoch in rows}
+    return {
+        path: Read(size, epoch or 0, -1 if sequence is None else sequence)
+        for path, size, epoch, sequence in rows
+    }
 
 
 def _is_current(connection: DuckDBPyConnection, store_path: Path) -> bool:

@@ -12,6 +12,7 @@ States and results are read from the spool itself, so they are never behind.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -135,8 +136,7 @@ class Store:
         earlier = _saved(directory)
         name = files.unique_name(after=earlier[-1].stem if earlier else "")
         path = directory / f"{name}.json"
-        text = resolved.model_dump_json(indent=1)
-        files.write_whole(path, lambda file: files.write_text(file, text))
+        files.write_sealed(path, resolved.model_dump_json(indent=1))
         return path
 
     def has_saved(self, name: str, invocation: str) -> bool:
@@ -166,10 +166,10 @@ class Store:
                     f"{path} was written by a newer ablate (format {number})",
                     hint="pip install --upgrade ablate-study",
                 )
-            try:
-                yield ResolvedStudy.model_validate_json(path.read_bytes())
-            except (OSError, ValidationError):
-                continue
+            with contextlib.suppress(ValidationError):
+                resolved = ResolvedStudy.model_validate_json(json.dumps(document))
+                if resolved.is_whole():
+                    yield resolved
 
     def studies(self) -> list[str]:
         """Names of the stored studies, the one invoked last first."""
@@ -204,7 +204,7 @@ class Store:
         """Write trial.json: what the key stands for. Once; later labels change nothing."""
         key = trial.key
         path = spool.trial_path(self.path, key) / "trial.json"
-        if (files.read_json(path) or {}).get("key") == key:
+        if self.trial(key) is not None:
             return
         with files.writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -215,9 +215,10 @@ class Store:
         """The definition of a stored trial, or None if there is none that can be read."""
         document = files.read_json(spool.trial_path(self.path, key) / "trial.json")
         try:
-            return Trial.model_validate_json(json.dumps((document or {})["trial"]))
+            trial = Trial.model_validate_json(json.dumps((document or {})["trial"]))
         except (KeyError, ValidationError):
             return None
+        return trial if trial.key == key else None
 
     def label(self, key: str) -> str:
         """What the study that first asked for a trial calls it; the key's start without one."""
@@ -350,7 +351,8 @@ def _create(path: Path) -> None:
         if ".gitignore" not in present:
             files.write_whole(path / ".gitignore", lambda file: files.write_text(file, "*\n"))
         if "FORMAT" not in present:
-            files.write_json(path / "FORMAT", {"format": FORMAT})
+            text = f'{{\n "format": {FORMAT}\n}}\n'  # no checksum: a person may look at it
+            files.write_whole(path / "FORMAT", lambda file: files.write_text(file, text))
     if not os.access(path / "trials", os.W_OK | os.X_OK) or not os.access(path, os.W_OK):
         raise AblateError(f"the store {path} cannot be written", hint="use another: --store DIR")
 
