@@ -58,6 +58,7 @@ class Attempt:
         self._epochs = 0
         self._last: dict[str, Any] = {}
         self._finished = False
+        self._weights = ""  # SHA-256 of weights.pt
 
     @classmethod
     def begin(cls, store_path: Path, key: str, *, continues: str | None = None) -> Attempt:
@@ -180,6 +181,7 @@ class Attempt:
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             write_whole(sidecar(path), lambda f: write_text(f, f"{digest}  {path.name}\n"))
+        self._weights = digest
 
     def save_environment(self, environment: Mapping[str, Any]) -> None:
         """Write environment.json: versions, machine, devices."""
@@ -205,6 +207,8 @@ class Attempt:
             "nonfinite": self._last.get("nonfinite", []),
             "summary": _plain(summary, "summary", nonfinite),
         }
+        if self._weights:
+            document["weights"] = self._weights
         if status == "done":
             document["curves"] = self._curves()
         write_json(self.path / "done.json", document)

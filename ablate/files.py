@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from ablate.errors import AblateError
+from ablate.errors import AblateError, DiskFull
 
 _TIME: Final = "%Y%m%dT%H%M%S.%fZ"
 _NAME: Final = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{6}")
@@ -70,8 +70,9 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise AblateError(
-                f"no space left to write {path}; what was written before is kept",
+            raise DiskFull(
+                f"no space left to write {path} (disk {_disk(path)}); what was written before is "
+                "kept",
                 hint="free some space and run the same command again: it continues",
             ) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
@@ -80,6 +81,14 @@ def writing(path: Path) -> Iterator[None]:
                 hint="use another store: --store DIR",
             ) from error
         raise
+
+
+def _disk(path: Path) -> Path:
+    """Where the disk of a path is mounted."""
+    place = Path(os.path.abspath(path))
+    while not place.is_mount() and place != place.parent:
+        place = place.parent
+    return place
 
 
 def write_result(path: Path, content: str | bytes) -> None:

@@ -148,17 +148,17 @@ def weights(store_path: Path, key: str) -> Path | None:
     """The sound weights of a finished trial, if they were kept."""
     for attempt in attempts(store_path, key):
         end, path = ending(attempt), attempt / WEIGHTS
-        if end is not None and end["status"] == "done" and _sound(path):
+        if end is not None and end["status"] == "done" and _sound(path, end.get("weights")):
             return path
     return None
 
 
-def _sound(path: Path) -> bool:
-    """Whether a file is what its checksum says."""
+def _sound(path: Path, expected: object = None) -> bool:
+    """Whether a file is what its checksum says, and that the expected one where it is known."""
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return digest == sidecar(path).read_text("ascii").split()[0]
+        return digest == sidecar(path).read_text("ascii").split()[0] == (expected or digest)
     except (OSError, ValueError, IndexError):
         return False
 

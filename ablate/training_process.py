@@ -14,15 +14,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablate import resuming
 from ablate.attempt import Attempt
-from ablate.errors import AblateError, Diverged, Interrupted, NoEffect, TrickError, brief
-from ablate.spool import checkpoints
+from ablate.errors import AblateError, DiskFull, Diverged, Interrupted, NoEffect, TrickError, brief
 from ablate.trial import Numerics, Trial, TrickSpec
 
 if TYPE_CHECKING:
     import torch
 
     from ablate.data.loader import TrialData
+    from ablate.resuming import Saved
     from ablate.tricks.base import Trick
     from ablate.types import Augmentation
 
@@ -62,13 +63,15 @@ def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str
     """
     trial = Trial.model_validate(request["trial"])
     store = Path(request["store"])
-    newest = next(checkpoints(store, trial.key), None)
-    attempt = Attempt.begin(store, trial.key, continues=newest[0] if newest else None)
+    saved, told = resuming.newest(store, trial)
+    attempt = Attempt.begin(store, trial.key, continues=saved.attempt if saved else None)
     began = time.time()
     summary: dict[str, Any] = {"began": began}
     with _logging_to(attempt.path / "log.txt"):
+        for line in told:
+            log.warning("%s", line)
         try:
-            summary |= _train(request, trial, attempt, emit, stopped)
+            summary |= _train_from(saved, request, trial, attempt, emit, stopped)
             status, message = "done", _compiled_too_often(summary)
         except Interrupted:
             status, message = "interrupted", "stopped on request"
@@ -215,7 +218,31 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def _train_from(
+    saved: Saved | None,
+    request: dict[str, Any],
+    trial: Trial,
+    attempt: Attempt,
+    emit: Emit,
+    stopped: Callable[[], bool],
+) -> dict[str, Any]:
+    """As `_train`; a checkpoint that does not fit the model is left for the one before it."""
+    from ablate.training.checkpoint import Unusable
+
+    passing: list[Path] = []
+    while True:
+        try:
+            return _train(saved, request, trial, attempt, emit, stopped)
+        except Unusable as error:
+            assert saved is not None
+            log.warning("%s cannot be used and is not: %s", saved.path, error)
+            passing.append(saved.path)
+            saved, _ = resuming.newest(Path(request["store"]), trial, passing)
+            attempt.continues = saved.attempt if saved else None
+
+
 def _train(
+    saved: Saved | None,
     request: dict[str, Any],
     trial: Trial,
     attempt: Attempt,
@@ -250,7 +277,7 @@ def _train(
         from ablate.teacher import load
 
         teacher = load(Path(request["store"]), trial.teacher, device, trial.numerics)
-    recorder = Recorder(request, trial, attempt, emit, stopped, cached.eval.ids)
+    recorder = Recorder(request, trial, attempt, emit, stopped, cached.eval.ids, saved)
     graphs = compiled.count()
 
     def opened(augmentations: Sequence[Augmentation]) -> TrialData:
@@ -300,6 +327,8 @@ def _failure(error: BaseException) -> tuple[str, str]:
         if isinstance(cause, MemoryError | torch.OutOfMemoryError) or "allocate memory" in text:
             return "oom", _first_line(text) or "out of memory"
         cause = cause.__cause__ or cause.__context__
+    if isinstance(error, DiskFull):
+        return "failed", f"{error.message}; {error.hint}"
     if isinstance(error, TrickError | AblateError):
         return "failed", error.message
     return "failed", brief(error)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from nest import Nest
 
 Proved = Callable[..., None]
 
@@ -37,3 +41,13 @@ def proved(request: pytest.FixtureRequest) -> Proved:
             os.close(descriptor)
 
     return row
+
+
+@pytest.fixture(scope="session")
+def nest() -> Iterator[Nest]:
+    """Runs `ablate` in processes of their own that need not import torch."""
+    from nest import Nest
+
+    made = Nest()
+    yield made
+    made.close()
