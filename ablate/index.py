@@ -220,6 +220,8 @@ def _rebuild(store_path: Path) -> int:
             lines = _fill(connection, store_path)
             connection.execute("USE memory")
             connection.execute("DETACH fresh")
+        if path.is_dir() and not path.is_symlink():
+            _set_aside(path)  # nothing can be renamed into its place
         # The old file's log first: beside the new file it would be replayed into it.
         path.with_name(f"{_FILE}.wal").unlink(missing_ok=True)
         fresh.replace(path)

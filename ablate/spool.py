@@ -78,7 +78,9 @@ def is_ending(document: Mapping[str, Any]) -> bool:
         and all(n is None or (type(n) is int and 0 <= n < 2**31) for n in counts)
         and _are_numbers(document.get("final", {}))
         and isinstance(summary, dict)
-        and _are_numbers({name: summary.get(name) for name in _COUNTED})
+        and all(
+            n is None or (type(n) is int and 0 <= n < 2**62) for n in map(summary.get, _COUNTED)
+        )
         and isinstance(summary.get("precision", ""), str)
     )
 

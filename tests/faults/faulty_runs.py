@@ -68,7 +68,7 @@ def numbers(store: Path) -> dict[str, Any]:
     """Of every trial what its epochs measured, and its predictions' bytes."""
     opened = Store.open(store, create=False)
     found = {}
-    for key in opened.keys():
+    for key in sorted(opened.keys()):
         result = opened.result(key)
         if result is None:
             found[key] = None
