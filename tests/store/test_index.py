@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import subprocess
@@ -13,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 
-import duckdb
 import numpy as np
 import pytest
 from store_samples import make_trial
@@ -205,34 +203,6 @@ def test_what_is_no_line_of_ours_is_set_aside_and_never_stops_the_rest(
     np.testing.assert_allclose(rows(store, top1), [(0.7,), (0.8,), (0.9,)])
     assert rows(store, "SELECT status FROM trials ORDER BY 1") == [("done",)]
     assert not list(store.path.glob("*corrupt*"))
-
-
-@pytest.mark.parametrize("damage", ["garbage", "truncated", "empty", "flipped", "foreign"])
-def test_a_damaged_database_is_set_aside_and_rebuilt(
-    store: Store, trained: Train, damage: str
-) -> None:
-    keys = [trained(seed) for seed in range(5)]
-    ingest(store.path)
-    path = store.path / "results.duckdb"
-    data = bytearray(path.read_bytes())
-    if damage == "garbage":
-        path.write_bytes(os.urandom(len(data)))
-    elif damage == "truncated":
-        path.write_bytes(data[: len(data) // 3])
-    elif damage == "empty":
-        path.write_bytes(b"")
-    elif damage == "flipped":
-        for position in range(12288, len(data), 4096):
-            data[position + 100] ^= 0xFF
-        path.write_bytes(data)
-    else:
-        path.unlink()
-        with duckdb.connect(str(path)) as other:
-            other.execute("CREATE TABLE thesis (x INTEGER)")
-    assert ingest(store.path) == 5 * 4
-    assert len(list(store.path.glob("results.duckdb.corrupt-*"))) == 1
-    assert rows(store, "SELECT key FROM trials ORDER BY seed") == [(key,) for key in keys]
-    assert rows(store, COUNT) == spooled(store)
 
 
 def test_what_was_removed_from_the_spool_leaves_the_index(store: Store, trained: Train) -> None:
