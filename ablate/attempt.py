@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import math
 import os
 import socket
@@ -38,6 +37,7 @@ from ablate.spool import (
     sidecar,
     trial_path,
 )
+from ablate.spool_lines import line_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,6 +59,7 @@ class Attempt:
         self._epochs = 0
         self._last: dict[str, Any] = {}
         self._finished = False
+        self._weights = ""  # SHA-256 of weights.pt
 
     @classmethod
     def begin(cls, store_path: Path, key: str, *, continues: str | None = None) -> Attempt:
@@ -96,9 +97,8 @@ class Attempt:
         line = {"seq": self._sequence, "kind": kind, "time": utc_now(), **plain}
         if nonfinite:
             line["nonfinite"] = nonfinite
-        data = (json.dumps(line, separators=(",", ":"), allow_nan=False) + "\n").encode()
         with writing(self.path / "metrics.jsonl"):
-            self._append(self._descriptor, data)
+            self._append(self._descriptor, line_of(line))
         self._sequence += 1
         if kind == "epoch":
             self._epochs = int(plain.get("epoch") or self._epochs + 1)
@@ -188,6 +188,7 @@ class Attempt:
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             write_whole(sidecar(path), lambda f: write_text(f, f"{digest}  {path.name}\n"))
+        self._weights = digest
 
     def save_environment(self, environment: Mapping[str, Any]) -> None:
         """Write environment.json: versions, machine, devices."""
@@ -213,6 +214,8 @@ class Attempt:
             "nonfinite": self._last.get("nonfinite", []),
             "summary": _plain(summary, "summary", nonfinite),
         }
+        if self._weights:
+            document["weights"] = self._weights
         if status == "done":
             document["curves"] = self._curves()
         write_json(self.path / "done.json", document)

@@ -67,9 +67,9 @@ class Curves:
             return None
         epochs, digests = document.get("epochs"), document.get("digests")
         numbers = {name: document.get(name) for name in ("images", "seconds", "typical")}
-        if not isinstance(epochs, int) or not isinstance(digests, dict):
+        if type(epochs) is not int or epochs < 0 or not isinstance(digests, dict):
             return None
-        if not all(value is None or _is_number(value) for value in numbers.values()):
+        if not all(value is None or _is_positive(value) for value in numbers.values()):
             return None
         return cls(epochs=epochs, digests=digests, **numbers)
 
@@ -79,6 +79,11 @@ _NO_METRICS: Final = frozenset({"epoch", "seconds", "steps", "images"})
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_positive(value: object) -> bool:
+    """What can be counted or has passed; not 10**400, which no float holds."""
+    return isinstance(value, int | float) and type(value) is not bool and 0 < value < 1e15
 
 
 def _number(value: Any) -> float | None:

@@ -47,6 +47,10 @@ class Problem:
         return f"{self.file}{line}:{key} {self.message}"
 
 
+class DiskFull(AblateError):
+    """No space is left for what has to be written."""
+
+
 class StudyError(AblateError):
     """Every problem of a study at once, ordered by file and line."""
 

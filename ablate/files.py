@@ -1,9 +1,14 @@
-"""Files that appear whole or not at all, names that sort by time, and what a disk refuses."""
+"""Files that appear whole or not at all, names that sort by time, and what a disk refuses.
+
+JSON documents end with a checksum of what is before it, so that a flipped bit is noticed and never
+read as a number. One without a checksum, as older releases wrote them, is taken as it is.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
@@ -14,12 +19,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from ablate.errors import AblateError
+from ablate.errors import AblateError, DiskFull
 
 _TIME: Final = "%Y%m%dT%H%M%S.%fZ"
 _NAME: Final = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{6}")
 # Of `write_whole`, and of checkpoints, which have one writer.
 _TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{8}\.tmp|\.checkpoint-\d{1,9}\.pt\.tmp")
+_END: Final = b"\n}"  # of a JSON object as it is written here
+_CHECKSUM: Final = re.compile(rb',\n "checksum": "([0-9a-f]{16})"\n}\n\Z')
+_LONGEST: Final = 1 << 28  # bytes of the largest document that is read
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -70,8 +78,9 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise AblateError(
-                f"no space left to write {path}; what was written before is kept",
+            raise DiskFull(
+                f"no space left to write {path} (disk {_disk(path)}); what was written before is "
+                "kept",
                 hint="free some space and run the same command again: it continues",
             ) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ELOOP):
@@ -80,6 +89,14 @@ def writing(path: Path) -> Iterator[None]:
                 hint="use another store: --store DIR",
             ) from error
         raise
+
+
+def _disk(path: Path) -> Path:
+    """Where the disk of a path is mounted."""
+    place = Path(os.path.abspath(path))
+    while not place.is_mount() and place != place.parent:
+        place = place.parent
+    return place
 
 
 def write_result(path: Path, content: str | bytes) -> None:
@@ -162,9 +179,35 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a JSON document whole."""
-    text = json.dumps(document, indent=1, ensure_ascii=False, default=str) + "\n"
-    write_whole(path, lambda file: write_text(file, text))
+    """Write a JSON document whole, with its checksum."""
+    text = json.dumps(document, indent=1, ensure_ascii=False, default=str)
+    write_sealed(path, text)
+
+
+def write_sealed(path: Path, text: str) -> None:
+    """Write the text of a JSON object whole, with its checksum as the last member."""
+    data = text.encode("utf-8", "backslashreplace")
+    write_whole(path, lambda file: file.write(_sealed(data)))
+
+
+def _sealed(data: bytes) -> bytes:
+    if not data.endswith(_END):  # an empty one
+        return data + b"\n"
+    body = data.removesuffix(_END)
+    return b'%b,\n "checksum": "%b"\n}\n' % (body, _checksum(body))
+
+
+def _checksum(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=8).hexdigest().encode()
+
+
+def unsealed(data: bytes) -> bytes | None:
+    """A document without its checksum; None if it is not what the checksum says."""
+    found = _CHECKSUM.search(data, max(0, len(data) - 64))
+    if found is None:
+        return data
+    body = data[: found.start()]
+    return body + _END if found[1] == _checksum(body) else None
 
 
 def write_text(file: BinaryIO, text: str) -> None:
@@ -173,9 +216,20 @@ def write_text(file: BinaryIO, text: str) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None if the file is missing or damaged."""
+    """A JSON object, or None if the file is missing, damaged or not what its checksum says."""
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        with path.open("rb") as file:
+            data = file.read(_LONGEST + 1)
+    except OSError:
+        return None
+    return None if len(data) > _LONGEST else parse_json(data)
+
+
+def parse_json(data: bytes) -> dict[str, Any] | None:
+    """A JSON object from a file's bytes, or None as `read_json`."""
+    text = unsealed(data)
+    try:
+        document = None if text is None else json.loads(text)
+    except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None

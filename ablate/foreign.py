@@ -127,7 +127,7 @@ def attempt(path: Path) -> ForeignAttempt:
     if "metrics.jsonl" not in names:
         raise Unfit("it has no metrics.jsonl")
     end = _json(path / "done.json") if "done.json" in names else None
-    if "done.json" in names and (end is None or end.get("status") not in spool.STATUSES):
+    if "done.json" in names and (end is None or not spool.is_ending(end)):
         raise Unfit("its done.json cannot be read")
     if dict(found)["metrics.jsonl"] > _LINES:
         raise Unfit("its metrics.jsonl is too large to be one")
@@ -191,17 +191,16 @@ def study(name: str, path: Path) -> tuple[ResolvedStudy, bytes]:
     if len(data) > _DOCUMENT:
         raise Unfit("it is too large to be one")
     try:
-        document = json.loads(data)
-        _refuse_newer(document if isinstance(document, dict) else None, STUDY_FORMAT)
-        resolved = ResolvedStudy.model_validate_json(data)
+        document = files.parse_json(data)
+        _refuse_newer(document, STUDY_FORMAT)
+        resolved = ResolvedStudy.model_validate_json(json.dumps(document))
     except (ValidationError, ValueError, RecursionError):
         raise Unfit("it cannot be read") from None
     if resolved.name != name:
         raise Unfit("it is another study's")
     if any(trial.key != key for key, trial in resolved.trials.items()):
         raise Unfit("its keys are not its trials'")
-    asked = {key for table in resolved.tables for row in table.rows for key in row.keys}
-    if not asked | set(resolved.order) <= set(resolved.trials) & set(resolved.labels):
+    if not resolved.is_whole():
         raise Unfit("it names trials that it does not define")
     return resolved, data
 
@@ -230,11 +229,7 @@ def _json(path: Path) -> dict[str, Any] | None:
         data = file.read(_DOCUMENT + 1)
     if len(data) > _DOCUMENT:
         raise Unfit(f"{path.name} is too large to be one")
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-    return document if isinstance(document, dict) else None
+    return files.parse_json(data)
 
 
 def _entries(folder: Path) -> list[tuple[str, os.DirEntry[str]]]:

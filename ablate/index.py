@@ -258,6 +258,8 @@ def _rebuild(store_path: Path) -> int:
             lines = _fill(connection, store_path)
             connection.execute("USE memory")
             connection.execute("DETACH fresh")
+        if path.is_dir() and not path.is_symlink():
+            _set_aside(path)  # nothing can be renamed into its place
         # The old file's log first: beside the new file it would be replayed into it.
         path.with_name(f"{_FILE}.wal").unlink(missing_ok=True)
         fresh.replace(path)
@@ -322,9 +324,12 @@ def _open(path: Path, *, read_only: bool, settings: Settings | None = None) -> D
 
 def _sources(connection: DuckDBPyConnection) -> Sources:
     rows = connection.execute(
-        "SELECT path, max(bytes), max(epoch) FROM spool.source GROUP BY path"
+        "SELECT path, max(bytes), max(epoch), max(seq) FROM spool.source GROUP BY path"
     ).fetchall()
-    return {path: Read(size, epoch or 0) for path, size, epoch in rows}
+    return {
+        path: Read(size, epoch or 0, -1 if sequence is None else sequence)
+        for path, size, epoch, sequence in rows
+    }
 
 
 def _is_current(connection: DuckDBPyConnection, store_path: Path) -> bool:

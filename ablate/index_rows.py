@@ -14,8 +14,9 @@ from ablate import spool
 from ablate.errors import AblateError
 from ablate.files import read_json, time_of
 from ablate.index_schema import number_of
-from ablate.predictions import DAMAGED
+from ablate.predictions import DAMAGED, stored_arrays
 from ablate.spool_lines import read_pieces
+from ablate.trial import Trial
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
 
 
 class Read(NamedTuple):
-    """How much of a file the index has; epoch: the highest in it so far."""
+    """How much of a file the index has; epoch: the highest in it so far; sequence: the last."""
 
     bytes: int
     epoch: int = 0
+    sequence: int = -1
 
 
 Sources = dict[str, Read]  # by the path in the store
@@ -141,10 +143,18 @@ def _trial(batch: Batch, store_path: Path, key: str, known: Sources) -> str:
     if _fresh(path, name, known):
         document = read_json(path) or {}
         trial = document.get("trial")
-        if isinstance(trial, dict):
+        if isinstance(trial, dict) and _is_of(key, trial):
             batch.add("trial", key, *_defined(trial, _text(document.get("label"))), _compact(trial))
-            batch.add("source", name, _size(path), None)
+            batch.add("source", name, _size(path), None, None)
     return name
+
+
+def _is_of(key: str, trial: dict[str, Any]) -> bool:
+    """Whether a definition is the one that the key is the hash of."""
+    try:
+        return Trial.model_validate_json(json.dumps(trial)).key == key
+    except (ValueError, RecursionError):
+        return False
 
 
 def _defined(trial: dict[str, Any], label: str | None) -> Row:
@@ -180,7 +190,8 @@ def _attempt(
     begun = before.bytes > 0
     if size > before.bytes:
         highest = before.epoch
-        for lines in read_pieces(attempt / "metrics.jsonl", before.bytes, _PIECE):
+        pieces = read_pieces(attempt / "metrics.jsonl", before.bytes, _PIECE, before.sequence)
+        for lines in pieces:
             host = continues = None
             for record in lines.records:
                 if record.get("kind") == "start":
@@ -190,14 +201,14 @@ def _attempt(
             for byte, raw in lines.invalid:
                 batch.add("set_aside", files.metrics, byte, raw.decode("utf-8", "replace"))
             batch.lines += len(lines.records) + len(lines.invalid)
-            batch.add("source", files.metrics, lines.offset, highest)
+            batch.add("source", files.metrics, lines.offset, highest, lines.sequence)
             if not begun:
                 _begin(batch, run, key, attempt, host, continues)
                 begun = True
             yield
     if _fresh(attempt / "environment.json", files.environment, known):
         _environment(batch, run, read_json(attempt / "environment.json") or {})
-        batch.add("source", files.environment, _size(attempt / "environment.json"), None)
+        batch.add("source", files.environment, _size(attempt / "environment.json"), None, None)
     ended = files.done in known
     if _fresh(attempt / "done.json", files.done, known):
         end = spool.ending(attempt)
@@ -206,10 +217,10 @@ def _attempt(
             if not begun:
                 _begin(batch, run, key, attempt, None, None)
             _ending(batch, run, end)
-            batch.add("source", files.done, _size(attempt / "done.json"), None)
+            batch.add("source", files.done, _size(attempt / "done.json"), None, None)
     if ended and _fresh(attempt / "predictions.npz", files.predictions, known):
         _predictions(batch, run, attempt, files.predictions)
-        batch.add("source", files.predictions, _size(attempt / "predictions.npz"), None)
+        batch.add("source", files.predictions, _size(attempt / "predictions.npz"), None, None)
     yield
 
 
@@ -303,10 +314,9 @@ def _predictions(batch: Batch, run: int, attempt: Path, name: str) -> None:
     import numpy as np
 
     try:
-        path = attempt / "predictions.npz"
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            ids, labels, scores = (stored[one] for one in ("ids", "labels", "scores"))
-            classes = stored.get("indices")
+        stored = stored_arrays(attempt / "predictions.npz")
+        ids, labels, scores = (stored[one] for one in ("ids", "labels", "scores"))
+        classes = stored.get("indices")
         alike = ids.ndim == 1 and ids.shape == labels.shape == scores.shape[:1]
         if not alike or scores.ndim != 2 or (classes is not None and classes.shape != scores.shape):
             raise ValueError(f"{len(ids)} ids, {len(labels)} labels, scores {scores.shape}")

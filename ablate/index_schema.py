@@ -11,14 +11,15 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-VERSION: Final = 2  # raise with any change below: an index of another version is remade
+VERSION: Final = 3  # raise with any change below: an index of another version is remade
 
-# source.epoch: the highest epoch in a metrics file up to that byte. rewritten: an epoch that was
-# written again in one attempt, and the first line since which it counts.
+# source.epoch: the highest epoch in a metrics file up to that byte; seq: of the line before it.
+# rewritten: an epoch that was written again in one attempt, and the first line since which it
+# counts.
 TABLES: Final = """
 CREATE SCHEMA spool;
 CREATE TABLE spool.version (number INTEGER);
-CREATE TABLE spool.source (path VARCHAR, bytes BIGINT, epoch INTEGER);
+CREATE TABLE spool.source (path VARCHAR, bytes BIGINT, epoch INTEGER, seq BIGINT);
 CREATE TABLE spool.trial (
   key VARCHAR, dataset VARCHAR, variant VARCHAR, image_limit BIGINT, model VARCHAR, seed BIGINT,
   tricks VARCHAR[], label VARCHAR, batch_size BIGINT, lr DOUBLE, image_size BIGINT,

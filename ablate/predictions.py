@@ -5,6 +5,7 @@ Reports read it only when they are asked for something that needs it: it is most
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -91,11 +92,30 @@ def read_predictions(store_path: Path, key: str, attempt: str) -> Predictions | 
         ) from error
 
 
+def stored_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a file as they are in it. Raises one of `DAMAGED` for what is no such file.
+
+    Nothing is unpickled, and what claims to be larger than its file is refused unread.
+    """
+    import numpy as np
+
+    with path.open("rb") as file:
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError("its arrays are compressed")
+        size = file.seek(0, os.SEEK_END)
+        if sum(member.file_size for member in members) > size:
+            raise ValueError("its arrays are larger than the file")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+
+
 def _read(path: Path) -> Predictions:
     import numpy as np
 
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
+    arrays = stored_arrays(path)
     ids, labels, scores = (arrays[name] for name in ("ids", "labels", "scores"))
     indices, total = arrays.get("indices"), arrays.get("logsumexp")
     if ids.ndim != 1 or not len(ids) or scores.ndim != 2 or not scores.shape[1]:

@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any
 from ablate import whereabouts
 from ablate.attempt import Attempt
 from ablate.errors import Interrupted
-from ablate.spool import checkpoints
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
+    from ablate.resuming import Saved
     from ablate.training.evaluate import Tested
     from ablate.training.snapshot import Snapshot
     from ablate.trial import Trial
@@ -128,8 +128,10 @@ class Recorder:
         emit: Callable[..., None],
         stopped: Callable[[], bool],
         eval_ids: np.ndarray,
+        saved: Saved | None = None,
     ) -> None:
-        """`request`: as `ablate.training_process.run` takes it."""
+        """`request`: as `ablate.training_process.run` takes it. `saved`: what to go on from."""
+        self._saved = saved
         self._eval_ids = eval_ids
         self._keep_weights: bool = request["keep_weights"]
         self._store = Path(request["store"])
@@ -149,17 +151,15 @@ class Recorder:
         self._writer.__exit__(*raised)
 
     def resume(self) -> dict[str, Any] | None:
-        """The newest sound checkpoint, or None to start afresh."""
-        from ablate.training import checkpoint
-
-        for attempt, epoch, path in checkpoints(self._store, self._trial.key):
-            state = checkpoint.read(path)
-            log.info("continues attempt %s after epoch %d", attempt, epoch)
-            for record in state["history"]:
-                self._attempt.record("epoch", **record, copied_from=attempt)
-            self._emit("resumed", id=self._id, epoch=epoch)
-            return state
-        return None
+        """The state to go on from, or None to start afresh."""
+        if (saved := self._saved) is None:
+            return None
+        log.info("continues attempt %s after epoch %d", saved.attempt, saved.epoch)
+        for record in saved.state["history"]:
+            self._attempt.record("epoch", **record, copied_from=saved.attempt)
+        self._emit("resumed", id=self._id, epoch=saved.epoch)
+        self._saved = None  # its memory
+        return saved.state
 
     def epoch(self, record: dict[str, Any], state: Callable[[], dict[str, Any]]) -> None:
         """An epoch is over: its record, and the state after it, are on their way."""

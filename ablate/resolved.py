@@ -180,6 +180,25 @@ class ResolvedStudy(Frozen):
     warnings: tuple[str, ...] = ()
     until: Until | None = None
 
+    def is_whole(self) -> bool:
+        """Whether everything that its tables and its order name is there; one that was read from a
+        file need not be."""
+        named = set(self.order)
+        for table in self.tables:
+            count = len(table.rows)
+            for row in table.rows:
+                named |= {*row.keys, *row.tuning}
+                places = [place for place in (row.above, row.same_as) if place is not None]
+                if len(row.keys) != len(table.seeds) or not all(0 <= p < count for p in places):
+                    return False
+                options = 0 if table.tuning is None else len(table.tuning.options)
+                if len(row.tuning) != options or not 0 <= (row.chosen or 0) < max(options, 1):
+                    return False
+            if not count or not all(0 <= p < count for order in table.orders for p in order):
+                return False
+        looks = self.until is None or 0 < self.until.number <= len(self.until.looks)
+        return looks and named <= self.trials.keys() and named <= self.labels.keys()
+
     @property
     def tuning(self) -> tuple[str, ...]:
         """Keys of the trials that settings are chosen by, in the order of the tables."""

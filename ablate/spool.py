@@ -17,7 +17,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ablate import log_file
 from ablate.curves import Curves
@@ -31,15 +31,13 @@ from ablate.files import (
     write_json,
     writing,
 )
-from ablate.spool_lines import read_epochs, read_lines, seconds_of
-
-if TYPE_CHECKING:
-    pass
+from ablate.spool_lines import is_number, read_epochs, read_lines, seconds_of
 
 STATUSES: Final = ("done", "failed", "diverged", "no_effect", "interrupted", "oom")
 FINAL: Final = frozenset({"done", "diverged", "no_effect"})  # not trained again unless asked
 
 WEIGHTS: Final = "weights.pt"
+_COUNTED: Final = ("examples", "parameters", "macs")  # of a summary
 _CHECKPOINT: Final = re.compile(r"checkpoint-(\d{1,9})\.pt")
 _KEY: Final = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_-]{0,127}")  # no dots: never leaves trials/
 
@@ -64,7 +62,34 @@ def attempts(store_path: Path, key: str) -> list[Path]:
 def ending(attempt: Path) -> dict[str, Any] | None:
     """What `finish` wrote, or None while an attempt runs, after a kill, or if it is damaged."""
     document = read_json(attempt / "done.json")
-    return document if document and document.get("status") in STATUSES else None
+    return document if document is not None and is_ending(document) else None
+
+
+def is_ending(document: Mapping[str, Any]) -> bool:
+    """Whether a document is one that `finish` could have written; older releases left things out.
+
+    Readers count on these types: what has others is damaged as a whole, and is trained again.
+    """
+    status, summary = document.get("status"), document.get("summary", {})
+    texts = (document.get(name) for name in ("message", "started", "finished", "continues"))
+    counts = (document.get(name) for name in ("lines", "epochs"))
+    return (
+        isinstance(status, str)
+        and status in STATUSES
+        and all(text is None or isinstance(text, str) for text in texts)
+        and all(n is None or (type(n) is int and 0 <= n < 2**31) for n in counts)
+        and _are_numbers(document.get("final", {}))
+        and isinstance(summary, dict)
+        and all(
+            n is None or (type(n) is int and 0 <= n < 2**62) for n in map(summary.get, _COUNTED)
+        )
+        and isinstance(summary.get("precision", ""), str)
+    )
+
+
+def _are_numbers(values: Any) -> bool:
+    """Whether it is a mapping to numbers, null where one was not finite."""
+    return isinstance(values, dict) and all(v is None or is_number(v) for v in values.values())
 
 
 def curves(attempt: Path, end: Mapping[str, Any]) -> Curves:
@@ -127,17 +152,17 @@ def weights(store_path: Path, key: str) -> Path | None:
     """The sound weights of a finished trial, if they were kept."""
     for attempt in attempts(store_path, key):
         end, path = ending(attempt), attempt / WEIGHTS
-        if end is not None and end["status"] == "done" and is_sound(path):
+        if end is not None and end["status"] == "done" and is_sound(path, end.get("weights")):
             return path
     return None
 
 
-def is_sound(path: Path) -> bool:
-    """Whether a file is what its checksum says."""
+def is_sound(path: Path, expected: object = None) -> bool:
+    """Whether a file is what its checksum says, and that the expected one where it is known."""
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return digest == sidecar(path).read_text("ascii").split()[0]
+        return digest == sidecar(path).read_text("ascii").split()[0] == (expected or digest)
     except (OSError, ValueError, IndexError):
         return False
 

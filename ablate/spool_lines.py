@@ -1,38 +1,53 @@
-"""Reading metrics.jsonl: whole lines, epochs, and what can be told from its end alone."""
+"""Lines of metrics.jsonl: whole lines, epochs, and what can be told from its end alone.
+
+A line ends with a checksum of what is before it, so that a flipped bit sets the line aside and is
+never read as a number. Lines without one, as older releases wrote them, are taken as they are.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 _NAN: Final = float("nan")
 _TAIL: Final = 1 << 14  # bytes from the end that mostly have an epoch's line
+_CHECKSUM: Final = b',"crc":"'
+_LAST: Final = len(_CHECKSUM) + 8 + len(b'"}')  # bytes that a checksum takes
+_WHOLE: Final = 2**62  # no number of steps or images is as large
+_EPOCHS: Final = 10**6  # nor one of epochs
 
 
 class Lines(NamedTuple):
     """Complete lines of a spool file.
 
     records: the JSON objects; offset: where to read on; invalid: (byte offset, bytes) of complete
-    lines that are no JSON object, set aside.
+    lines that are set aside: no JSON object, not what their checksum says, or with a sequence
+    number that was there before, as a line has that is written twice. sequence: the last number.
     """
 
     records: list[dict[str, Any]]
     offset: int
     invalid: list[tuple[int, bytes]]
+    sequence: int = -1
 
 
 def read_lines(path: Path, offset: int = 0) -> Lines:
     """Complete lines from byte `offset` on. A torn last line is left for the next time."""
     with path.open("rb") as file:
         file.seek(offset)
-        return _parsed(file.read(), offset)
+        return _parsed(file.read(), offset, -1)
 
 
-def read_pieces(path: Path, offset: int, size: int) -> Iterator[Lines]:
-    """As `read_lines`, some `size` bytes at a time; nothing where no line is complete."""
+def read_pieces(path: Path, offset: int, size: int, after: int = -1) -> Iterator[Lines]:
+    """As `read_lines`, some `size` bytes at a time; nothing where no line is complete.
+
+    after: the sequence number of the line before byte `offset`.
+    """
     with path.open("rb") as file:
         file.seek(offset)
         left = b""
@@ -40,31 +55,67 @@ def read_pieces(path: Path, offset: int, size: int) -> Iterator[Lines]:
             left += data
             whole = left.rfind(b"\n") + 1
             if whole:
-                lines = _parsed(left[:whole], offset)
-                offset, left = lines.offset, left[whole:]
+                lines = _parsed(left[:whole], offset, after)
+                offset, after, left = lines.offset, lines.sequence, left[whole:]
                 yield lines
 
 
-def _parsed(data: bytes, offset: int) -> Lines:
+def _parsed(data: bytes, offset: int, after: int) -> Lines:
     records: list[dict[str, Any]] = []
     invalid: list[tuple[int, bytes]] = []
     *lines, _torn = data.split(b"\n")
     for line in lines:
         record = _record(line)
-        if record is not None:
+        sequence = after + 1 if record is None else record.get("seq", after + 1)
+        if record is not None and type(sequence) is int and after < sequence < 2**62:
             records.append(record)
+            after = sequence
         else:
             invalid.append((offset, line))
         offset += len(line) + 1
-    return Lines(records, offset, invalid)
+    return Lines(records, offset, invalid, after)
+
+
+def line_of(record: dict[str, Any]) -> bytes:
+    """The line that stands for a record, with its checksum and its newline."""
+    data = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()[:-1]
+    return b'%b%b%08x"}\n' % (data, _CHECKSUM, zlib.crc32(data))
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
+    """The record of a line; None for what is none, is damaged, or cannot be an epoch's."""
+    sealed = line[-_LAST:].startswith(_CHECKSUM)
+    if sealed and b'%08x"}' % zlib.crc32(line[:-_LAST]) != line[-10:]:
+        return None
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) else None
+    if not isinstance(record, dict):
+        return None
+    if sealed:
+        record.pop("crc", None)
+    elif record.get("kind") == "epoch" and not _is_epoch(record):
+        return None
+    return record
+
+
+def _is_epoch(record: dict[str, Any]) -> bool:
+    """Whether an epoch's line has the types that readers count on."""
+    metrics = record.get("metrics", {})
+    epoch, counts = record.get("epoch"), (record.get("steps"), record.get("images"))
+    return (
+        isinstance(metrics, dict)
+        and all(value is None or is_number(value) for value in metrics.values())
+        and (epoch is None or (type(epoch) is int and 0 <= epoch < _EPOCHS))
+        and all(n is None or (type(n) is int and 0 <= n < _WHOLE) for n in counts)
+        and (record.get("seconds") is None or is_number(record["seconds"]))
+    )
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value from JSON is a number that a float can hold."""
+    return type(value) is float or (type(value) is int and abs(value) < 2**63)
 
 
 def first_line(path: Path) -> dict[str, Any]:
@@ -118,7 +169,7 @@ def read_epochs(path: Path) -> list[dict[str, Any]]:
 def seconds_of(epoch: dict[str, Any]) -> float:
     """Wall time of an epoch that `read_epochs` gave; NaN where it is not known."""
     seconds = epoch.get("seconds")
-    return seconds if isinstance(seconds, int | float) else _NAN
+    return seconds if isinstance(seconds, int | float) and 0 < seconds < math.inf else _NAN
 
 
 def finite_or_nan(metrics: Any) -> dict[str, float]:
@@ -134,5 +185,4 @@ def _epoch(record: dict[str, Any]) -> int:
 
 
 def _number(record: dict[str, Any]) -> int:
-    number = record.get("epoch")
-    return number if isinstance(number, int) else 0
+    return record.get("epoch") or 0

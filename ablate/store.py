@@ -130,13 +130,12 @@ class Store:
     def save_study(self, resolved: ResolvedStudy) -> Path:
         """Keep what an invocation was asked for."""
         directory = self._study_path(resolved.name)
-        text = resolved.model_dump_json(indent=1)
         with files.writing(directory), self.saving():
             directory.mkdir(parents=True, exist_ok=True)
             earlier = _saved(directory)
             name = files.unique_name(after=earlier[-1].stem if earlier else "")
             path = directory / f"{name}.json"
-            files.write_whole(path, lambda file: files.write_text(file, text))
+            files.write_sealed(path, resolved.model_dump_json(indent=1))
         return path
 
     def has_saved(self, name: str, invocation: str) -> bool:
@@ -166,11 +165,12 @@ class Store:
     def invocations(self, name: str) -> Iterator[ResolvedStudy]:
         """Every invocation of a study that can be read, the latest first."""
         for path in reversed(_saved(self._study_path(name))):
-            refuse_newer(path, files.read_json(path), STUDY_FORMAT)
-            try:
-                yield ResolvedStudy.model_validate_json(path.read_bytes())
-            except (OSError, ValidationError):
-                continue
+            document = files.read_json(path)
+            refuse_newer(path, document, STUDY_FORMAT)
+            with contextlib.suppress(ValidationError):
+                resolved = ResolvedStudy.model_validate_json(json.dumps(document))
+                if resolved.is_whole():
+                    yield resolved
 
     def studies(self) -> list[str]:
         """Names of the stored studies, the one invoked last first."""
@@ -205,7 +205,7 @@ class Store:
         """Write trial.json: what the key stands for. Once; later labels change nothing."""
         key = trial.key
         path = spool.trial_path(self.path, key) / "trial.json"
-        if (_definition(path) or {}).get("key") == key:
+        if self.trial(key) is not None:
             return
         with files.writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -219,9 +219,10 @@ class Store:
         """
         document = _definition(spool.trial_path(self.path, key) / "trial.json")
         try:
-            return Trial.model_validate_json(json.dumps((document or {})["trial"]))
+            trial = Trial.model_validate_json(json.dumps((document or {})["trial"]))
         except (KeyError, ValidationError):
             return None
+        return trial if trial.key == key else None
 
     def label(self, key: str) -> str:
         """What the study that first asked for a trial calls it; the key's start without one."""

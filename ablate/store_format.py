@@ -47,7 +47,8 @@ def create(path: Path) -> None:
         if ".gitignore" not in present:
             files.write_whole(path / ".gitignore", lambda file: files.write_text(file, "*\n"))
         if "FORMAT" not in present:
-            files.write_json(path / "FORMAT", {"format": FORMAT})
+            text = f'{{\n "format": {FORMAT}\n}}\n'  # no checksum: a person may look at it
+            files.write_whole(path / "FORMAT", lambda file: files.write_text(file, text))
     if not os.access(path / "trials", os.W_OK | os.X_OK) or not os.access(path, os.W_OK):
         raise AblateError(f"the store {path} cannot be written", hint=_ANOTHER)
 

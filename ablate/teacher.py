@@ -9,7 +9,7 @@ from torch import nn
 
 from ablate import spool
 from ablate.attempt import Attempt
-from ablate.errors import AblateError
+from ablate.errors import AblateError, brief
 from ablate.pretrained import placed
 from ablate.store import Store
 from ablate.trial import Numerics
@@ -34,5 +34,11 @@ def load(store_path: Path, key: str, device: torch.device, numerics: Numerics) -
     # What it was trained with may be gone by now; only its structure is needed.
     hooks = Hooks(construct(trial.tricks, check_files=False), may_idle=idle)
     model: nn.Module = hooks.build_model(trial.recipe, trial.dataset.num_classes)
-    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    try:
+        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # torch raises anything for what are not these weights
+        raise AblateError(
+            f"{path} cannot be used as weights of the teacher {key[:8]}: {brief(error)}",
+            hint=f"remove {path} and ablate run trains the teacher again",
+        ) from error
     return placed(model, device, numerics)

@@ -14,11 +14,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablate import whereabouts
+from ablate import resuming, whereabouts
 from ablate.attempt import Attempt
 from ablate.claims import holds
 from ablate.errors import (
     AblateError,
+    DiskFull,
     Diverged,
     Interrupted,
     NoEffect,
@@ -26,13 +27,13 @@ from ablate.errors import (
     brief,
     text_of,
 )
-from ablate.spool import checkpoints
 from ablate.trial import Numerics, Trial, TrickSpec
 
 if TYPE_CHECKING:
     import torch
 
     from ablate.data.loader import TrialData
+    from ablate.resuming import Saved
     from ablate.tricks.base import Trick
     from ablate.tricks.discovery import LoadedTrick
     from ablate.types import Augmentation
@@ -79,16 +80,18 @@ def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str
     whereabouts.here.begin(request.get("slot", 0))
     trial = Trial.model_validate(request["trial"])
     store = Path(request["store"])
-    newest = next(checkpoints(store, trial.key), None)
-    attempt = Attempt.begin(store, trial.key, continues=newest[0] if newest else None)
+    saved, told = resuming.newest(store, trial)
+    attempt = Attempt.begin(store, trial.key, continues=saved.attempt if saved else None)
     whereabouts.here.attempt(attempt.name)
     began = time.time()
     summary: dict[str, Any] = {"began": began}
     with _logging_to(attempt.path / "log.txt"):
+        for line in told:
+            log.warning("%s", line)
         try:
             if not _is_ours(request, store, trial.key):
                 raise Interrupted(_TAKEN)
-            summary |= _train(request, trial, attempt, emit, stopped)
+            summary |= _train_from(saved, request, trial, attempt, emit, stopped)
             status, message = "done", _compiled_too_often(summary)
         except Interrupted as reason:
             status, message = "interrupted", str(reason) or "stopped on request"
@@ -260,7 +263,31 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def _train_from(
+    saved: Saved | None,
+    request: dict[str, Any],
+    trial: Trial,
+    attempt: Attempt,
+    emit: Emit,
+    stopped: Callable[[], bool],
+) -> dict[str, Any]:
+    """As `_train`; a checkpoint that does not fit the model is left for the one before it."""
+    from ablate.training.checkpoint import Unusable
+
+    passing: list[Path] = []
+    while True:
+        try:
+            return _train(saved, request, trial, attempt, emit, stopped)
+        except Unusable as error:
+            assert saved is not None
+            log.warning("%s cannot be used and is not: %s", saved.path, error)
+            passing.append(saved.path)
+            saved, _ = resuming.newest(Path(request["store"]), trial, passing)
+            attempt.continues = saved.attempt if saved else None
+
+
 def _train(
+    saved: Saved | None,
     request: dict[str, Any],
     trial: Trial,
     attempt: Attempt,
@@ -296,7 +323,7 @@ def _train(
         from ablate.teacher import load
 
         teacher = load(Path(request["store"]), trial.teacher, device, trial.numerics)
-    recorder = Recorder(request, trial, attempt, emit, stopped, cached.eval.ids)
+    recorder = Recorder(request, trial, attempt, emit, stopped, cached.eval.ids, saved)
     graphs = compiled.count()
 
     def opened(augmentations: Sequence[Augmentation]) -> TrialData:
@@ -352,6 +379,8 @@ def _failure(error: BaseException, batch_size: int) -> tuple[str, str]:
             known = message or _first_line(text)
             return "oom", f"{known}{place}{'; ' if known or place else ''}{_smaller(batch_size)}"
         cause = cause.__cause__ or cause.__context__ or cause
+    if isinstance(error, DiskFull):
+        return "failed", f"{message}{place}; {error.hint}"
     return "failed", f"{message or brief(error)}{place}"
 
 

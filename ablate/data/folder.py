@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
@@ -37,6 +38,10 @@ class FolderSource(Source):
                         raise DataError(
                             f"{name}: {shown(Path(path))} cannot be read: {error.strerror}"
                         ) from error
+                    if not stat.S_ISREG(status.st_mode):  # reading a pipe would never end
+                        raise DataError(
+                            f"{name}: {shown(Path(path))} cannot be read: no plain file"
+                        )
                     self._sizes[relative] = status.st_size
                     times = f"\0{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\0"
                     digest.update(os.fsencode(relative) + times.encode())

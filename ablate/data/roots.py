@@ -56,9 +56,10 @@ def compiled_root() -> Path:
 
 
 def shown(path: Path) -> str:
-    """The path as a person would type it: `~` for the home directory."""
+    """The path as a person would type it: `~` for the home directory; what is no printable
+    character is escaped, so that a message stays one line."""
     try:
-        relative = path.relative_to(Path.home())
+        text = str(Path("~") / path.relative_to(Path.home()))
     except (ValueError, RuntimeError):  # elsewhere, or no home
-        return str(path)
-    return str(Path("~") / relative)
+        text = str(path)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

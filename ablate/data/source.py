@@ -100,8 +100,12 @@ class Source(ABC):
         if "cannot identify image file" in reason:  # Pillow names its own buffer there
             reason = "not an image"
         place = shown(self.location / entry.path)
+        if isinstance(error, OSError) and error.errno is not None:  # Pillow's own has no number
+            verb, reason = "read", error.strerror or reason
+        else:
+            verb = "decoded"
         return DataError(
-            f"{self.name}: {entry.split} image {number}, {place}, cannot be decoded: {reason}",
+            f"{self.name}: {entry.split} image {number}, {place}, cannot be {verb}: {reason}",
             hint="replace it with a whole copy",
         )
 

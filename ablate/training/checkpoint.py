@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 
-from ablate.errors import AblateError, TrickError
+from ablate.errors import TrickError, brief
 from ablate.training.precision import NumberFormat
 from ablate.tricks.base import Trick
 from ablate.tricks.chains import blaming
 from ablate.types import Run
 
+_PARTS = {"epoch", "step", "model", "optimizer", "number_format", "tricks", "history"}
 _PLAIN = (type(None), bool, int, float, str, bytes, torch.dtype, torch.device)
 
 
@@ -22,6 +24,7 @@ def capture(
 ) -> dict[str, Any]:
     """The state after a whole epoch; no generator is in it, because none has state."""
     return {
+        "trial": run.trial.key,
         "epoch": run.epoch,
         "step": run.step,
         "model": run.model.state_dict(),
@@ -83,24 +86,57 @@ class _Watched:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Load a checkpoint; tensors and plain values only, never code."""
+    """Load a checkpoint; tensors and plain values only, never code.
+
+    Raises whatever torch and zipfile raise for a file that is none, and ValueError where one of its
+    parts is not what its own checksum says, which torch does not look at.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"{damaged} in it is damaged")
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
+
+
+def check(state: Any, key: str, epoch: int, epochs: int) -> None:
+    """Raise ValueError where a state is not that of this trial after this epoch of so many.
+
+    Older releases wrote no `trial`; their states are then held against the model alone.
+    """
+    if not isinstance(state, dict) or not state.keys() >= _PARTS:
+        raise ValueError("it holds no state of a training")
+    if state.get("trial", key) != key:
+        raise ValueError("it is another trial's")
+    history = state["history"]
+    if state["epoch"] != epoch or not isinstance(history, list) or len(history) != epoch:
+        raise ValueError(f"it does not hold {epoch} epochs")
+    if not 0 < epoch < epochs:
+        raise ValueError(f"it is of epoch {epoch} of {epochs}")
+    if not all(isinstance(one, dict) and one.get("epoch") == i for i, one in enumerate(history, 1)):
+        raise ValueError("its epochs are not in order")
+
+
+class Unusable(Exception):
+    """A state that does not fit the model, the optimizer or the number format of its trial."""
 
 
 def restore(
     state: dict[str, Any], run: Run, number_format: NumberFormat, tricks: Sequence[Trick]
 ) -> list[dict[str, Any]]:
-    """Put a captured state back in place; returns the history."""
-    run.model.load_state_dict(state["model"])
-    run.optimizer.load_state_dict(state["optimizer"])
-    number_format.load_state_dict(state["number_format"])
+    """Put a captured state back in place; returns the history.
+
+    Raises Unusable where it does not fit; what was put back by then is of no use any more.
+    """
+    try:
+        run.model.load_state_dict(state["model"])
+        run.optimizer.load_state_dict(state["optimizer"])
+        number_format.load_state_dict(state["number_format"])
+    except Exception as error:
+        raise Unusable(brief(error)) from error
     for trick in tricks:
         if trick.name in state["tricks"]:
             with blaming(trick.name, "load_state_dict"):
                 trick.load_state_dict(state["tricks"][trick.name])
     run.epoch, run.step = state["epoch"], state["step"]
     history: list[dict[str, Any]] = state["history"]
-    if len(history) != run.epoch:
-        raise AblateError(f"checkpoint of epoch {run.epoch} holds {len(history)} epochs")
     return history

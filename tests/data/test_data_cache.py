@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import re
 import resource
 import shutil
 import subprocess
@@ -217,100 +216,6 @@ def test_cache_folder_that_cannot_be_made(
     with pytest.raises(DataError, match="cannot write decoded images") as caught:
         cached(image_folder)
     assert "ABLATE_CACHE" in str(caught.value.hint)
-
-
-def truncate(file: Path) -> str:
-    file.write_bytes(file.read_bytes()[:-200])
-    return "image file is truncated"
-
-
-def empty(file: Path) -> str:
-    file.write_bytes(b"")
-    return "not an image"
-
-
-def text(file: Path) -> str:
-    file.write_text("<html>404</html>")
-    return "not an image"
-
-
-def half_png(file: Path) -> str:
-    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(file, "PNG")
-    file.write_bytes(file.read_bytes()[:2000])
-    return "image file is truncated"
-
-
-@pytest.mark.parametrize("damage", [truncate, empty, text, half_png])
-def test_damaged_image_is_named(image_folder: Path, own_caches: Path, damage: object) -> None:
-    file = image_folder / "val" / "bee" / "bee_2.JPEG"
-    reason = damage(file)  # type: ignore[operator]
-    with pytest.raises(DataError) as caught:
-        cached(image_folder)
-    name = re.escape(f"imagefolder:{image_folder}")
-    where = re.escape(str(file))
-    assert re.match(
-        f"{name}: eval image 5, {where}, cannot be decoded: {reason}", caught.value.message
-    )
-    assert "\n" not in caught.value.message
-    assert list(own_caches.glob("*.tmp")) == []
-
-
-def remove_val(folder: Path) -> str:
-    shutil.rmtree(folder / "val")
-    return "has no class folders in val/ or test/"
-
-
-def remove_train(folder: Path) -> str:
-    shutil.rmtree(folder / "train")
-    return "has no class folders in train/"
-
-
-def empty_class(folder: Path) -> str:
-    for file in (folder / "train" / "bee").iterdir():
-        file.unlink()
-    return "/train/bee has no images"
-
-
-def class_only_in_val(folder: Path) -> str:
-    (folder / "val" / "dog").mkdir()
-    return "has the class val/dog, but no train/dog"
-
-
-def class_only_in_train(folder: Path) -> str:
-    shutil.rmtree(folder / "val" / "cat")
-    return "has the class train/cat, but no val/cat"
-
-
-def remove_all(folder: Path) -> str:
-    shutil.rmtree(folder)
-    return "there is no folder"
-
-
-def dangling_link(folder: Path) -> str:
-    (folder / "train" / "ant" / "gone.png").symlink_to(folder / "nowhere.png")
-    return "gone.png cannot be read: No such file"
-
-
-def one_class(folder: Path) -> str:
-    for odd in (f for split in ("train", "val") for f in (folder / split).iterdir()):
-        if odd.name != "ant":
-            shutil.rmtree(odd)
-    return "has one class, ant: nothing to tell apart"
-
-
-BROKEN = [
-    *(remove_val, remove_train, empty_class, class_only_in_val, one_class),
-    *(class_only_in_train, remove_all, dangling_link),
-]
-
-
-@pytest.mark.parametrize("damage", BROKEN)
-def test_broken_layout_is_one_line(image_folder: Path, damage: object) -> None:
-    expected = damage(image_folder)  # type: ignore[operator]
-    with pytest.raises(DataError, match=expected) as caught:
-        fingerprint(image_folder)
-    assert "\n" not in caught.value.message
 
 
 def test_archive_is_the_folder(woof_root: Path, tmp_path: Path) -> None:

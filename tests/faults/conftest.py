@@ -7,10 +7,13 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from fault_runs import Cli, write_study
+
+if TYPE_CHECKING:
+    from nest import Nest
 
 Proved = Callable[..., None]
 
@@ -69,3 +72,13 @@ def undisturbed(cli: Cli) -> Callable[[int], Undisturbed]:
         return Undisturbed(study, store)
 
     return made
+
+
+@pytest.fixture(scope="session")
+def nest() -> Iterator[Nest]:
+    """Runs `ablate` in processes of their own that need not import torch."""
+    from nest import Nest
+
+    made = Nest()
+    yield made
+    made.close()

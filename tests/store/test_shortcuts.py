@@ -357,7 +357,7 @@ def test_the_index_has_every_number_whatever_the_size_of_a_batch(
     with Attempt.begin(store.path, key) as attempt:  # enough for arrays, with NULLs of every kind
         for epoch in range(1, 600):
             value = math.nan if epoch % 7 == 0 else epoch / 3
-            odd = epoch + 0.5 if epoch % 5 == 0 else epoch
+            odd = None if epoch % 5 == 0 else epoch
             metrics = {"top1": value, "ü": 1.0}
             seconds = None if epoch % 3 == 0 else 1.5
             attempt.record("epoch", epoch=odd, metrics=metrics, seconds=seconds, steps=2**40)

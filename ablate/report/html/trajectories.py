@@ -44,7 +44,7 @@ def trajectories(table: ReportTable, epochs: Epochs, every: int = 1) -> Trajecto
     for i, row in enumerate(table.rows):
         for cell in row.seeds:
             if cell.values:
-                values = [float(epoch.get(name, math.nan)) * scale for epoch in epochs(cell.key)]
+                values = _by_epoch(name, scale, epochs(cell.key))
                 if any(map(math.isfinite, values)):
                     read.setdefault(i, {})[cell.seed] = values
                     length = max(length, len(values))
@@ -58,6 +58,12 @@ def trajectories(table: ReportTable, epochs: Epochs, every: int = 1) -> Trajecto
     }
     means = {i: _mean(list(lines.values()), len(kept)) for i, lines in rows.items()}
     return Trajectories(tuple(k + 1 for k in kept), rows, means)
+
+
+def _by_epoch(name: str, scale: float, epochs: Sequence[Mapping[str, float]]) -> list[float]:
+    """The metric of every epoch from the first on; NaN for one that was not read."""
+    found = {int(e.get("epoch") or i): e.get(name, math.nan) for i, e in enumerate(epochs, 1)}
+    return [float(found.get(i, math.nan)) * scale for i in range(1, max(found, default=0) + 1)]
 
 
 def _mean(lines: Sequence[Sequence[float]], length: int) -> tuple[float, ...]:
