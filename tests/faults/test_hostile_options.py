@@ -25,7 +25,7 @@ from ablate.store import Store
 from ablate.study import load_study
 
 # What a message without a second line must have in it: what would be right.
-NEXT = ("; known: ", "; did you mean", "must be", "expected", "write ")
+NEXT = ("; known: ", "; did you mean", "must be", "expected", "write ", "a finite number")
 
 
 @pytest.fixture
