@@ -241,6 +241,14 @@ def test_too_many_trials_are_refused_before_they_are_planned(plan: Any) -> None:
         plan(text.format(grid, grid), seeds=10)
 
 
+def test_more_are_planned_where_the_study_says_so(plan: Any) -> None:
+    text = '[[ablation]]\nname = "a"\nstack = ["mixup"]\nover = { lr = [0.1, 0.2] }\n'
+    with pytest.raises(AblateError, match="12 trials are asked for; 11 are the most") as caught:
+        plan(text, study="max_trials = 11", seeds=3)
+    assert "--set study.max_trials=12" in (caught.value.hint or "")
+    assert len(plan(text, study="max_trials = 12", seeds=3).trials) == 12
+
+
 def test_seed_0_of_every_row_first_then_row_by_row(plan: Any) -> None:
     text = '[[ablation]]\nname = "b"\nstack = ["mixup", "cosine"]\n'
     resolved = plan(text, study='stack = ["mixup"]', seeds=3)
