@@ -37,6 +37,7 @@ Catalogue  tricks · models · datasets    list them; `show NAME` for one; `data
            schema    JSON Schema of study files, for editors
 Upkeep     doctor    check this machine and the store, say what to do
            reindex   rebuild the database from the spool
+           gc        show, then remove, what no study needs
            --install-completion, --show-completion    the Tab key in your shell
 """
 

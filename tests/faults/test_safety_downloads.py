@@ -72,7 +72,7 @@ def bomb() -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as written:
         huge = tarfile.TarInfo("imagewoof2-160/train/n02086240/x.JPEG")
-        huge.size = 100 << 20
+        huge.size = 80 << 20
         written.addfile(huge, io.BytesIO(bytes(huge.size)))
     return buffer.getvalue()
 
