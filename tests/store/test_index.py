@@ -212,7 +212,7 @@ def test_a_reader_polls_while_others_write_and_never_sees_less(store: Store) -> 
         child.communicate()
     assert seen == sorted(seen)
     assert seen[-1] > seen[1]
-    assert max(waits) < 3
+    assert max(waits) < 30  # none hangs; docs/reliability.md says how long they take
 
 
 def test_a_reader_that_stays_makes_ingesters_skip_not_fail(store: Store, trained: Train) -> None:
