@@ -44,6 +44,7 @@ class Executor:
         self._events = events
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
+        self._swept = 0  # the worker of which nothing is left
         self._board = Board(device.slots)
         self._slots: dict[int, int] = {}  # request id → its place on the board
 
@@ -147,9 +148,11 @@ class Executor:
         except subprocess.TimeoutExpired:
             self.kill()
             self._process.wait()
-        # What a trick has started and left, which would also keep the reader waiting.
-        with contextlib.suppress(OSError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._swept != self._process.pid:  # once: the number may be another's soon
+            self._swept = self._process.pid
+            # What a trick has started and left, which would also keep the reader waiting.
+            with contextlib.suppress(OSError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         if self._reader is not None:
             self._reader.join()
 

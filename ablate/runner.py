@@ -10,7 +10,6 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty
 from types import FrameType
@@ -21,6 +20,7 @@ from ablate.claims import Claim, claim, holder
 from ablate.errors import AblateError
 from ablate.executor import Device, Executor, Workers
 from ablate.hanging import MINUTES, Watch, ended_by
+from ablate.outcome import Outcome as Outcome
 from ablate.resolved import ResolvedStudy
 from ablate.scheduling import choose
 from ablate.store import Store, TrialState
@@ -59,35 +59,6 @@ class Observer(Protocol):
 
     def stopping(self, signal_name: str) -> None:
         """Someone asked to stop."""
-
-
-@dataclass
-class Outcome:
-    """How a run ended. signal: SIGINT or SIGTERM if it was interrupted. choosing: trials that
-    settings are chosen by: one that diverged is an answer. incomplete: some row chose none."""
-
-    trained: int = 0
-    statuses: dict[str, str] = field(default_factory=dict)
-    messages: dict[str, str] = field(default_factory=dict)
-    signal: int | None = None
-    choosing: frozenset[str] = frozenset()
-    incomplete: bool = False
-
-    @property
-    def wrong(self) -> list[str]:
-        """Keys of the trials that did not end as they should, in the order of work."""
-        return [
-            key
-            for key, status in self.statuses.items()
-            if status != "done" and not (status == "diverged" and key in self.choosing)
-        ]
-
-    @property
-    def exit_code(self) -> int:
-        """0 done; 1 a trial failed; 128 + signal if interrupted."""
-        if self.signal is not None:
-            return 128 + self.signal
-        return 1 if self.wrong or self.incomplete else 0
 
 
 class Runner:
@@ -307,16 +278,19 @@ class Runner:
         elif kind == "epoch":
             self._observer.epoch(key, event["record"])
         elif kind == "ended":
-            self._ended(event["id"], event["status"], event["message"])
+            self._ended(event["id"], event["status"], event["message"], event.get("attempt", ""))
 
     def _exited(self, executor: Executor, request: int, code: int) -> None:
         if request in self._keys:  # it never said how it ended
             self._finish(executor, request, "failed", ended_by(code, executor.place(request)))
         executor.running.pop(request, None)
 
-    def _ended(self, request: int, status: str, message: str) -> None:
+    def _ended(self, request: int, status: str, message: str, attempt: str) -> None:
         # The slot is free only when the process has exited: its memory must be back first.
         key = self._keys.pop(request)
+        if status == "failed":  # perhaps because its ending could not be written
+            with contextlib.suppress(AblateError, OSError):
+                spool.conclude(self._store.path, key, status, message, attempt)
         log_file.bound(spool.trial_path(self._store.path, key))
         if status == "interrupted" and self._signal is None:
             self._lost.append(key)

@@ -25,6 +25,11 @@ def sleeping() -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
 
 
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
 def test_a_warm_worker_keeps_clean_trials_apart_and_leaves_after_a_dirty_one(
     tmp_path: Path,
 ) -> None:
@@ -123,7 +128,7 @@ def test_closing_stdin_in_the_middle_of_a_trial_ends_the_worker(tmp_path: Path) 
             lambda: setattr(torch.nn.functional, "relu", torch.relu_),
             lambda: setattr(torch.nn.functional, "relu", RELU),
         ),
-        ("child processes", lambda: STARTED.append(sleeping()), lambda: STARTED.pop().kill()),
+        ("child processes", lambda: STARTED.append(sleeping()), lambda: end(STARTED.pop())),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Anomaly Detection")
