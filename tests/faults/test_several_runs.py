@@ -43,7 +43,9 @@ def test_ten_runs_on_one_store_of_which_three_are_killed(
     runs = [cli.run(study, store, fresh=True) for _ in range(10)]
     kills, taken = 0, set[str]()
     for _ in range(3):
-        victim, held = _holding(runs, store)
+        victim, _ = _holding(runs, store)
+        victim.kill(signal.SIGSTOP)
+        held = claimed(store).get(victim.pid, set())
         victim.kill()
         victim.wait()
         runs.remove(victim)
@@ -63,7 +65,9 @@ def test_two_runs_on_one_store_of_which_one_is_killed(
     study, whole = undisturbed(2)
     store = cli.folder / "two"
     runs = [cli.run(study, store) for _ in range(2)]
-    victim, taken = _holding(runs, store)
+    victim, _ = _holding(runs, store)
+    victim.kill(signal.SIGSTOP)
+    taken = claimed(store)[victim.pid]
     orphans = {pid: a for pid, a in training(store).items() if a.parent.name in taken}
     server = parent(next(iter(orphans)))
     for pid in (server, *orphans):
@@ -134,5 +138,5 @@ def _holding(runs: list[Process], store: Path) -> tuple[Process, set[str]]:
         found[:] = [(run, keys) for run, keys in busy if keys & trained]
         return len(found) > 1
 
-    until(holds, "two runs that train")
+    until(holds, "two runs that train", 400)
     return found[0]
