@@ -76,6 +76,7 @@ class Cli:
         self._parent: subprocess.Popen[bytes] | None = None
         self._answers: list[int] = []
         self._codes: dict[int, int] = {}
+        self._fresh: list[subprocess.Popen[bytes]] = []
         self._changed = threading.Condition()
         self._asking = threading.Lock()
 
@@ -100,6 +101,7 @@ class Cli:
                 cwd=self.folder, env=self._environment(), start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=file, stderr=file,
             )  # fmt: skip
+        self._fresh.append(process)
         return Process(process.pid, process.poll, output, fresh=True)
 
     def _output(self) -> Path:
@@ -177,6 +179,8 @@ class Cli:
         for pid in self.left():
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
+        for process in self._fresh:
+            process.wait(30)
         if self._parent is not None:
             assert self._parent.stdin is not None
             self._parent.stdin.close()

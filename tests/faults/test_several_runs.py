@@ -104,6 +104,7 @@ def test_who_has_lost_its_claim_does_not_end_as_done(
         claim = attempt.with_name("claim")
         claim.rename(claim.with_name(".claim-lost"))
     assert run.wait() == 0, run.text()
+    assert "[3/" not in run.text(), "a third of two trials"
     cli.wait_until_none_is_left()
     for attempt in lost.values():
         key = attempt.parent.name
