@@ -52,7 +52,7 @@ class Process:
         self.poll = poll
         self.output = output
 
-    def wait(self, timeout: float = 120) -> int:
+    def wait(self, timeout: float = 600) -> int:
         until(lambda: self.poll() is not None, f"the end of {self.pid}", timeout)
         code = self.poll()
         assert code is not None
@@ -136,7 +136,7 @@ class Cli:
 
     def _answer(self) -> int:
         with self._changed:
-            assert self._changed.wait_for(lambda: self._answers, 120), "no process was forked"
+            assert self._changed.wait_for(lambda: self._answers, 900), "no process was forked"
             return self._answers.pop(0)
 
     def _read(self, parent: subprocess.Popen[bytes]) -> None:
@@ -172,7 +172,7 @@ class Cli:
         """How long that took in s: one that is importing sees only afterwards that nobody wants
         it any more."""
         began = time.monotonic()
-        until(lambda: not self.left(), "the end of all processes: orphans", 60)
+        until(lambda: not self.left(), "the end of all processes: orphans", 120)
         return time.monotonic() - began
 
     def close(self) -> None:
@@ -201,7 +201,7 @@ def _two_cores() -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def until(holds: Callable[[], object], what: str, seconds: float = 120) -> None:
+def until(holds: Callable[[], object], what: str, seconds: float = 600) -> None:
     """Wait, looking every few milliseconds."""
     end = time.monotonic() + seconds
     while not holds():

@@ -20,7 +20,7 @@ from conftest import Proved, Undisturbed
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc"),
-    pytest.mark.timeout(1200),
+    pytest.mark.timeout(1800),
 ]
 Trained = Callable[[int], Undisturbed]
 
@@ -139,5 +139,5 @@ def _holding(runs: list[Process], store: Path) -> tuple[Process, set[str]]:
         found[:] = [(run, keys) for run, keys in busy if keys & trained]
         return len(found) > 1
 
-    until(holds, "two runs that train", 400)
+    until(holds, "two runs that train")
     return found[0]
