@@ -92,8 +92,9 @@ class Tracker:
     def start(self, key: str) -> Progress:
         """A trial was handed to a worker."""
         progress = self.trials[key]
-        self._started += 1
-        progress.ordinal = self._started
+        if not progress.ordinal:  # else it goes on: its claim had been lost
+            self._started += 1
+            progress.ordinal = self._started
         progress.status, progress.started = "running", time.monotonic()
         progress.fraction_at_start = progress.fraction
         return progress

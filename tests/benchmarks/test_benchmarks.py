@@ -100,3 +100,20 @@ def test_quartiles_are_numpys(measure: ModuleType) -> None:
     assert row.median == pytest.approx(np.median(values))
     assert measure.Bar("≤", 2).met(2)
     assert not measure.Bar("≥", 2).met(1.99)
+
+
+def test_what_coordinating_costs_is_told_apart_from_starting_and_from_printing() -> None:
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        from long_study import Sample, summarised
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    # 8 s to start, 0.01 s and 0.02 MiB a trial, then 2 s and 30 MiB for the table
+    samples = [Sample(float(t), t, 500, 300 + t / 50, 8 + t / 100) for t in range(1001)]
+    samples.append(Sample(1001.0, 1000, 540, 350, 20.0))
+    found = summarised({"samples": samples, "seconds": 1002.0, "cpu_all": 1020.0})
+    assert found["compared_after"] == 100
+    assert found["growth_mib"] == pytest.approx(18)
+    assert found["mib_at_the_end"] == 350
+    assert found["percent"] == pytest.approx(100 * 20 / 1020, abs=0.01)
+    assert found["cpu_of_a_trial"] == pytest.approx(1)

@@ -52,7 +52,7 @@ class Process:
         self.poll = poll
         self.output = output
 
-    def wait(self, timeout: float = 120) -> int:
+    def wait(self, timeout: float = 600) -> int:
         until(lambda: self.poll() is not None, f"the end of {self.pid}", timeout)
         code = self.poll()
         assert code is not None
@@ -76,6 +76,7 @@ class Cli:
         self._parent: subprocess.Popen[bytes] | None = None
         self._answers: list[int] = []
         self._codes: dict[int, int] = {}
+        self._fresh: list[subprocess.Popen[bytes]] = []
         self._changed = threading.Condition()
         self._asking = threading.Lock()
 
@@ -100,6 +101,7 @@ class Cli:
                 cwd=self.folder, env=self._environment(), start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=file, stderr=file,
             )  # fmt: skip
+        self._fresh.append(process)
         return Process(process.pid, process.poll, output, fresh=True)
 
     def _output(self) -> Path:
@@ -134,7 +136,7 @@ class Cli:
 
     def _answer(self) -> int:
         with self._changed:
-            assert self._changed.wait_for(lambda: self._answers, 120), "no process was forked"
+            assert self._changed.wait_for(lambda: self._answers, 900), "no process was forked"
             return self._answers.pop(0)
 
     def _read(self, parent: subprocess.Popen[bytes]) -> None:
@@ -170,13 +172,15 @@ class Cli:
         """How long that took in s: one that is importing sees only afterwards that nobody wants
         it any more."""
         began = time.monotonic()
-        until(lambda: not self.left(), "the end of all processes: orphans", 60)
+        until(lambda: not self.left(), "the end of all processes: orphans", 120)
         return time.monotonic() - began
 
     def close(self) -> None:
         for pid in self.left():
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
+        for process in self._fresh:
+            process.wait(30)
         if self._parent is not None:
             assert self._parent.stdin is not None
             self._parent.stdin.close()
@@ -197,7 +201,7 @@ def _two_cores() -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def until(holds: Callable[[], object], what: str, seconds: float = 120) -> None:
+def until(holds: Callable[[], object], what: str, seconds: float = 600) -> None:
     """Wait, looking every few milliseconds."""
     end = time.monotonic() + seconds
     while not holds():

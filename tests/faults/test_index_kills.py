@@ -24,7 +24,7 @@ from spool_rows import COUNT, Acknowledged, in_the_database
 from ablate.store import Store
 from conftest import Proved
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 WRITER = """
     import sys

@@ -14,7 +14,7 @@ from spool_rows import Acknowledged, check_complete
 
 from conftest import Proved, Undisturbed
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = pytest.mark.timeout(1800)
 
 QUERY = "select count(*) as n, count(distinct (key, epoch, metric)) as each from epochs"
 COMMANDS = (("report", "--json"), ("status", "--json"), ("query", QUERY, "--format", "csv"))

@@ -20,7 +20,7 @@ from conftest import Proved, Undisturbed
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc"),
-    pytest.mark.timeout(1200),
+    pytest.mark.timeout(1800),
 ]
 Trained = Callable[[int], Undisturbed]
 
@@ -43,7 +43,9 @@ def test_ten_runs_on_one_store_of_which_three_are_killed(
     runs = [cli.run(study, store, fresh=True) for _ in range(10)]
     kills, taken = 0, set[str]()
     for _ in range(3):
-        victim, held = _holding(runs, store)
+        victim, _ = _holding(runs, store)
+        victim.kill(signal.SIGSTOP)
+        held = claimed(store).get(victim.pid, set())
         victim.kill()
         victim.wait()
         runs.remove(victim)
@@ -63,7 +65,9 @@ def test_two_runs_on_one_store_of_which_one_is_killed(
     study, whole = undisturbed(2)
     store = cli.folder / "two"
     runs = [cli.run(study, store) for _ in range(2)]
-    victim, taken = _holding(runs, store)
+    victim, _ = _holding(runs, store)
+    victim.kill(signal.SIGSTOP)
+    taken = claimed(store)[victim.pid]
     orphans = {pid: a for pid, a in training(store).items() if a.parent.name in taken}
     server = parent(next(iter(orphans)))
     for pid in (server, *orphans):
@@ -100,6 +104,7 @@ def test_who_has_lost_its_claim_does_not_end_as_done(
         claim = attempt.with_name("claim")
         claim.rename(claim.with_name(".claim-lost"))
     assert run.wait() == 0, run.text()
+    assert "[3/" not in run.text(), "a third of two trials"
     cli.wait_until_none_is_left()
     for attempt in lost.values():
         key = attempt.parent.name
