@@ -253,7 +253,10 @@ def _rebuild(store_path: Path) -> int:
             # Else it keeps in memory whatever it has written, as long as there is memory.
             connection.execute(f"SET memory_limit = '{_MEMORY}'")
             quoted = _literal(fresh).replace("'", "''")
-            connection.execute(f"ATTACH '{quoted}' AS fresh (STORAGE_VERSION '{_STORAGE}')")
+            try:
+                connection.execute(f"ATTACH '{quoted}' AS fresh (STORAGE_VERSION '{_STORAGE}')")
+            except duckdb.IOException as error:  # a new file: DuckDB opens none below `a\\b` either
+                raise _Refused(str(error).partition("\n")[0]) from error
             connection.execute("USE fresh")
             lines = _fill(connection, store_path)
             connection.execute("USE memory")

@@ -93,9 +93,8 @@ def _record(line: bytes) -> dict[str, Any] | None:
         return None
     if not isinstance(record, dict):
         return None
-    if sealed:
-        record.pop("crc", None)
-    elif record.get("kind") == "epoch" and not _is_epoch(record):
+    record.pop("crc", None)
+    if not sealed and record.get("kind") == "epoch" and not _is_epoch(record):
         return None
     return record
 

@@ -21,7 +21,7 @@ Example    ablate reindex
 def reindex(options: Options) -> None:
     """Rebuild it."""
     from ablate import index
-    from ablate.console.text import count
+    from ablate.console.text import count, one_line
     from ablate.store import Store
 
     began = time.monotonic()
@@ -37,7 +37,7 @@ def reindex(options: Options) -> None:
         count(counts["epoch"], "epoch"),
     ]
     output.note(
-        f"Rebuilt {store.path / 'results.duckdb'}: {', '.join(parts)} in "
+        f"Rebuilt {one_line(str(store.path / 'results.duckdb'))}: {', '.join(parts)} in "
         f"{time.monotonic() - began:.1f} s"
     )
     if counts["set_aside"]:

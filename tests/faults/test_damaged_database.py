@@ -73,7 +73,7 @@ def test_bytes_flipped_anywhere(store: Store, run: Run, proved: Proved, long: bo
     used = [i for i in range(0, len(whole), 256) if any(whole[i : i + 256])]
     expected = [run("query", sql, "--format", "csv") for sql in ALL]
     rebuilt = 0
-    for i in range(400 if long else 10):
+    for i in range(400 if long else 6):
         data = bytearray(whole)
         for _ in range(chance.choice([1, 1, 8])):
             data[chance.choice(used) + chance.randrange(256)] ^= 1 << chance.randrange(8)
