@@ -196,7 +196,6 @@ def test_a_warm_worker_keeps_what_it_compiled(
     ]
     assert logs[0]["graph_keys"] == logs[1]["graph_keys"]
     assert logs[1]["compiled"] == 0
-    assert logs[1]["compile_seconds"] < 0.5, "neither compiled nor read again"
 
 
 def test_without_a_compiler_plan_says_so_and_the_trials_are_others(tmp_path: Path) -> None:
