@@ -141,7 +141,8 @@ def faults(session: nox.Session) -> None:
     record.unlink(missing_ok=True)
     _run(
         session,
-        *("python", "-m", "pytest", "-n", "2", "-rs", "tests/faults", "--record", str(record)),
+        *("python", "-m", "pytest", "-n", "2", "--dist", "loadfile", "-rs", "tests/faults"),
+        *("--record", str(record)),
         *session.posargs,
         env=THREADS,
     )

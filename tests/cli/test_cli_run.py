@@ -220,6 +220,7 @@ def test_the_live_view_tells_failures_and_ends_with_the_table(store: Path) -> No
     assert re.search(r"^failing +3/4 +0 +1 .* \+ bad · seed 0: trick 'bad'", status, re.M)
 
 
+@pytest.mark.long
 def test_an_interrupted_run_continues(tmp_path: Path) -> None:
     long = STUDY.replace("epochs     = 1", "epochs     = 3000").replace("seeds    = 2", "seeds = 1")
     (tmp_path / "long.toml").write_text(long)

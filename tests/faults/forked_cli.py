@@ -38,7 +38,12 @@ class ForkedWorker:
     """As much of `subprocess.Popen` as the executor uses; the process is a fork of this one."""
 
     def __init__(
-        self, command: Sequence[str], env: Mapping[str, str], start_new_session: bool, **_: Any
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        start_new_session: bool,
+        pass_fds: Sequence[int],
+        **_: Any,
     ) -> None:
         assert start_new_session
         theirs, ours = os.pipe()
@@ -49,7 +54,10 @@ class ForkedWorker:
                 os.setsid()
                 os.dup2(theirs, 0)
                 os.dup2(their_events, 1)
-                os.closerange(3, 1 << 10)
+                first = 3
+                for kept in (*sorted(pass_fds), 1 << 10):
+                    os.closerange(first, kept)
+                    first = kept + 1
                 for number in (signal.SIGINT, signal.SIGTERM):
                     signal.signal(number, signal.SIG_DFL)
                 os.environ.clear()

@@ -94,7 +94,7 @@ def test_all_models_that_are_none_are_refused_by_check(folder: Path) -> None:
     assert lines[len(BAD) :] == ["5 problems in 5 of 5 files"]
 
 
-@pytest.mark.parametrize("command", ["plan", "run"])
+@pytest.mark.parametrize("command", [pytest.param("plan", marks=pytest.mark.long), "run"])
 def test_and_before_anything_is_trained(folder: Path, command: str) -> None:
     """With a trick that says nothing of the model."""
     (folder / "s.toml").write_text(

@@ -173,6 +173,7 @@ def fast(seed: int, *names: str) -> Trial:
 
 
 @compiles
+@pytest.mark.long
 def test_a_warm_worker_keeps_what_it_compiled(
     trained: tuple[Path, Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

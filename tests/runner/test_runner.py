@@ -40,6 +40,7 @@ def test_a_trial_is_the_same_after_nothing_after_another_and_after_each_saboteur
     assert equal(outcome(one, a.key), outcome(other, a.key))
 
 
+@pytest.mark.long
 def test_warm_workers_leave_and_are_replaced_and_every_trial_is_trained(tmp_path: Path) -> None:
     """What a GPU does: one process for many trials, a new one after whatever left it dirty."""
     trials = [
@@ -64,8 +65,19 @@ def test_warm_workers_leave_and_are_replaced_and_every_trial_is_trained(tmp_path
     ("trick", "status", "message"),
     [
         ("raises", "failed", "trick 'raises', on_step_end: ValueError: as written"),
-        ("forgets", "failed", "trick 'forgets', encode_targets: returned None; is a `return`"),
-        ("interrupts", "failed", "trick 'interrupts', encode_targets: KeyboardInterrupt"),
+        # tests/faults has these in every hook
+        pytest.param(
+            "forgets",
+            "failed",
+            "trick 'forgets', encode_targets: returned None; is a `return`",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            "interrupts",
+            "failed",
+            "trick 'interrupts', encode_targets: KeyboardInterrupt",
+            marks=pytest.mark.long,
+        ),
         ("explodes", "diverged", "the training loss is no longer finite in epoch 1"),
         ("idle", "no_effect", "trick 'idle' has no effect: nothing to act on"),
     ],

@@ -87,6 +87,7 @@ def test_the_first_seeds_come_first_on_whichever_worker() -> None:
     assert choose(first, [0], compiled, graphs.get) == ("c0", 0)
 
 
+@pytest.mark.long
 def test_two_warm_workers_share_the_work_and_every_trial_is_the_same(tmp_path: Path) -> None:
     trials = [trial(epochs=1, seed=seed, lr=lr) for seed in range(3) for lr in (0.05, 0.1)]
     graphs = {made.key: place % 2 for place, made in enumerate(trials)}

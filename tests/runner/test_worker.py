@@ -53,6 +53,7 @@ def test_a_warm_worker_keeps_clean_trials_apart_and_leaves_after_a_dirty_one(
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads memory from /proc")
+@pytest.mark.long
 def test_a_warm_workers_memory_does_not_grow_and_its_last_trial_is_as_its_first(
     tmp_path: Path,
 ) -> None:

@@ -172,6 +172,7 @@ def test_a_torchvision_teacher_from_a_file_gives_the_gradients_that_torch_does(
     torch.testing.assert_close(ours, z.grad, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.long
 def test_weights_that_a_study_trained_teach_the_same_from_a_file(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -370,8 +371,11 @@ def wrong_state(folder: Path, case: str) -> None:
     ("case", "message", "hint"),
     [
         ("truncated", "is no file of weights, or is damaged", "get it again"),
-        ("empty", "is no file of weights, or is damaged", "get it again"),
-        ("text", "is no file of weights, or is damaged", "get it again"),
+        *(
+            pytest.param(case, "is no file of weights, or is damaged", "get it again",
+                         marks=pytest.mark.long)
+            for case in ("empty", "text")
+        ),
         ("other classes", "the classifier in {file} has 1,000 outputs, digits has 10 classes",
          "[trial.NAME]"),
         ("other model", "{file} does not fit the model: missing conv1.0.weight, conv1.1.weight and "
