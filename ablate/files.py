@@ -215,11 +215,16 @@ def write_text(file: BinaryIO, text: str) -> None:
     file.write(text.encode("utf-8", "backslashreplace"))
 
 
+def read_at_most(file: BinaryIO, limit: int) -> bytes:
+    """The file's first bytes, at most so many; room is taken for those that there are alone."""
+    return file.read(min(limit, os.fstat(file.fileno()).st_size + 1))
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object, or None if the file is missing, damaged or not what its checksum says."""
     try:
         with path.open("rb") as file:
-            data = file.read(_LONGEST + 1)
+            data = read_at_most(file, _LONGEST + 1)
     except OSError:
         return None
     return None if len(data) > _LONGEST else parse_json(data)

@@ -187,7 +187,7 @@ def studies(store: Path) -> Iterator[tuple[str, Path]]:
 def study(name: str, path: Path) -> tuple[ResolvedStudy, bytes]:
     """A saved invocation and its text. Raises Unfit where it is not that study's."""
     with plain(path) as file:
-        data = file.read(_DOCUMENT + 1)
+        data = files.read_at_most(file, _DOCUMENT + 1)
     if len(data) > _DOCUMENT:
         raise Unfit("it is too large to be one")
     try:
@@ -226,7 +226,7 @@ def plain(path: Path) -> BinaryIO:
 
 def _json(path: Path) -> dict[str, Any] | None:
     with plain(path) as file:
-        data = file.read(_DOCUMENT + 1)
+        data = files.read_at_most(file, _DOCUMENT + 1)
     if len(data) > _DOCUMENT:
         raise Unfit(f"{path.name} is too large to be one")
     return files.parse_json(data)

@@ -92,7 +92,7 @@ def saved_runs(
 def _read(path: Path, study: str) -> SavedRun | OddEntry:
     try:
         with plain(path) as file:
-            data = file.read(_LARGEST + 1)
+            data = files.read_at_most(file, _LARGEST + 1)
     except Unfit as unfit:
         return OddEntry(path, str(unfit), unsure=True)
     except OSError as error:
@@ -100,11 +100,8 @@ def _read(path: Path, study: str) -> SavedRun | OddEntry:
     if len(data) > _LARGEST:
         return OddEntry(path, "too large to be a saved run", unsure=True)
     keys = frozenset(found.decode("ascii") for found in _KEY.findall(data))
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
+    document = files.parse_json(data)
+    if document is None:
         return SavedRun(study, path, keys, keys, asks="", until=False, whole=False)
     refuse_newer(path, document, STUDY_FORMAT)
     asked = {name: value for name, value in document.items() if name not in _INCIDENTAL}
@@ -123,10 +120,10 @@ def _teachers(document: dict[str, Any]) -> frozenset[str]:
 def is_readable(run: SavedRun) -> bool:
     """Whether reports can be made of it."""
     try:
-        ResolvedStudy.model_validate_json(run.path.read_bytes())
-    except (OSError, ValidationError):
+        document = json.dumps(files.read_json(run.path))
+        return ResolvedStudy.model_validate_json(document).is_whole()
+    except ValidationError:
         return False
-    return True
 
 
 def superseded(runs: list[SavedRun], *, latest: bool) -> list[SavedRun]:

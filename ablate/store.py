@@ -334,13 +334,18 @@ class Store:
 
 
 def _check_name(path: Path) -> None:
-    """Refuse what DuckDB cannot open: it is better known before a training than after."""
-    text = str(path.absolute())
-    if not text.isprintable() or (os.sep == "/" and "\\" in text):
+    """Refuse what no database can be opened at: it is better known before a training than after."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError as error:
         raise AblateError(
-            f"the store {path} has characters in its path that no database can have",
+            f"the store {path} has characters in its path that are not UTF-8",
             hint="use another: --store DIR",
-        )
+        ) from error
+    except FileNotFoundError as error:
+        raise AblateError(
+            "the working folder is gone", hint="change to one that is there: cd DIR"
+        ) from error
 
 
 # --------------------------------------------------------------------------- saved invocations

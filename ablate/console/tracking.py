@@ -190,7 +190,7 @@ def _share(progress: Progress) -> float:
 
 def in_words(status: str, message: str) -> str:
     """ "out of memory; 0.9 GiB free"; of a failure its message alone."""
-    if status == "failed" and message:
-        return message
     word = WORDS.get(status, status)
+    if message and (status == "failed" or message.startswith(word)):
+        return message
     return f"{word}; {message}" if message else word

@@ -141,9 +141,10 @@ def failures(table: Table, grid: Sequence[Sequence[SeedValue]]) -> list[str]:
 
 def _why(cell: SeedValue) -> str:
     """ "out of memory; tried 2.1 GiB"; of a failure its message alone."""
-    if cell.status == "failed" and cell.message:
+    word = _WORDS[cell.status]
+    if cell.message and (cell.status == "failed" or cell.message.startswith(word)):
         return cell.message
-    return "; ".join(part for part in (_WORDS[cell.status], cell.message) if part)
+    return "; ".join(part for part in (word, cell.message) if part)
 
 
 def identical_rows(

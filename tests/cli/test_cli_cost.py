@@ -102,7 +102,7 @@ def test_attempts_without_the_figures_print_a_dash(cli: Cli, costed: Path, tmp_p
 def test_other_columns_are_refused(cli: Cli) -> None:
     done = cli("report", "study", "--columns", "costs")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: --columns 'costs': known: auto, cost, all\n"
+    assert done.stderr == "error: --columns 'costs': known: auto, cost, all\n  --columns all\n"
 
 
 def test_a_trial_trains_to_the_same_numbers_whatever_is_recorded_with_it(costed: Path) -> None:

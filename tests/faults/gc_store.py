@@ -9,17 +9,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 from small_stores import MACHINE, make_study, make_trial, new_store, train
 
-from ablate import spool
+from ablate import files, spool
 from ablate.attempt import Attempt
-from ablate.claims import claim
+from ablate.claims import claim, this_process
 from ablate.resolved import ResolvedStudy
 from ablate.store import Store
 from ablate.trial import Trial
 
 OLD = time.time() - 86400
+DEAD = this_process() | {"started": "another, of the same number"}
 
 
 class Littered(NamedTuple):
@@ -86,7 +88,11 @@ def _study(store: Store, name: str, teacher: Trial, pupil: Trial) -> ResolvedStu
 
 def _attempt(store: Store, trial: Trial, status: str, checkpoints: tuple[int, ...] = ()) -> Path:
     store.register(trial, "digits · made")
-    with Attempt.begin(store.path, trial.key) as attempt:
+    with mock.patch(
+        "ablate.attempt.this_process", return_value=DEAD
+    ):  # else we would still train it
+        attempt = Attempt.begin(store.path, trial.key)
+    with attempt:
         attempt.record("epoch", epoch=1, metrics={"top1": 0.2, "loss": 2.0}, seconds=1.0)
         for epoch in checkpoints:
             attempt.save_checkpoint(epoch, lambda file: file.write(b"checkpoint" * 1000))
@@ -157,7 +163,7 @@ def _dead_claim(store: Store, key: str) -> None:
     held = claim(store.path, key, "group")
     assert held is not None
     lease = held.path / "lease.json"
-    lease.write_text(lease.read_text().replace(f'"pid": {os.getpid()}', '"pid": 999999999'))
+    files.write_json(lease, (files.read_json(lease) or {}) | {"pid": 999999999})
 
 
 def _stays(store: Store) -> frozenset[str]:

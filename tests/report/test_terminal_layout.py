@@ -95,7 +95,7 @@ baseline      78.0 ±0.2                                                        
 ──────────────────────────────────────────────────────────────────────────────────────────────────
 all 4 tricks              +2.5 on 2 seeds    … incomplete (2 of 3 seeds)                     ×0.52
 † the interval leaves out 0, the test corrected for 3 comparisons does not
-✗ imagew imagewoof · + zero_gamma · seed 1: out of memory; 0.9 GiB free
+✗ imagew imagewoof · + zero_gamma · seed 1: out of memory; 0.9 GiB free (ablate logs imagew)
 """
 
 ONE_SEED = """\
