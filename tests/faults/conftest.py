@@ -7,15 +7,14 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
-from fault_runs import Cli, write_study
+from fault_runs import Cli, Undisturbed, write_study
+from fault_table import GROUPS, Proved
 
 if TYPE_CHECKING:
     from nest import Nest
-
-Proved = Callable[..., None]
 
 
 @pytest.fixture
@@ -27,8 +26,6 @@ def proved(request: pytest.FixtureRequest) -> Proved:
     """
 
     def row(group: str, fault: str, how: str, times: int, lost: str) -> None:
-        from fault_table import GROUPS
-
         assert group in GROUPS
         assert times > 0
         record: Path | None = request.config.getoption("--record")
@@ -51,13 +48,6 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     started = Cli(tmp_path_factory.mktemp("runs"))
     yield started
     started.close()
-
-
-class Undisturbed(NamedTuple):
-    """A study, and the store of a run of it that nothing happened to."""
-
-    study: Path
-    store: Path
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 HERE = Path(__file__).parent
 _MARK = "FAULT_RUN"  # in the environment of whatever is started here, and of what that starts
@@ -31,6 +31,13 @@ epochs     = 3
 batch_size = 16
 image_size = 8
 """
+
+
+class Undisturbed(NamedTuple):
+    """A study, and the store of a run of it that nothing happened to."""
+
+    study: Path
+    store: Path
 
 
 def write_study(folder: Path, seeds: int) -> Path:

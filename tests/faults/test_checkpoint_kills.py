@@ -10,8 +10,9 @@ import textwrap
 import time
 from pathlib import Path
 
+from fault_table import Proved
+
 from ablate.spool import checkpoints
-from conftest import Proved
 
 KEY = "ab" * 32
 

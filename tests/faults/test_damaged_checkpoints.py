@@ -9,10 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fault_table import Proved
 from faulty_runs import numbers, run, stopped, trained
 from nest import Nest
-
-from conftest import Proved
 
 Damage = Callable[[Path, Path], str]  # (checkpoint of epoch 2, one of another trial): words
 

@@ -17,12 +17,12 @@ from pathlib import Path
 import duckdb
 import pytest
 from cli_process import Done
+from fault_table import Proved
 from small_stores import make_study, make_trial, new_store, train
 
 from ablate.cli import main
 from ablate.index import connect, in_memory, ingest
 from ablate.store import Store
-from conftest import Proved
 
 Run = Callable[..., Done]
 Damage = Callable[[Path, bytes], None]

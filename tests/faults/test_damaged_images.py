@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_samples import write_images
+from fault_table import Proved
 from nest import Nest
 from PIL import Image
 
 from ablate.data.build import build
 from ablate.data.identity import identify
 from ablate.errors import DataError
-from conftest import Proved
 
 
 @pytest.fixture

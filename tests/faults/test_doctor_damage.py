@@ -24,7 +24,7 @@ from ablate.removal import carry_out
 from ablate.store import Store
 
 if TYPE_CHECKING:
-    from conftest import Proved
+    from fault_table import Proved
 
 
 @pytest.fixture(scope="module")

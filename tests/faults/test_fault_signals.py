@@ -9,11 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fault_runs import Cli, Process, until
+from fault_runs import Cli, Process, Undisturbed, until
+from fault_table import Proved
 from killing import training
 from spool_rows import Acknowledged, attempts, check_complete
-
-from conftest import Proved, Undisturbed
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc"),

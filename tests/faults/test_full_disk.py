@@ -12,13 +12,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from fault_table import Proved
 from faulty_runs import numbers, run, trained
 from nest import Nest
 from small_disk import full, resize, small_disk
 
 from ablate.spool_lines import read_lines
 from ablate.store import Store
-from conftest import Proved
 
 
 @pytest.fixture(scope="module")

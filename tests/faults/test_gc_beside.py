@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Proved
+    from fault_table import Proved
 
 
 HERE = Path(__file__).parent

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_process import Done
+from fault_table import Proved
 from mutations import mutate, retype
 from small_stores import make_study, make_trial, new_store, train
 
@@ -25,7 +26,6 @@ from ablate.index import connect
 from ablate.spool import attempts
 from ablate.spool_lines import last_epoch, read_epochs, read_lines
 from ablate.store import Store
-from conftest import Proved
 
 Run = Callable[..., Done]
 

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pytest
 from fault_runs import Cli, until
+from fault_table import Proved
 from killing import IN, await_moment
 from spool_rows import COUNT, Acknowledged, in_the_database
 
 from ablate.store import Store
-from conftest import Proved
 
 pytestmark = pytest.mark.timeout(1800)
 

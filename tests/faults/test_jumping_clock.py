@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 
+from fault_table import Proved
 from faulty_runs import numbers, stopped, trained
 from nest import Nest
 
@@ -14,7 +15,6 @@ from ablate import claims
 from ablate.attempt import Attempt
 from ablate.spool import attempts
 from ablate.store import Store
-from conftest import Proved
 
 KEY = "ab" * 32
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from cli_process import Done
+from fault_table import Proved
 from faulty_runs import numbers, run, trained
 from nest import Nest
 from small_stores import make_study, make_trial, new_store, train
@@ -20,7 +21,6 @@ from small_stores import make_study, make_trial, new_store, train
 from ablate.cli import main
 from ablate.index import ingest
 from ablate.store import Store
-from conftest import Proved
 
 Run = Callable[..., Done]
 SQL = "select key, top1, epochs from trials order by key"

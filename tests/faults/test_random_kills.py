@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fault_runs import Cli, Process
+from fault_runs import Cli, Process, Undisturbed
+from fault_table import Proved
 from killing import Killer
 from spool_rows import check_complete
-
-from conftest import Proved, Undisturbed
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc"),

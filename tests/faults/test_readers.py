@@ -9,10 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fault_runs import Cli, Process, until
+from fault_runs import Cli, Process, Undisturbed, until
+from fault_table import Proved
 from spool_rows import Acknowledged, check_complete
-
-from conftest import Proved, Undisturbed
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -18,7 +18,7 @@ from cli_process import environment
 from ablate.cli import failing
 
 if TYPE_CHECKING:
-    from conftest import Proved
+    from fault_table import Proved
 
 TOKEN = "tok-5f3a-kept-from-everybody"
 STUDY = """\

@@ -23,7 +23,7 @@ from ablate.data.fetch import fetch_edition
 from ablate.errors import AblateError, DataError
 
 if TYPE_CHECKING:
-    from conftest import Proved
+    from fault_table import Proved
 
 NAME = "imagewoof2-160.tgz"
 

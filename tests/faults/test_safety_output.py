@@ -22,7 +22,7 @@ from ablate.resolved import ResolvedStudy
 from ablate.store import Store
 
 if TYPE_CHECKING:
-    from conftest import Proved
+    from fault_table import Proved
 
 HOSTILE = (
     "<script>alert(1)</script>",

@@ -28,7 +28,7 @@ from ablate.trial import Numerics
 from ablate.weights import read_state
 
 if TYPE_CHECKING:
-    from conftest import Proved
+    from fault_table import Proved
 
 REFUSALS = (*(AblateError, pickle.UnpicklingError, ValueError, RuntimeError, zipfile.BadZipFile),)
 

@@ -19,7 +19,7 @@ from ablate.sql import ask
 from ablate.store import Store
 
 if TYPE_CHECKING:
-    from conftest import Proved
+    from fault_table import Proved
 
 SECRET = "kept-from-everybody"
 

@@ -12,11 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fault_runs import Cli, Process, until
+from fault_runs import Cli, Process, Undisturbed, until
+from fault_table import Proved
 from killing import alive, parent, training
 from spool_rows import Acknowledged, attempts, check_complete, outcome
-
-from conftest import Proved, Undisturbed
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc"),

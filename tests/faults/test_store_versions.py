@@ -24,7 +24,7 @@ from ablate.errors import AblateError
 from ablate.store import Store
 
 if TYPE_CHECKING:
-    from conftest import Proved
+    from fault_table import Proved
 
 # Every command that opens a store; `doctor` is apart, since it reports and goes on.
 COMMANDS = (
