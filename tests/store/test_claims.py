@@ -255,3 +255,26 @@ def test_a_damaged_lease_blocks_until_it_is_old(tmp_path: Path) -> None:
     long_ago = time.time() - 700
     os.utime(lease.parent, (long_ago, long_ago))
     assert claim(tmp_path, KEY, "new") is not None
+
+
+WRITER = """
+    import sys
+    from pathlib import Path
+    from ablate.attempt import Attempt
+    attempt = Attempt.begin(Path(sys.argv[1]), sys.argv[2])
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_trial_is_not_given_away_while_a_process_still_trains_it(
+    tmp_path: Path, children: list[Process]
+) -> None:
+    """Its coordinator is dead and its claim gone; it has not noticed."""
+    writer = Process(WRITER, str(tmp_path), KEY)
+    children.append(writer)
+    assert writer.line() == "ready"
+    assert claim(tmp_path, KEY, "mine") is None
+    assert holder(tmp_path, KEY) is None
+    writer.kill()
+    assert claim(tmp_path, KEY, "mine") is not None
