@@ -146,7 +146,7 @@ def faults(session: nox.Session) -> None:
         *session.posargs,
         env=THREADS,
     )
-    if session.posargs == ["--long"]:
+    if session.posargs == ["--long"]:  # all of them, in full
         _run(session, "python", "tests/faults/fault_table.py", str(record))
 
 

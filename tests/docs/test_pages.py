@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from typing import get_args
 
 import pytest
 import tomli
+from fault_table import FIGURES, GROUPS, PAGE, put, rendered
 
 from ablate.design.planner import REFERENCES
 from ablate.recipe import Recipe
@@ -190,3 +192,11 @@ def test_ci_runs_the_readmes_line() -> None:
     assert line in script.read_text(encoding="utf-8")
     assert os.access(script, os.X_OK)
     subprocess.run(["bash", "-n", script], check=True)
+
+
+def test_the_faults_are_those_that_the_suite_recorded() -> None:
+    figures = json.loads(FIGURES.read_text(encoding="utf-8"))
+    page = PAGE.read_text(encoding="utf-8")
+    assert put(page, rendered(figures)) == page
+    assert {row["group"] for row in figures["rows"]} == set(GROUPS)
+    assert all((ROOT / row["test"].partition("::")[0]).exists() for row in figures["rows"])

@@ -32,7 +32,8 @@ def proved(request: pytest.FixtureRequest) -> Proved:
         if record is None:
             return
         line = {"group": group, "fault": fault, "how": how, "times": times, "lost": lost}
-        line |= {"test": request.node.nodeid}
+        form = "full" if request.config.getoption("--long") else "bounded"
+        line |= {"test": request.node.nodeid, "form": form}
         descriptor = os.open(record.absolute(), os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
         try:
             os.write(descriptor, f"{json.dumps(line)}\n".encode())

@@ -5,6 +5,7 @@
 
 The second line writes docs/results/reliability.json (the rows, and what they were measured on) and
 puts the table into docs/reliability.md. tests/docs checks that the page has what the file says.
+Of several files, a later one's rows of a test replace those of the ones before.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import platform
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -41,14 +43,14 @@ GROUPS = {
 
 def rendered(figures: dict[str, Any]) -> str:
     """The table in Markdown, a section for each group, with what it was measured on."""
-    parts = [f"{figures['when']}, {figures['where']}: `{figures['command']}`.\n"]
+    parts = [f"{figures['when']}, {figures['where']}.\n"]
     for group, title in GROUPS.items():
         rows = [row for row in figures["rows"] if row["group"] == group]
         if not rows:
             continue
-        lines = ["| fault | how | times | lost |", "| :-- | :-- | --: | :-- |"]
+        lines = ["| fault | how | times | form | lost |", "| :-- | :-- | --: | :-- | :-- |"]
         for row in sorted(rows, key=lambda row: (row["fault"], row["how"])):
-            cells = [row["fault"], row["how"], f"{row['times']:,}", row["lost"]]
+            cells = [row["fault"], row["how"], f"{row['times']:,}", row["form"], row["lost"]]
             lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
         parts.append("\n".join([f"### {title}\n", *lines, ""]))
     return "\n".join(parts)
@@ -58,9 +60,8 @@ def added_up(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row for those that say the same, which the parameters of one test have recorded."""
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in rows:
-        same = found.setdefault(
-            tuple(row[name] for name in ("group", "fault", "how", "lost")), {**row, "times": 0}
-        )
+        said = tuple(row[name] for name in ("group", "fault", "how", "form", "lost"))
+        same = found.setdefault(said, {**row, "times": 0})
         same["times"] += row["times"]
         same["test"] = min(same["test"], row["test"])
     return list(found.values())
@@ -74,14 +75,19 @@ def put(page: str, table: str) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    lines = Path(arguments[0]).read_text("utf-8").splitlines()
-    rows = added_up([json.loads(line) for line in lines])
+    tested: dict[str, list[dict[str, Any]]] = {}
+    for path in arguments:
+        found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for line in Path(path).read_text("utf-8").splitlines():
+            row = json.loads(line)
+            found[row["test"].partition("[")[0]].append(row)
+        tested |= found
+    rows = added_up([row for each in tested.values() for row in each])
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "duckdb"))
     figures = {
         "when": f"{datetime.now(UTC):%Y-%m-%d}",
         "where": f"{cores} cores, Python {platform.python_version()}, {versions}",
-        "command": "nox -s faults -- --long",
         "rows": sorted(rows, key=lambda row: (list(GROUPS).index(row["group"]), row["test"])),
     }
     FIGURES.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", "utf-8")

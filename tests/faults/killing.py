@@ -69,7 +69,10 @@ class Killer:
 
     def _end(self, pid: int, what: str) -> bool:
         self.acknowledged.look()
-        os.kill(pid, signal.SIGKILL)
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:  # it has just ended by itself: no kill to count
+            return False
         self.acknowledged.look()
         self.hit[what] += 1
         return True
@@ -140,9 +143,8 @@ class Killer:
         return False
 
     def _coordinator(self, run: Process, what: str) -> bool:
-        if run.poll() is not None:
+        if run.poll() is not None or not self._end(run.pid, what):
             return False
-        self._end(run.pid, what)
         run.wait()
         self.gone_after = max(self.gone_after, self.cli.wait_until_none_is_left())
         self.acknowledged.look()
