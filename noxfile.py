@@ -55,7 +55,11 @@ def imports(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def docs(session: nox.Session) -> None:
     """Docs: generated pages are current, links lead somewhere, hooks have a section and a test."""
-    _run(session, "python", "-m", "pytest", "tests/docs", "-rs", *session.posargs, env=THREADS)
+    _run(
+        session,
+        *("python", "-m", "pytest", "-n", "2", "tests/docs", "-rs", *session.posargs),
+        env=THREADS,
+    )
 
 
 @nox.session(python=["3.11", "3.12", "3.13", "3.14"], venv_backend="venv")
@@ -128,8 +132,9 @@ def tests(session: nox.Session) -> None:
     paths = [] if any(Path(arg).exists() for arg in session.posargs) else ["tests"]
     _run(
         session,
-        *("python", "-m", "pytest", "-n", "2", "--dist", "loadfile", "-rs", "--ignore=tests/docs"),
-        *("--ignore=tests/faults", *paths, *session.posargs),
+        *("python", "-m", "pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"),
+        *("-rs", *paths, *session.posargs),
+        *("--ignore=tests/docs", "--ignore=tests/faults"),
         env=THREADS,
     )
 

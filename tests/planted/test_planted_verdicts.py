@@ -1,6 +1,6 @@
 """Real trainings with a planted strong, a useless and a harmful trick get the three right verdicts.
 
-Three seeds are enough for a margin of 3 points on 360 test images; with `--long` ten, for 1.5.
+Three seeds are enough for a margin of 3 points on 360 test images; ten for 1.5. Both with `--long`.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ RIGHT = {
 }
 
 
+@pytest.mark.long
 def test_three_seeds_tell_a_large_gain_a_large_loss_and_nothing_apart(tmp_path: Path) -> None:
     table = report(tmp_path / "store", "--seeds", "3", "--set", "protocol.margin=3")
     assert verdicts(table) == RIGHT
