@@ -142,7 +142,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def faults(session: nox.Session) -> None:
     """Faults, injected: kills, full disks, hostile files; `-- --long` for docs/reliability.md."""
-    record = Path(session.create_tmp(), "faults.jsonl")
+    record = ROOT / ".nox" / "faults.jsonl"
     record.unlink(missing_ok=True)
     _run(
         session,

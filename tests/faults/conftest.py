@@ -34,7 +34,8 @@ def proved(request: pytest.FixtureRequest) -> Proved:
         line = {"group": group, "fault": fault, "how": how, "times": times, "lost": lost}
         form = "full" if request.config.getoption("--long") else "bounded"
         line |= {"test": request.node.nodeid, "form": form}
-        descriptor = os.open(record.absolute(), os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
+        place = request.config.invocation_params.dir / record  # a test may be elsewhere by now
+        descriptor = os.open(place, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
         try:
             os.write(descriptor, f"{json.dumps(line)}\n".encode())
         finally:
