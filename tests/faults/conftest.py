@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from fault_runs import Cli, Undisturbed, write_study
+from cli_process import Done
+from fault_runs import Cli, Run, Undisturbed, write_study
 from fault_table import GROUPS, Proved
+
+from ablate.cli import main
 
 if TYPE_CHECKING:
     from nest import Nest
@@ -74,3 +77,16 @@ def nest() -> Iterator[Nest]:
     made = Nest()
     yield made
     made.close()
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """`run("report", …)` in this process, in an empty folder, with the store `store` in it."""
+    monkeypatch.chdir(tmp_path)
+
+    def one(*arguments: str) -> Done:
+        capfd.readouterr()
+        code = main([*arguments, "--store", "store"])
+        return Done(code, *capfd.readouterr())
+
+    return one

@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cli_process import Done
+
+Run = Callable[..., Done]  # the fixture `run`
 HERE = Path(__file__).parent
 _MARK = "FAULT_RUN"  # in the environment of whatever is started here, and of what that starts
 

@@ -16,15 +16,13 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from cli_process import Done
+from fault_runs import Run
 from fault_table import Proved
 from small_stores import make_study, make_trial, new_store, train
 
-from ablate.cli import main
 from ablate.index import connect, in_memory, ingest
 from ablate.store import Store
 
-Run = Callable[..., Done]
 Damage = Callable[[Path, bytes], None]
 
 ALL = (
@@ -40,18 +38,6 @@ def store(tmp_path: Path) -> Store:
     make_study(made, {"baseline": [0.80, 0.82], "mixup": [0.90, 0.91]})
     ingest(made.path)
     return made
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    monkeypatch.chdir(tmp_path)
-
-    def one(*arguments: str) -> Done:
-        capfd.readouterr()
-        code = main([*arguments, "--store", "store"])
-        return Done(code, *capfd.readouterr())
-
-    return one
 
 
 def spooled(store: Store) -> list[list[tuple[object, ...]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import urllib.error
 import urllib.request
@@ -26,6 +27,9 @@ from ablate.study import load_study
 
 # What a message without a second line must have in it: what would be right.
 NEXT = ("; known: ", "; did you mean", "must be", "expected", "write ", "a finite number")
+
+# One of several problems of a study, a line each: where, which key, what.
+PROBLEM = re.compile(r".+: [a-z_]+(\.\w+|\[\d+\])*: ")
 
 
 @pytest.fixture
@@ -61,7 +65,8 @@ def wrong(case: Case, ended: Ended) -> str:
         return "a character that does something"
     if ended.code != 2:
         return ""
-    told = ended.out if case.words[:1] == ("check",) else ended.err
+    # What `check` finds in studies is its result; what is wrong with its options is not.
+    told = (ended.out if case.words[:1] == ("check",) else "") or ended.err
     lines = told.splitlines()
     heads = [line for line in lines if not line.startswith(("  ", "warning: "))]
     if not heads:
@@ -70,7 +75,7 @@ def wrong(case: Case, ended: Ended) -> str:
         return "a line of over 1,100 characters"
     if case.words[:1] == ("check",):
         return ""
-    if len(heads) > 1:
+    if len(heads) > 1 and not all(PROBLEM.match(head) for head in heads):
         return f"{len(heads)} lines"
     if len(lines) == len(heads) and not any(words in told for words in NEXT):
         return "no next step"

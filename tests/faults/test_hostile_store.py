@@ -16,18 +16,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_process import Done
+from fault_runs import Run
 from fault_table import Proved
 from mutations import mutate, retype
 from small_stores import make_study, make_trial, new_store, train
 
 from ablate.attempt import Attempt
-from ablate.cli import main
 from ablate.index import connect
 from ablate.spool import attempts
 from ablate.spool_lines import last_epoch, read_epochs, read_lines
 from ablate.store import Store
-
-Run = Callable[..., Done]
 
 ROWS = "select key, epoch, metric, value from epochs order by all"
 ENDS = "select key, seed, dataset, model, top1 from trials order by all"
@@ -45,18 +43,6 @@ COMMANDS = [
     ("query", ENDS, "--format", "csv"),
     ("query", SCORES, "--format", "csv"),
 ]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    monkeypatch.chdir(tmp_path)
-
-    def one(*arguments: str) -> Done:
-        capfd.readouterr()
-        code = main([*arguments, "--store", "store"])
-        return Done(code, *capfd.readouterr())
-
-    return one
 
 
 @pytest.fixture
