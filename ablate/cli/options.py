@@ -89,9 +89,14 @@ def _complete_color(incomplete: str) -> list[str]:
 
 
 def path(text: str | Path) -> Path:
-    """A path that was typed. "" is refused: `--store "$STORE"` of what is not set would be `.`."""
+    """A path that was typed. "" is refused: `--store "$STORE"` of what is not set would be `.`.
+
+    So is an option in its place: its value has been forgotten.
+    """
     if not str(text).strip():
         raise typer.BadParameter("the path is empty")
+    if str(text).startswith("--"):
+        raise typer.BadParameter(f"{text} is an option; a path of this name must be ./{text}")
     return Path(text)
 
 

@@ -109,6 +109,7 @@ def _setting(text: str, problems: list[Problem]) -> dict[str, Any] | None:
     group = next(iter(table), None)
     if group not in _SETTABLE or not isinstance(table[group], dict):
         known = ", ".join(f"{known}.*" for known in _SETTABLE)
-        problems.append(Problem(file, 0, "", f"--set changes {known}; '{name.strip()}' is none"))
+        message = f"--set changes {known}; '{name.strip()}' is none"
+        problems.append(Problem(file, 0, "", message, "for example --set recipe.lr=0.1"))
         return None
     return table
