@@ -22,91 +22,21 @@ import json
 import os
 import select
 import signal
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+from forked_worker import ending, fork_workers
+
 from ablate.errors import AblateError
-
-
-class ForkedWorker:
-    """As much of `subprocess.Popen` as the executor uses; the process is a fork of this one."""
-
-    def __init__(
-        self,
-        command: Sequence[str],
-        env: Mapping[str, str],
-        start_new_session: bool,
-        pass_fds: Sequence[int],
-        **_: Any,
-    ) -> None:
-        assert start_new_session
-        theirs, ours = os.pipe()
-        our_events, their_events = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            with _ending():
-                os.setsid()
-                os.dup2(theirs, 0)
-                os.dup2(their_events, 1)
-                first = 3
-                for kept in (*sorted(pass_fds), 1 << 10):
-                    os.closerange(first, kept)
-                    first = kept + 1
-                for number in (signal.SIGINT, signal.SIGTERM):
-                    signal.signal(number, signal.SIG_DFL)
-                os.environ.clear()
-                os.environ.update(env)
-                from ablate import worker
-
-                os._exit(worker.main(list(command[command.index("ablate.worker") + 1 :])))
-        os.close(theirs)
-        os.close(their_events)
-        self.stdin, self.stdout = os.fdopen(ours, "wb"), os.fdopen(our_events, "rb")
-        self.returncode: int | None = None
-        self._waiting = threading.Lock()
-
-    def poll(self) -> int | None:
-        with self._waiting:
-            if self.returncode is None:
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
-                if pid:
-                    self.returncode = os.waitstatus_to_exitcode(status)
-        return self.returncode
-
-    def wait(self, timeout: float = 3600) -> int:
-        end = time.monotonic() + timeout
-        while (code := self.poll()) is None:
-            if time.monotonic() > end:
-                raise subprocess.TimeoutExpired("worker", timeout)
-            time.sleep(0.005)
-        return code
-
-
-@contextlib.contextmanager
-def _ending() -> Any:
-    """Whatever happens inside, a child never goes on with what its parent does."""
-    try:
-        yield
-    except SystemExit as error:
-        os._exit(error.code if isinstance(error.code, int) else 1)
-    except BaseException:  # noqa: BLE001 - it is this process's last
-        import traceback
-
-        traceback.print_exc()
-    os._exit(70)
 
 
 def _start(request: dict[str, Any]) -> int:
     pid = os.fork()
     if pid:
         return pid
-    with _ending():
+    with ending():
         os.setsid()
         nothing = os.open(os.devnull, os.O_RDONLY)
         output = os.open(request["output"], os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
@@ -116,14 +46,9 @@ def _start(request: dict[str, Any]) -> int:
         os.chdir(request["folder"])
         if "ingest" in request:
             _ingest(Path(request["ingest"]), Path(request["flag"]))
-        from ablate import executor
         from ablate.cli import main
 
-        executor.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
-            Popen=ForkedWorker,
-            PIPE=subprocess.PIPE,
-            TimeoutExpired=subprocess.TimeoutExpired,
-        )
+        fork_workers()
         code = main(request["arguments"])
         sys.stdout.flush()
         sys.stderr.flush()

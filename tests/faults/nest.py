@@ -14,12 +14,12 @@ import select
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from cli_process import Done, environment
+from forked_worker import fork_workers
 
 MAIN = "import sys\nfrom ablate.cli import main\nsys.exit(main(sys.argv[1:]))"
 
@@ -145,7 +145,7 @@ def _become(asked: dict[str, Any]) -> None:
         os.environ |= asked["env"]
         os.chdir(asked["cwd"])
         sys.argv = ["ablate", *asked["arguments"]]
-        _fork_workers()
+        fork_workers()
         exec(compile(asked["code"], "asked", "exec"), {"__name__": "asked"})
         code = 0
     except SystemExit as end:
@@ -160,63 +160,6 @@ def _become(asked: dict[str, Any]) -> None:
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
         os._exit(code)
-
-
-class _Forked:
-    """What `Popen` is to `ablate.executor`: a worker that was forked before anything was done."""
-
-    def __init__(self) -> None:
-        request, self_in = os.pipe()
-        self_out, events = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            from ablate import worker
-
-            os.setsid()
-            os.dup2(request, 0)
-            os.dup2(events, 1)
-            for descriptor in (request, self_in, self_out, events):
-                os.close(descriptor)
-            os._exit(worker.main(["--fork"]))
-        os.close(request)
-        os.close(events)
-        self.stdin, self.stdout = os.fdopen(self_in, "wb"), os.fdopen(self_out, "rb")
-        self._code: int | None = None
-        self._lock = threading.Lock()
-
-    def poll(self) -> int | None:
-        return self._wait(os.WNOHANG)
-
-    def wait(self, timeout: float | None = None) -> int:
-        code = self._wait(0)
-        assert code is not None
-        return code
-
-    def _wait(self, flags: int) -> int | None:
-        with self._lock:  # two threads of the executor ask
-            if self._code is None:
-                pid, status = os.waitpid(self.pid, flags)
-                if pid:
-                    self._code = os.waitstatus_to_exitcode(status)
-            return self._code
-
-
-def _fork_workers() -> None:
-    from ablate import executor
-
-    ready: list[_Forked] = []
-    real = subprocess.Popen
-
-    def popen(command: list[str], **how: Any) -> Any:
-        return ready.pop() if "ablate.worker" in command and ready else real(command, **how)
-
-    class Patched:
-        Popen = staticmethod(popen)
-        PIPE, TimeoutExpired = subprocess.PIPE, subprocess.TimeoutExpired
-
-    if "run" in sys.argv:
-        ready.append(_Forked())
-        executor.subprocess = Patched  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":
