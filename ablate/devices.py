@@ -50,7 +50,7 @@ def slots(devices: Sequence[Device]) -> int:
 def device_names(devices: Sequence[Device]) -> list[str]:
     """Names of the devices, as trials record theirs."""
     if device_type(devices) == "cpu":
-        from ablate.training_process import cpu_name
+        from ablate.surroundings import cpu_name
 
         return [cpu_name()]
     import torch

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import platform
 import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +25,10 @@ from ablate.errors import (
     brief,
     text_of,
 )
+from ablate.surroundings import cpu_name, environment, machine
 from ablate.trial import Numerics, Trial, TrickSpec
 
 if TYPE_CHECKING:
-    import torch
-
     from ablate.data.loader import TrialData
     from ablate.resuming import Saved
     from ablate.tricks.base import Trick
@@ -213,54 +210,6 @@ def collect(device: str) -> None:
     gc.collect()
     if torch.device(device).type == "cuda":
         torch.cuda.empty_cache()
-
-
-def environment(
-    device: torch.device, trial: Trial, *, shared: bool, profiled: bool = False
-) -> dict[str, Any]:
-    """What is recorded with a result and not keyed."""
-    import torch
-    import torchvision
-
-    import ablate
-
-    cuda = device.type == "cuda"
-    return {
-        "ablate": ablate.__version__,
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        **machine(),
-        "device": str(device),
-        "device_name": torch.cuda.get_device_name(device) if cuda else cpu_name(),
-        "cuda": torch.version.cuda if cuda else None,
-        "numerics": trial.numerics.model_dump(mode="json"),
-        "shared_device": shared,
-        "profiled": profiled,
-        "tricks": {spec.name: spec.source for spec in trial.tricks},
-    }
-
-
-@cache
-def machine() -> dict[str, Any]:
-    """What is recorded of the machine, the same for every trial of a process."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "host": platform.node(),
-        "cores": os.cpu_count(),
-    }
-
-
-@cache
-def cpu_name() -> str:
-    """The processor's model name."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:  # not Linux
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _train_from(

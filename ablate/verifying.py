@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ablate.executor import Device, Workers
     from ablate.runner import Observer, Outcome
 
-# Of `ablate.training_process.environment`: what could change a result's bits, likeliest first.
+# Of `ablate.surroundings.environment`: what could change a result's bits, likeliest first.
 RECORDED: Final = ("torch", "torchvision", "cuda", "device_name", "ablate", "python", "platform")
 _PLACES: Final = ("host", "cores", "shared_device")
 _NO_METRICS: Final = frozenset({"epoch", "seconds", "steps", "images"})

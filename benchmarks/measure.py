@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from ablate.training_process import cpu_name
+from ablate.surroundings import cpu_name
 
 
 @dataclass(frozen=True)

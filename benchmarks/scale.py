@@ -39,7 +39,7 @@ from ablate.design import resolve
 from ablate.resolved import ResolvedStudy
 from ablate.store import Store
 from ablate.study import load_study
-from ablate.training_process import cpu_name
+from ablate.surroundings import cpu_name
 
 ROOT = Path(__file__).resolve().parent.parent
 METRICS = (

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from ablate import __version__
-from ablate.training_process import cpu_name
+from ablate.surroundings import cpu_name
 
 TITLES = {
     "coverage": "95% intervals cover the truth",

@@ -79,7 +79,7 @@ def _machine(options: Options) -> Iterator[Finding]:
     versions = f"{python} · torch {torch.__version__} · torchvision {torchvision.__version__}"
     if not torch.cuda.is_available():
         from ablate.devices import choose_devices, sign_of_gpu, slots
-        from ablate.training_process import cpu_name
+        from ablate.surroundings import cpu_name
 
         cores = slots(choose_devices("cpu"))
         plural = "s" * (cores != 1)
