@@ -29,7 +29,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from ablate.files import read_json, utc_now, write_json, writing
 from ablate.spool import attempts, trial_path
@@ -84,9 +84,10 @@ class Lease:
             lease = cls(**{name: document[name] for name in cls.__dataclass_fields__})
         except KeyError:
             return None
-        token = lease.token
-        valid = isinstance(token, str) and token.isalnum() and isinstance(lease.pid, int)
-        return lease if valid else None
+        texts = [value for name, value in vars(lease).items() if name != "pid"]
+        valid = all(isinstance(text, str) for text in texts) and _is_pid(lease.pid)
+        token = str(lease.token)  # a part of file names
+        return lease if valid and len(token) <= 64 and token.isascii() and token.isalnum() else None
 
 
 class Claim:
@@ -178,8 +179,12 @@ def is_running(process: Mapping[str, Any]) -> bool:
     pid = process.get("pid")
     if (process.get("machine"), process.get("boot")) != (_machine(), _boot()):
         return False
-    started = _started(pid) if isinstance(pid, int) else None
+    started = _started(pid) if _is_pid(pid) else None
     return started is not None and started in ("", process.get("started"))
+
+
+def _is_pid(value: object) -> TypeGuard[int]:
+    return type(value) is int and 0 < value < 2**31
 
 
 def _still_trained(store_path: Path, key: str) -> bool:
@@ -316,8 +321,6 @@ def _started(pid: int) -> str | None:
 
     None if there is no such process, or a zombie; empty if it may not be looked at.
     """
-    if pid <= 0:
-        return None
     if Path("/proc/self/stat").exists():
         try:
             text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")

@@ -113,6 +113,42 @@ def connect(store_path: Path, settings: Settings | None = None) -> DuckDBPyConne
     return in_memory(store_path, settings)
 
 
+def mended(store_path: Path, settings: Settings | None = None) -> DuckDBPyConnection:
+    """As `connect`, where an open index could not be read: if it is damaged it is made anew.
+
+    What is damaged may lie where nothing else has looked: opening reads a few blocks of the file.
+    """
+    import duckdb
+
+    if not _is_whole(store_path):
+        try:
+            _patiently(lambda: _exclusively(store_path, _rebuild_damaged))
+        except (_Busy, _Refused, duckdb.Error):
+            return in_memory(store_path, settings)
+    return connect(store_path, settings)
+
+
+def _rebuild_damaged(store_path: Path) -> None:
+    if not _is_whole(store_path):  # else another process was here before
+        _set_aside(store_path / _FILE)
+        _rebuild(store_path)
+
+
+def _is_whole(store_path: Path) -> bool:
+    """Whether all values of the index can be read, its blocks are what their checksums say."""
+    import duckdb
+
+    try:
+        with contextlib.closing(_open(store_path / _FILE, read_only=True)) as connection:
+            for table in NAMES:
+                connection.execute(f"SELECT bit_xor(hash(t)) FROM spool.{table} AS t").fetchall()  # noqa: S608
+    except (_Busy, _Newer, Stale):
+        return True  # as far as anybody can tell
+    except duckdb.Error:
+        return False
+    return True
+
+
 def _unchanged(store_path: Path, settings: Settings | None) -> DuckDBPyConnection | None:
     """The index as it is, if it has all of the spool."""
     connection = _open(store_path / _FILE, read_only=True, settings=settings)
@@ -145,8 +181,11 @@ class Standing(NamedTuple):
     set_aside: int = 0
 
 
-def standing(store_path: Path) -> Standing:
-    """Whether the index has all of the spool. Reads sizes and what is new, and changes nothing."""
+def standing(store_path: Path, *, deep: bool = False) -> Standing:
+    """Whether the index has all of the spool. Reads sizes and what is new, and changes nothing.
+
+    deep: read all values of the index too.
+    """
     import duckdb
 
     path = store_path / _FILE
@@ -163,6 +202,8 @@ def standing(store_path: Path) -> Standing:
     except Stale:
         return Standing("older")
     except duckdb.Error:
+        return Standing("damaged")
+    if deep and not _is_whole(store_path):
         return Standing("damaged")
     return Standing("current" if current else "behind", aside)
 

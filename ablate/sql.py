@@ -26,7 +26,10 @@ from ablate.errors import AblateError, did_you_mean
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from ablate.index import Settings
     from ablate.store import Store
+
+    Connect = Callable[[Path, Settings], DuckDBPyConnection]
 
 VIEWS: Final = {
     "trials": "one row per training: settings, status, metrics, cost, machine",
@@ -82,24 +85,66 @@ def names_of(columns: Sequence[Column]) -> list[str]:
     return list(found)
 
 
-class Answer:
-    """What a query gives. Only inside `ask`."""
+class _Damaged(AblateError):
+    """DuckDB could not read the database, or failed itself: which of them is found out."""
 
-    def __init__(self, connection: DuckDBPyConnection, statement: str, clock: _Clock) -> None:
-        self._connection, self._statement, self._clock = connection, statement, clock
-        with self._asking():
-            connection.execute(statement)
-        described = connection.description or []
+
+class Answer:
+    """What a query gives. Only inside `ask`.
+
+    If the database turns out to be damaged before anything was given, it is mended and asked again.
+    """
+
+    def __init__(
+        self,
+        connection: DuckDBPyConnection,
+        open_: Callable[[Connect], DuckDBPyConnection],
+        statement: str,
+        clock: _Clock,
+    ) -> None:
+        self._connection, self._open = connection, open_
+        self._statement, self._clock = statement, clock
+        try:
+            try:
+                self._execute()
+            except _Damaged:
+                self._mend()
+        except BaseException:
+            self.close()
+            raise
+        described = self._connection.description or []
         self.columns = tuple(Column(str(one[0]), str(one[1])) for one in described)
+
+    def close(self) -> None:
+        """Let others write to the database again."""
+        self._connection.close()
+
+    def _execute(self) -> None:
+        with self._asking():
+            self._connection.execute(self._statement)
+
+    def _mend(self) -> None:
+        self.close()
+        self._connection = self._open(index.mended)
+        self._execute()
 
     def pieces(self, rows: int = _PIECE) -> Iterator[list[tuple[Any, ...]]]:
         """The rows, some at a time; they are fetched once."""
-        while True:
-            with self._asking():
-                piece = self._connection.fetchmany(rows)
-            if not piece:
-                return
+        try:
+            piece = self._fetch(rows)
+        except _Damaged:
+            self._mend()
+            piece = self._fetch(rows)
+        while piece:
             yield piece
+            try:
+                piece = self._fetch(rows)
+            except _Damaged as error:  # what was given cannot be taken back
+                raise AblateError(error.message, hint="ablate reindex, then ask again") from None
+
+    def _fetch(self, rows: int) -> list[tuple[Any, ...]]:
+        with self._asking():
+            return self._connection.fetchmany(rows)
 
     def total(self) -> int | None:
         """How many rows there are in all, asked anew; None where that takes too long."""
@@ -152,14 +197,21 @@ def ask(
         from ablate.effects import effects
 
         rows = effects(store, warn)
-    limit = _limited_memory() if alone else contextlib.nullcontext()
-    with _noticed(behind):
-        opened = index.connect(store.path, _SETTINGS)
-    with limit, contextlib.closing(opened) as connection:
+
+    def opened(connect: Connect) -> DuckDBPyConnection:
+        with _noticed(behind):
+            connection = connect(store.path, _SETTINGS)
         _lock(connection)
         _add_effects(connection, rows)
         clock.interrupt = connection.interrupt
-        yield Answer(connection, statement, clock)
+        return connection
+
+    connection = opened(index.connect)
+    with (
+        _limited_memory() if alone else contextlib.nullcontext(),
+        contextlib.closing(Answer(connection, opened, statement, clock)) as answer,
+    ):
+        yield answer
 
 
 def _one(connection: DuckDBPyConnection, sql: str, clock: _Clock) -> str:
@@ -339,6 +391,12 @@ def _explained(connection: DuckDBPyConnection, sql: str, clock: _Clock) -> Itera
     """What DuckDB and its Python package raise, in a line of ours."""
     import duckdb
 
+    # What DuckDB raises for a file that is not what it wrote, and for errors of its own; its
+    # Python package has no class for "corrupt database file", which is a bare Error.
+    of_damage = (
+        *(duckdb.IOException, duckdb.SerializationException),
+        *(duckdb.FatalException, duckdb.InternalException),
+    )
     try:
         yield
     except AblateError:
@@ -357,7 +415,10 @@ def _explained(connection: DuckDBPyConnection, sql: str, clock: _Clock) -> Itera
     except (duckdb.Error, ValueError, OverflowError) as error:
         if clock.over:
             raise timed_out(clock.limit) from None
-        raise _in_words(connection, sql, str(error)) from None
+        explained = _in_words(connection, sql, str(error))
+        if isinstance(error, of_damage) or type(error) is duckdb.Error:
+            raise _Damaged(explained.message, hint=explained.hint) from None
+        raise explained from None
 
 
 def _in_words(connection: DuckDBPyConnection, sql: str, text: str) -> AblateError:
@@ -374,8 +435,13 @@ def _in_words(connection: DuckDBPyConnection, sql: str, text: str) -> AblateErro
     if "disabled" in first or "read-only" in first or "locked" in first:
         return AblateError("query: files, settings and other databases are out of reach",
                            hint=_HINT)  # fmt: skip
-    plain = re.sub(r"^(?:[A-Z][\w ]*? Error|INTERNAL Error|TransactionContext Error): ", "", first)
-    return AblateError(f"query: {plain or 'it failed'}", hint=_HINT)
+    return AblateError(f"query: {_plain(text)}", hint=_HINT)
+
+
+def _plain(text: str) -> str:
+    """The first line of what DuckDB says, without its kind of error."""
+    kind = r"^(?:[A-Z][\w ]*? Error|INTERNAL Error|TransactionContext Error): "
+    return re.sub(kind, "", text.partition("\n")[0]) or "it failed"
 
 
 def _no_column(connection: DuckDBPyConnection, sql: str, name: str) -> AblateError:

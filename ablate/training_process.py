@@ -233,6 +233,8 @@ def _train_from(
             passing.append(saved.path)
             saved, _ = resuming.newest(Path(request["store"]), trial, passing)
             attempt.continues = saved.attempt if saved else None
+            if saved is None:
+                log.info("no other checkpoint is left: trains from the first epoch on")
 
 
 def _train(

@@ -19,6 +19,7 @@ from ablate.cli.options import Options
 
 if TYPE_CHECKING:
     from ablate.garbage import Garbage
+    from ablate.index import Standing
     from ablate.store import Store
 
 _MUCH: Final = 100e6  # bytes that are worth a word
@@ -27,6 +28,7 @@ _SHARE: Final = 0.25  # of the store
 
 def store_findings(options: Options, *, deep: bool = False) -> Iterator[Finding]:
     """Everything there is to say of the store. deep: read every line and checksum too."""
+    from ablate import index
     from ablate.errors import AblateError
     from ablate.garbage import survey
     from ablate.store import Store
@@ -45,7 +47,8 @@ def store_findings(options: Options, *, deep: bool = False) -> Iterator[Finding]
     studies = _studies(store)
     damage = _Damage(store, studies, places)
     damage.look(found, deep=deep)
-    yield from _summary(store, found, places, damaged=bool(damage.found))
+    stand = index.standing(store.path, deep=deep)
+    yield from _summary(store, found, places, stand, damaged=bool(damage.found))
     yield from damage.findings()
     yield from _litter(found, places)
     yield from _processes()
@@ -70,15 +73,15 @@ def _studies(store: Store) -> list[str]:
     return found
 
 
-def _summary(store: Store, found: Garbage, places: str, *, damaged: bool) -> Iterator[Finding]:
-    from ablate import index
+def _summary(
+    store: Store, found: Garbage, places: str, stand: Standing, *, damaged: bool
+) -> Iterator[Finding]:
     from ablate.console.text import count
     from ablate.foreign import is_key
     from ablate.store_format import FORMAT
 
     keys = [key for key in store.keys() if is_key(key)]  # noqa: SIM118 - a store is no dict
     orphans = len(found.of("trials"))
-    stand = index.standing(store.path)
     database = {
         "current": "database matches the spool",
         "missing": "no database yet: the next query or run makes it",

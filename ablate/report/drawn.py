@@ -9,14 +9,17 @@ _HALF = 9  # cells on either side of zero
 
 
 def axis(table: ReportTable) -> float | None:
-    """The axis' end in points: the next round number beyond every interval; None without any."""
+    """The axis' end in points: the next round number beyond every interval.
+
+    None without any interval, and where a number is beyond all that can be drawn.
+    """
     effects = [row.delta.effect for row in table.judged if row.delta and row.delta.effect]
     ends = [abs(end) for e in effects for end in (e.low, e.high) if end is not None]
     if not ends:
         return None
     reach = max(ends) * table.metric.scale
-    steps = (m * 10.0**e for e in range(-6, 7) for m in (1, 2, 3, 5))
-    return next(step for step in steps if step >= reach)
+    steps = (m * 10.0**e for e in range(-6, 300) for m in (1, 2, 3, 5))
+    return next((step for step in steps if step >= reach), None)
 
 
 def scale(end: float) -> str:

@@ -43,7 +43,7 @@ def test_killed_at_any_moment(tmp_path: Path, proved: Proved, long: bool) -> Non
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX processes")
 def test_beside_runs_that_begin_and_train(tmp_path: Path, proved: Proved, long: bool) -> None:
     """Two processes save runs whose trials lie there as nobody's, or are yet to be trained."""
-    rounds = 300 if long else 15
+    rounds = 100 if long else 15
     run = program(HERE / "gc_raced.py", tmp_path, rounds)
     out, _ = run.communicate(timeout=280)
     assert run.returncode == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ STARTED: list[subprocess.Popen[bytes]] = []
 
 
 def sleeping() -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+    started = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+    while not Path("/proc", str(started.pid), "cmdline").read_bytes():  # in the middle of exec
+        time.sleep(0.001)
+    return started
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -197,6 +197,9 @@ def test_ingesters_at_once_take_every_line_in_once(store: Store) -> None:
 def test_a_reader_polls_while_others_write_and_never_sees_less(store: Store) -> None:
     writer, ingester = start(WRITER, store.path, make_trial().key), start(INGESTER, store.path, 0.1)
     ingester.stdout.readline()  # type: ignore[union-attr]
+    assert writer.stdout is not None
+    drain = threading.Thread(target=writer.stdout.read)  # a full pipe would stop it
+    drain.start()
     seen, waits = [0], []
     while len(seen) < 10:
         began = time.perf_counter()
@@ -207,6 +210,8 @@ def test_a_reader_polls_while_others_write_and_never_sees_less(store: Store) -> 
             ).fetchall()
         assert count == distinct
         seen.append(count)
+    writer.kill()
+    drain.join()
     for child in (writer, ingester):
         child.kill()
         child.communicate()
