@@ -13,6 +13,7 @@ from small_stores import make_study, new_store
 
 from ablate.claims import claim, holder
 
+
 def test_a_lease_that_is_damaged_is_waited_for_then_taken_over(
     tmp_path: Path, run: Run, proved: Proved, long: bool
 ) -> None:
