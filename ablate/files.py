@@ -40,6 +40,16 @@ def _iso(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def moment(text: object) -> datetime | None:
+    """The time in what `utc_now` wrote, in UTC; None for what is no time of these centuries."""
+    try:
+        found = datetime.fromisoformat(text)  # type: ignore[arg-type]
+        found = found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if 1970 < found.year < 9000 else None  # else other time zones cannot have it
+
+
 def unique_name(after: str = "") -> str:
     """UTC time and a random suffix; sorts after the name `after` even if the clock went back."""
     now = datetime.now(UTC)

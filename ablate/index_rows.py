@@ -6,13 +6,12 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ablate import spool
 from ablate.errors import AblateError
-from ablate.files import read_json, time_of
+from ablate.files import moment, read_json, time_of
 from ablate.index_schema import number_of
 from ablate.predictions import DAMAGED, stored_arrays
 from ablate.spool_lines import read_pieces
@@ -297,10 +296,8 @@ def _number(value: Any) -> float | None:
 
 
 def _moment(value: Any) -> str | None:
-    try:
-        return datetime.fromisoformat(value).astimezone(UTC).replace(tzinfo=None).isoformat()
-    except (TypeError, ValueError, OverflowError):
-        return None
+    found = moment(value)
+    return found.replace(tzinfo=None).isoformat() if found else None
 
 
 def _metrics(metrics: Any) -> Iterator[tuple[str, float | None]]:

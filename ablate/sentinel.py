@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import builtins
+import gc
 import os
 import random
 import signal
 import sys
 import threading
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, WrapperDescriptorType
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    MethodDescriptorType,
+    ModuleType,
+    WrapperDescriptorType,
+)
 from typing import Any, Final
 
 import numpy as np
@@ -16,9 +26,20 @@ import torch
 
 # What torch's compiler sets when it first compiles.
 _COMPILERS: Final = ("TORCHINDUCTOR_", "_TORCHINDUCTOR_", "TRITON_", "KMP_DUPLICATE_LIB_OK")
-_CODE: Final = (*(FunctionType, BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType),)
-# Where a trick that changes what everybody calls would do so.
-_CALLED: Final = (torch.nn.functional, torch.nn.Module, torch.Tensor, torch.optim.Optimizer)
+_CODE: Final = (
+    *(FunctionType, BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType),
+    *(type, property, staticmethod, classmethod),
+)
+# Where a trick that changes what everybody calls would do so; the classes in them too.
+_CALLED: Final = (
+    *(builtins, random, np, np.random, torch, torch.autograd, torch.nn, torch.nn.functional),
+    *(torch.nn.init, torch.nn.utils, torch.optim, torch.optim.lr_scheduler, torch.amp),
+)
+_BACKENDS: Final = (
+    *("cudnn.enabled", "cudnn.benchmark", "cudnn.deterministic", "cudnn.allow_tf32"),
+    "mkldnn.enabled",
+    *(f"cuda.matmul.allow_{kind}_reduced_precision_reduction" for kind in ("fp16", "bf16")),
+)
 # Processes that libraries keep: torch's compilers, and who tidies up after multiprocessing.
 _KEEPERS: Final = ("_inductor", "resource_tracker", "compile_worker")
 
@@ -33,6 +54,55 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
+
+
+def _owners() -> Iterator[ModuleType | type]:
+    """Modules and classes whose functions may have been replaced: torch's, and the engine's."""
+    engine = [m for name, m in list(sys.modules.items()) if name.split(".")[0] == "ablate"]
+    for module in (*_CALLED, *engine):
+        yield module
+        yield from (value for value in list(vars(module).values()) if isinstance(value, type))
+
+
+def _functions() -> Iterator[tuple[tuple[str, str, str], Any]]:
+    for owner in _owners():
+        place = getattr(owner, "__module__", ""), owner.__name__
+        for name, value in list(vars(owner).items()):
+            # torch.Storage is another class with another default dtype.
+            if isinstance(value, _CODE) and (owner, name) != (torch, "Storage"):
+                # Torch wraps an optimizer's `step` when one of its class is first made.
+                wrapped: Any = value if name == "step" and hasattr(value, "hooked") else None
+                yield (*place, name), wrapped.__wrapped__ if wrapped else value
+
+
+def _module_hooks() -> dict[str, int]:
+    """How many there are of each kind of hook that every module calls."""
+    shared = vars(torch.nn.modules.module).items()
+    return {name: len(hooks) for name, hooks in shared
+            if name.startswith("_global_") and isinstance(hooks, dict)}  # fmt: skip
+
+
+def _switches() -> Iterator[tuple[str, Any]]:
+    """Torch's global switches that can be read."""
+    for name in _BACKENDS:
+        value: Any = torch.backends
+        for part in name.split("."):
+            value = getattr(value, part, None)
+        yield name, value
+    yield "deterministic", torch.are_deterministic_algorithms_enabled()
+    yield "threads", torch.get_num_threads()
+    smallest = torch.tensor(1e-310, dtype=torch.float64, device="cpu")
+    yield "denormals", bool(smallest * 1 != 0)
+
+
+def _limits() -> list[tuple[int, int]]:
+    """The operating system's for this process, where it has any."""
+    if sys.platform == "win32":
+        return []
+    import resource
+
+    kinds = ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_NOFILE")
+    return [resource.getrlimit(getattr(resource, kind)) for kind in kinds]
 
 
 def _children() -> set[int]:
@@ -58,7 +128,10 @@ class Sentinel:
 
     def differences(self) -> list[str]:
         """Names of what is not as it was."""
-        now = self._state()
+        try:
+            now = self._state()
+        except Exception as error:  # noqa: BLE001 - what is asked may itself be what was changed
+            return [f"what can be looked at ({type(error).__name__})"]
         # What was not there before, such as a function that is made when first used, replaces none.
         now["functions"] = {name: now["functions"].get(name) for name in self._before["functions"]}
         return [name for name, value in self._before.items() if now[name] != value]
@@ -80,12 +153,16 @@ class Sentinel:
             "signal handlers": [str(signal.getsignal(s)) for s in (2, 15)],
             "file mode": _umask(),
             "child processes": _children(),
-            "functions": {
-                f"{owner.__name__}.{name}": value
-                for owner in _CALLED
-                for name, value in vars(owner).items()
-                if isinstance(value, _CODE)
-            },
+            "functions": dict(_functions()),
+            "hooks of all modules": _module_hooks(),
+            "function modes": (
+                torch._C._len_torch_function_stack(),
+                torch._C._len_torch_dispatch_stack(),
+            ),
+            "switches": dict(_switches()),
+            "import path": list(sys.path),
+            "interpreter": (sys.getrecursionlimit(), gc.isenabled(), _limits()),
+            "warnings as errors": [f for f in warnings.filters if f[0] == "error"],
             # Caches of the allocator and of cuDNN grow in honest trials too; a leak is larger.
             "device memory": self._allocated() >> 28 if cuda else 0,
         }

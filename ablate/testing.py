@@ -301,10 +301,9 @@ def _watched(name: str, number: int) -> Iterator[list[TinyTraining]]:
         noisy = any(uses_noise(training.run.model) for training in trainings) or not trainings
         if not noisy and not torch.equal(generator, torch.get_rng_state()):
             left.append("torch generator")
-        _require(
-            not left,
-            f"{name}: leaves {', '.join(left)} changed; random numbers come from batch.draws(self)",
-        )
+        drawn = any("generator" in what for what in left)
+        advice = "; random numbers come from batch.draws(self)" if drawn else ""
+        _require(not left, f"{name}: leaves {', '.join(left)} changed{advice}")
 
 
 @contextmanager

@@ -177,18 +177,14 @@ def _foot(output: Output, attempt: Path, key: str) -> None:
 
 
 def _seconds(attempt: Path) -> float | None:
-    from datetime import datetime
-
     from ablate import spool
+    from ablate.files import moment
 
     end = spool.ending(attempt)
     if end is None:
         return None
-    try:
-        begin, finish = (datetime.fromisoformat(str(end[name])) for name in ("started", "finished"))
-    except (KeyError, ValueError):
-        return None
-    return (finish - begin).total_seconds()
+    begin, finish = moment(end.get("started")), moment(end.get("finished"))
+    return (finish - begin).total_seconds() if begin and finish else None
 
 
 class Reader:

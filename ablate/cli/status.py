@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -148,6 +147,7 @@ def _seconds(
 def _now(resolved: ResolvedStudy, states: dict[str, TrialState]) -> str:
     """The trial that runs, else one that failed, else when the last one ended."""
     from ablate.console.tracking import in_words
+    from ablate.files import moment
 
     running = [key for key in resolved.order if states[key].status == "running"]
     if running:
@@ -167,12 +167,11 @@ def _now(resolved: ResolvedStudy, states: dict[str, TrialState]) -> str:
         kept, epochs = states[key].kept, resolved.trials[key].recipe.epochs
         more = f" (and {len(begun) - 1} more)" if len(begun) > 1 else ""
         return f"interrupted: {resolved.labels[key]} · epoch {kept}/{epochs} kept{more}"
-    ended = [state.finished for state in states.values() if state.status == "done"]
-    if not ended:
+    done = [state for state in states.values() if state.status == "done"]
+    if not done:
         return "not begun"
-    latest = max(ended)
-    local = datetime.fromisoformat(latest).astimezone()
-    return f"✓ last trial done {local:%Y-%m-%d %H:%M}"
+    times = [time for state in done if (time := moment(state.finished)) is not None]
+    return f"✓ last trial done {max(times).astimezone():%Y-%m-%d %H:%M}" if times else "✓ done"
 
 
 def _size(path: Path) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from statistics import median
 from typing import TYPE_CHECKING
+
+from ablate.files import moment
 
 if TYPE_CHECKING:
     from ablate.store import Store, TrialResult
@@ -125,10 +126,8 @@ def train_images(dataset: str) -> int | None:
 def _seconds(result: TrialResult) -> float | None:
     """Wall time per epoch, start included; of training alone where the trial was resumed."""
     if result.resumed_from is None and result.curves.epochs:
-        try:
-            begin = datetime.fromisoformat(result.started)
-            end = datetime.fromisoformat(result.finished)
-        except ValueError:
+        begin, end = moment(result.started), moment(result.finished)
+        if begin is None or end is None:
             return None
         return max((end - begin).total_seconds(), 1e-3) / result.curves.epochs
     return result.curves.typical

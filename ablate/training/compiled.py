@@ -94,19 +94,24 @@ def compile_forward(model: nn.Module, name: str) -> None:
 
 
 def prepare() -> None:
-    """Import what every compiled trial needs, and say how torch's compiler shall behave."""
+    """Import what every compiled trial needs, and say how torch's compiler shall behave.
+
+    What it changes in torch when it first compiles is changed here: the first trial of a process
+    would otherwise seem to have left that behind.
+    """
     # It warns of a missing GPU, where there need not be one, when it is imported.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     import torch._dynamo as dynamo
     import torch._inductor.compile_fx
     import torch._inductor.cpp_builder
     import torch.export._trace
-    import torch.utils.cpp_extension  # noqa: F401 - these are imported for forked children
+    import torch.utils.cpp_extension
 
     # A trick's layer may hang in a forward hook, and a graph without it is another graph.
     dynamo.config.skip_nnmodule_hook_guards = False
     # Were a limit reached, torch would go on without compiling and say nothing.
     dynamo.config.cache_size_limit = 64
+    torch.compile(torch.relu, backend="eager")(torch.zeros(1))
 
 
 class _Forward:

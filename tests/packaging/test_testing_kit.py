@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from collections.abc import Generator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -196,7 +198,7 @@ def test_what_is_not_put_back_after_an_error() -> None:
         os.environ.pop("ABLATE_TEST_LEFT", None)
 
 
-def test_what_a_later_training_notices(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_method_of_torchs_is_not_left_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     original = nn.Linear.forward
     monkeypatch.setattr(nn.Linear, "forward", original)  # put back after the test
 
@@ -205,7 +207,20 @@ def test_what_a_later_training_notices(monkeypatch: pytest.MonkeyPatch) -> None:
         def on_trial_start(self) -> None:
             nn.Linear.forward = lambda layer, x: original(layer, 2 * x)  # type: ignore[method-assign]
 
-    assert "a training without it gives another result" in broken(Patches)
+    assert "leaves functions changed" in broken(Patches)
+
+
+def test_what_only_a_later_training_notices(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = sys.modules["torch.nn.modules.linear"]
+    doubling = SimpleNamespace(linear=lambda x, *weights: nn.functional.linear(2 * x, *weights))
+    monkeypatch.setattr(layers, "F", nn.functional)  # put back after the test
+
+    class Replaces(Scaled):
+        @hookimpl
+        def on_trial_start(self) -> None:
+            layers.F = doubling  # type: ignore[attr-defined]
+
+    assert "a training without it gives another result" in broken(Replaces)
 
 
 def test_parameters_changed_while_training() -> None:

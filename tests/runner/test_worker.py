@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -159,3 +160,21 @@ def test_a_profiles_own_switches_are_no_trials_leavings(tmp_path: Path) -> None:
         made = trial(epochs=1, seed=seed).model_copy(update={"numerics": fast})
         assert worker.train(made, store.path) == ["epoch", "ended", "exited"]
     assert worker.close() == 0
+
+
+def test_what_the_compiler_changes_in_torch_is_not_the_first_trials_leaving() -> None:
+    code = """
+        import torch
+        from ablate import training_process
+        from ablate.sentinel import Sentinel
+        from ablate.training import compiled
+        training_process.preload()
+        compiled.prepare()
+        sentinel = Sentinel("cpu")
+        torch.compile(torch.nn.Linear(2, 2), backend="eager")(torch.ones(1, 2)).sum().backward()
+        print(sentinel.differences())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ablate.files import moment
 from ablate.report import numbers, together
 from ablate.report.html import (
     cost,
@@ -143,8 +144,8 @@ def _facts(tables: Sequence[ReportTable]) -> str:
             machines[name] = max(count, machines.get(name, 0))
     numerics = (s for t in tables for s in t.provenance.settings if s.endswith("numerics"))
     seeds = tables[0].seeds
-    moments = [m for cell in cells.values() if (m := trials.time_of(cell.finished))]
-    latest = max(moments, key=lambda moment: moment.timestamp(), default=None)
+    moments = [m for cell in cells.values() if (m := moment(cell.finished))]
+    latest = max(moments, default=None)
     facts = [
         tables[0].provenance.headline,
         f"{'seeds' if len(seeds) > 1 else 'seed'} {numbers.span(seeds)}",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
+from ablate.files import moment
 from ablate.report import numbers, words
 from ablate.report.html import parts
 from ablate.report.html.markup import Markup, name, tag
@@ -86,20 +86,12 @@ def _recorded(cell: SeedValue, what: str) -> str:
 
 def _minutes(cell: SeedValue) -> str:
     """From the attempt's start to its end."""
-    start, end = time_of(cell.started), time_of(cell.finished)
+    start, end = moment(cell.started), moment(cell.finished)
     if start is None or end is None or end < start:
         return "–"
     return numbers.fixed((end - start).total_seconds() / 60, 2)
 
 
 def _moment(text: str) -> str:
-    moment = time_of(text)
-    return moment.strftime("%Y-%m-%d %H:%M") if moment else ""
-
-
-def time_of(text: str) -> datetime | None:
-    """ISO 8601 as the store has it; None if it is not that."""
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
+    found = moment(text)
+    return found.strftime("%Y-%m-%d %H:%M") if found else ""
