@@ -11,17 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import re
-import signal
-import socket
-import sys
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ablate import index
-from ablate.errors import AblateError, did_you_mean
+from ablate.errors import AblateError
+from ablate.sql_errors import HINT, Damaged, explained
+from ablate.sql_limits import MEMORY_GB, Clock, limited_memory, noticed
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -31,21 +28,14 @@ if TYPE_CHECKING:
 
     Connect = Callable[[Path, Settings], DuckDBPyConnection]
 
-VIEWS: Final = {
-    "trials": "one row per training: settings, status, metrics, cost, machine",
-    "epochs": "one row per epoch and metric of a training",
-    "predictions": "one row per test image of a training that ended",
-    "effects": "one row per difference that reports print: Δ, interval, verdict",
-}
 TIMEOUT: Final = 30.0  # seconds
 
-_MEMORY_GB: Final = 2
 _SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {
     "enable_external_access": "false",  # no file, no address, no other database
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "python_enable_replacements": "false",  # a table's name is never a variable of Python's
-    "memory_limit": f"{_MEMORY_GB}GB",
+    "memory_limit": f"{MEMORY_GB}GB",
     "temp_directory": "",  # what does not fit is not written beside the store
 }
 # A statement that only reads is parsed as a SELECT; PRAGMA is too, by some versions, hence words.
@@ -55,9 +45,6 @@ _READING: Final = (
 )
 LONGEST: Final = 1_000_000  # characters of SQL
 _PIECE: Final = 10_000  # rows fetched at a time
-_GRACE: Final = 2.0  # seconds that an interrupt may take
-_PATIENCE: Final = 2.0  # seconds until somebody is told what takes so long
-_HINT: Final = f'views: {", ".join(VIEWS)} · columns: ablate query "describe trials"'
 
 
 class Column(NamedTuple):
@@ -85,10 +72,6 @@ def names_of(columns: Sequence[Column]) -> list[str]:
     return list(found)
 
 
-class _Damaged(AblateError):
-    """DuckDB could not read the database, or failed itself: which of them is found out."""
-
-
 class Answer:
     """What a query gives. Only inside `ask`.
 
@@ -100,14 +83,14 @@ class Answer:
         connection: DuckDBPyConnection,
         open_: Callable[[Connect], DuckDBPyConnection],
         statement: str,
-        clock: _Clock,
+        clock: Clock,
     ) -> None:
         self._connection, self._open = connection, open_
         self._statement, self._clock = statement, clock
         try:
             try:
                 self._execute()
-            except _Damaged:
+            except Damaged:
                 self._mend()
         except BaseException:
             self.close()
@@ -132,14 +115,14 @@ class Answer:
         """The rows, some at a time; they are fetched once."""
         try:
             piece = self._fetch(rows)
-        except _Damaged:
+        except Damaged:
             self._mend()
             piece = self._fetch(rows)
         while piece:
             yield piece
             try:
                 piece = self._fetch(rows)
-            except _Damaged as error:  # what was given cannot be taken back
+            except Damaged as error:  # what was given cannot be taken back
                 raise AblateError(error.message, hint="ablate reindex, then ask again") from None
 
     def _fetch(self, rows: int) -> list[tuple[Any, ...]]:
@@ -161,7 +144,7 @@ class Answer:
 
     @contextlib.contextmanager
     def _asking(self) -> Iterator[None]:
-        with _explained(self._connection, self._statement, self._clock), self._clock.running():
+        with explained(self._connection, self._statement, self._clock), self._clock.running():
             yield
 
 
@@ -187,7 +170,7 @@ def ask(
     """
     import duckdb
 
-    clock = _Clock(timeout, stuck)
+    clock = Clock(timeout, stuck)
     with contextlib.closing(duckdb.connect(":memory:", config=_SETTINGS)) as bare:
         _lock(bare)
         statement = _one(bare, sql, clock)
@@ -199,7 +182,7 @@ def ask(
         rows = effects(store, warn)
 
     def opened(connect: Connect) -> DuckDBPyConnection:
-        with _noticed(behind):
+        with noticed(behind):
             connection = connect(store.path, _SETTINGS)
         _lock(connection)
         _add_effects(connection, rows)
@@ -208,21 +191,21 @@ def ask(
 
     connection = opened(index.connect)
     with (
-        _limited_memory() if alone else contextlib.nullcontext(),
+        limited_memory() if alone else contextlib.nullcontext(),
         contextlib.closing(Answer(connection, opened, statement, clock)) as answer,
     ):
         yield answer
 
 
-def _one(connection: DuckDBPyConnection, sql: str, clock: _Clock) -> str:
+def _one(connection: DuckDBPyConnection, sql: str, clock: Clock) -> str:
     """The statement, if it is one that reads."""
     if len(sql) > LONGEST:
         raise AblateError(
-            f"query: {len(sql):,} characters; at most {LONGEST:,} are read", hint=_HINT
+            f"query: {len(sql):,} characters; at most {LONGEST:,} are read", hint=HINT
         )
     if not sql.isascii() and any(0xD800 <= ord(char) <= 0xDFFF for char in sql):
-        raise AblateError("query: the statement is not UTF-8 text", hint=_HINT)
-    with _explained(connection, sql, clock):
+        raise AblateError("query: the statement is not UTF-8 text", hint=HINT)
+    with explained(connection, sql, clock):
         try:
             statements = connection.extract_statements(sql)
         except ValueError as error:  # a kind of statement that the Python package does not know
@@ -237,7 +220,7 @@ def _one(connection: DuckDBPyConnection, sql: str, clock: _Clock) -> str:
     if len(statements) > 1:
         raise AblateError(f"query: one statement at a time; these are {len(statements)}")
     if not statements:
-        raise AblateError("query: nothing is asked", hint=_HINT)
+        raise AblateError("query: nothing is asked", hint=HINT)
     statement = str(statements[0].query)
     word = _word(sql)  # DuckDB 1.5 gives some PRAGMAs back as the SELECT that they stand for
     if kinds[0] != "SELECT" or word not in _READING:
@@ -280,184 +263,3 @@ def _add_effects(connection: DuckDBPyConnection, rows: Sequence[dict[str, Any]])
         values = ", ".join(f"unnest(?::{type_}[])" for type_ in COLUMNS.values())
         columns = list(columns_of(list(rows)).values())
         connection.execute(f"INSERT INTO effects SELECT {values}", columns)
-
-
-# --------------------------------------------------------------------------------------- limits
-
-
-class _Clock:
-    """Counts the time inside DuckDB, and ends what takes longer than `limit` seconds."""
-
-    def __init__(self, limit: float, stuck: Callable[[], None] | None) -> None:
-        self.limit = limit
-        self.spent = 0.0
-        self.over = False
-        self.interrupt: Callable[[], None] = lambda: None
-        self._stuck = stuck
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        left = max(0.0, self.limit - self.spent)
-        timers = [threading.Timer(left, self._stop)]
-        if self._stuck is not None:
-            timers.append(threading.Timer(left + _GRACE, self._stuck))
-        for timer in timers:
-            timer.daemon = True
-            timer.start()
-        began = time.monotonic()
-        try:
-            with self._interruptible():
-                yield
-        finally:
-            for timer in timers:
-                timer.cancel()
-            self.spent += time.monotonic() - began
-
-    @contextlib.contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Ctrl-C interrupts DuckDB at once: Python's handler waits for the main thread, which is
-        inside DuckDB, and DuckDB does not always look whether a signal came."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        reading, writing = socket.socketpair()
-        writing.setblocking(False)  # as the signal's handler needs it
-        before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
-
-        def watch() -> None:
-            while number := reading.recv(1):
-                if number[0] == signal.SIGINT:
-                    self.interrupt()
-
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(before)
-            writing.close()  # which ends the watcher
-            watcher.join()
-            reading.close()
-
-    def _stop(self) -> None:
-        self.over = True
-        self.interrupt()
-
-
-@contextlib.contextmanager
-def _noticed(behind: Callable[[], None]) -> Iterator[None]:
-    timer = threading.Timer(_PATIENCE, behind)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def timed_out(limit: float) -> AblateError:
-    """What is said of a query that took longer than `limit` seconds."""
-    return AblateError(
-        f"query: stopped after {limit:g} s",
-        hint="ask for less (where, limit), or for longer: --timeout SECONDS",
-    )
-
-
-@contextlib.contextmanager
-def _limited_memory() -> Iterator[None]:
-    """Twice what DuckDB may take, on top of what the process has; only Linux holds to it."""
-    if not sys.platform.startswith("linux"):
-        yield
-        return
-    import resource
-
-    pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
-    limit = pages * resource.getpagesize() + 2 * _MEMORY_GB * 10**9
-    soft, hard = before = resource.getrlimit(resource.RLIMIT_AS)
-    for other in (soft, hard):
-        limit = limit if other == resource.RLIM_INFINITY else min(limit, other)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
-
-
-# --------------------------------------------------------------------------------------- errors
-
-
-@contextlib.contextmanager
-def _explained(connection: DuckDBPyConnection, sql: str, clock: _Clock) -> Iterator[None]:
-    """What DuckDB and its Python package raise, in a line of ours."""
-    import duckdb
-
-    # What DuckDB raises for a file that is not what it wrote, and for errors of its own; its
-    # Python package has no class for "corrupt database file", which is a bare Error.
-    of_damage = (
-        *(duckdb.IOException, duckdb.SerializationException),
-        *(duckdb.FatalException, duckdb.InternalException),
-    )
-    try:
-        yield
-    except AblateError:
-        raise
-    except (duckdb.InterruptException, RuntimeError) as error:
-        if clock.over:
-            raise timed_out(clock.limit) from None
-        if "nterrupted" in str(error):  # Ctrl-C, which DuckDB notices itself
-            raise KeyboardInterrupt from None
-        raise _in_words(connection, sql, str(error)) from None
-    except (duckdb.OutOfMemoryException, MemoryError):
-        raise AblateError(
-            f"query: needs more than {_MEMORY_GB} GB of memory",
-            hint="ask for less: fewer columns, where, limit, or group by",
-        ) from None
-    except (duckdb.Error, ValueError, OverflowError) as error:
-        if clock.over:
-            raise timed_out(clock.limit) from None
-        explained = _in_words(connection, sql, str(error))
-        if isinstance(error, of_damage) or type(error) is duckdb.Error:
-            raise _Damaged(explained.message, hint=explained.hint) from None
-        raise explained from None
-
-
-def _in_words(connection: DuckDBPyConnection, sql: str, text: str) -> AblateError:
-    first = text.partition("\n")[0]
-    if found := re.search(r'Table with name "?([^"]+?)"? does not exist', first):
-        name = found[1]
-        return AblateError(f"query: no view '{name}'{did_you_mean(name, [*VIEWS])}", hint=_HINT)
-    if found := re.search(r'(?:Referenced column|have a column named) "([^"]+)"', first):
-        return _no_column(connection, sql, found[1])
-    if found := re.search(r"Function with name \"?([^\s\"]+)\"? does not exist", first):
-        close = re.search(r'Did you mean "([^"]+)"', text)
-        meant = f"; did you mean '{close[1]}'?" if close else ""
-        return AblateError(f"query: no function '{found[1]}'{meant}", hint=_HINT)
-    if "disabled" in first or "read-only" in first or "locked" in first:
-        return AblateError("query: files, settings and other databases are out of reach",
-                           hint=_HINT)  # fmt: skip
-    return AblateError(f"query: {_plain(text)}", hint=_HINT)
-
-
-def _plain(text: str) -> str:
-    """The first line of what DuckDB says, without its kind of error."""
-    kind = r"^(?:[A-Z][\w ]*? Error|INTERNAL Error|TransactionContext Error): "
-    return re.sub(kind, "", text.partition("\n")[0]) or "it failed"
-
-
-def _no_column(connection: DuckDBPyConnection, sql: str, name: str) -> AblateError:
-    mentioned = [view for view in VIEWS if re.search(rf"\b{view}\b", sql, re.IGNORECASE)]
-    listing = (
-        "SELECT DISTINCT column_name FROM duckdb_columns() WHERE table_name IN (SELECT unnest(?))"
-    )
-    known: list[str] = []
-    with contextlib.suppress(Exception):
-        connection.rollback()
-    with contextlib.suppress(Exception):
-        known = [row[0] for row in connection.execute(listing, [mentioned]).fetchall()]
-    close = did_you_mean(name, sorted(known))
-    close = close if "did you mean" in close else ""
-    view = mentioned[0] if mentioned else "trials"
-    quotes = "; text stands in 'single quotes'" if f'"{name}"' in sql and not close else ""
-    return AblateError(
-        f"query: no column '{name}'{close}{quotes}", hint=f'columns: ablate query "describe {view}"'
-    )

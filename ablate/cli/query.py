@@ -102,7 +102,7 @@ def _print(answer: Answer, kind: str, output: Output) -> None:
 
 
 def _views(output: Output) -> None:
-    from ablate.sql import VIEWS
+    from ablate.sql_errors import VIEWS
 
     if output.json:
         output.document({"views": VIEWS, "examples": list(EXAMPLES)})
@@ -131,7 +131,7 @@ def _ender(output: Output, timeout: float) -> Callable[[], None]:
         import os
 
         from ablate.cli.failing import REFUSED, report_error
-        from ablate.sql import timed_out
+        from ablate.sql_limits import timed_out
 
         report_error(timed_out(timeout), output)
         sys.stderr.flush()

@@ -19,7 +19,8 @@ import ablate
 from ablate.attempt import Attempt
 from ablate.errors import AblateError
 from ablate.index import connect, ingest
-from ablate.sql import VIEWS, ask
+from ablate.sql import ask
+from ablate.sql_errors import VIEWS
 from ablate.store import Store
 
 Train = Callable[..., str]
