@@ -31,7 +31,7 @@ class Clock:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """What is within counts, and is interrupted when the time is over; then `stuck` is called."""
+        """What is within counts, and is interrupted when the time is over; `stuck` comes next."""
         left = max(0.0, self.limit - self.spent)
         timers = [threading.Timer(left, self._stop)]
         if self._stuck is not None:

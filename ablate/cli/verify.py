@@ -12,9 +12,10 @@ from ablate.cli.options import Options
 if TYPE_CHECKING:
     from ablate.console.output import Output
     from ablate.executor import Workers
+    from ablate.retraining import Retraining
     from ablate.runner import Outcome
     from ablate.store import Store
-    from ablate.verifying import Comparison, Retraining
+    from ablate.verifying import Comparison
 
 HELP = """\
 Retrain one finished trial afresh, with the same numerics, and compare every number to the bit.
@@ -42,8 +43,9 @@ def verify(
     """Verify it."""
     from ablate.cli.logs import find_trial
     from ablate.console.progress import Progress
+    from ablate.retraining import cheapest, prepare
     from ablate.store import Store
-    from ablate.verifying import cheapest, compare, prepare
+    from ablate.verifying import compare
 
     output = options.output()
     store = Store.open(options.store_path, create=False)

@@ -14,8 +14,9 @@ from small_stores import IMAGES, MACHINE, make_trial, new_store, train
 
 from ablate import spool
 from ablate.attempt import Attempt
+from ablate.retraining import cheapest
 from ablate.store import Store, TrialResult
-from ablate.verifying import cheapest, compare
+from ablate.verifying import compare
 
 
 def contents(folder: Path) -> dict[str, bytes]:
