@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution
 from importlib.metadata import entry_points as installed_entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ablate.errors import AblateError, brief, did_you_mean
 from ablate.tricks.base import Trick
@@ -190,19 +192,30 @@ def _load_file(plugin: str, base: Path) -> list[LoadedTrick]:
     return [_checked(cls.name, cls, str(path), path) for cls in classes]
 
 
+class _Uncached(SourceFileLoader):
+    """Compiles what is in the file.
+
+    Python's cache of bytecode takes a file of the same size, edited in the same second, for the one
+    before.
+    """
+
+    def path_stats(self, path: str) -> Mapping[str, Any]:
+        raise OSError  # as of a file that has none: then no cache is read or written
+
+
 def _import_file(path: Path, plugin: str) -> ModuleType:
     # The path is in the module's name so that two studies' `my_trick.py` do not meet.
     from hashlib import blake2b
 
     name = f"{path.stem}_{blake2b(str(path).encode(), digest_size=4).hexdigest()}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    loader = _Uncached(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # pydantic looks annotations up there
     try:
         with redirect_stdout(sys.stderr), contained(f"plugin {plugin}"):  # as in _load
-            spec.loader.exec_module(module)
+            loader.exec_module(module)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # as in _load

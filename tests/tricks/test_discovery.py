@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -54,6 +55,20 @@ def test_a_loose_file_is_a_trick(tmp_path: Path) -> None:
         False,
     )
     assert loaded.cls(share=0.1).model_dump() == {"share": 0.1}
+
+
+def test_an_edit_in_the_same_second_that_keeps_the_size_is_what_trains(tmp_path: Path) -> None:
+    """Python's cache of bytecode tells files apart by whole seconds and size."""
+    found = []
+    for value in ("0.5", "0.7"):
+        text = f"from ablate import Trick\nclass MyTrick(Trick):\n    strength: float = {value}\n"
+        (tmp_path / "my_trick.py").write_text(text)
+        os.utime(tmp_path / "my_trick.py", (10**9, 10**9))
+        loaded = load_catalogue(["./my_trick.py"], base=tmp_path).load("my_trick")
+        found.append((loaded.cls.model_fields["strength"].default, loaded.behaviour))
+    assert [value for value, _ in found] == [0.5, 0.7]
+    assert found[0][1] != found[1][1]
+    assert [path.name for path in tmp_path.iterdir()] == ["my_trick.py"]
 
 
 def test_what_a_file_prints_when_imported_is_not_a_result(
