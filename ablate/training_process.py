@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,8 @@ def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str
         try:
             if not _is_ours(request, store, trial.key):
                 raise Interrupted(_TAKEN)
-            summary |= _train_from(saved, request, trial, attempt, emit, stopped)
+            train = partial(_train, request, trial, attempt, emit, stopped)
+            summary |= _train_from(saved, train, store, trial, attempt)
             status, message = "done", _compiled_too_often(summary)
         except Interrupted as reason:
             status, message = "interrupted", str(reason) or "stopped on request"
@@ -214,38 +216,37 @@ def collect(device: str) -> None:
 
 def _train_from(
     saved: Saved | None,
-    request: dict[str, Any],
+    train: Callable[[Saved | None], dict[str, Any]],
+    store: Path,
     trial: Trial,
     attempt: Attempt,
-    emit: Emit,
-    stopped: Callable[[], bool],
 ) -> dict[str, Any]:
-    """As `_train`; a checkpoint that does not fit the model is left for the one before it."""
+    """`train(saved)`; a checkpoint that does not fit the model is left for the one before it."""
     from ablate.training.checkpoint import Unusable
 
     passing: list[Path] = []
     while True:
         try:
-            return _train(saved, request, trial, attempt, emit, stopped)
+            return train(saved)
         except Unusable as error:
             assert saved is not None
             log.warning("%s cannot be used and is not: %s", saved.path, error)
             passing.append(saved.path)
-            saved, _ = resuming.newest(Path(request["store"]), trial, passing)
+            saved, _ = resuming.newest(store, trial, passing)
             attempt.continues = saved.attempt if saved else None
             if saved is None:
                 log.info("no other checkpoint is left: trains from the first epoch on")
 
 
 def _train(
-    saved: Saved | None,
     request: dict[str, Any],
     trial: Trial,
     attempt: Attempt,
     emit: Emit,
     stopped: Callable[[], bool],
+    saved: Saved | None,
 ) -> dict[str, Any]:
-    """Train; returns what the report wants to know besides the metrics."""
+    """Train on from what was saved; returns what the report wants to know besides the metrics."""
     import torch
 
     from ablate.data.cache import open_cache

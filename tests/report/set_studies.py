@@ -10,10 +10,12 @@ import numpy as np
 from report_studies import Result, key, study
 
 from ablate.report import build_tables
-from ablate.report.model import Block, ReportTable
+from ablate.report.model import Block, BlockLine, ReportTable
 from ablate.resolved import Row, Table
 
 Sets = Sequence[Sequence[str]]
+
+PLANTED = {("a",): 0.03, ("b",): 0.02, ("c",): -0.02, ("a", "b"): -0.02, ("c", "d"): 0.03}
 
 
 def label(members: Sequence[str]) -> str:
@@ -113,3 +115,17 @@ def built(
 def block(table: ReportTable, name: str) -> Block:
     (found,) = (one for one in table.blocks if one.name == name)
     return found
+
+
+def line(found: Block, name: str) -> BlockLine:
+    (one,) = (one for one in found.lines if one.label == name)
+    return one
+
+
+def points(found: Block, name: str, head: str) -> tuple[float, float | None]:
+    """(estimate, standard error) of a cell, in points."""
+    cell = line(found, name).cells[found.heads.index(head)]
+    assert cell is not None
+    assert cell.value is not None
+    se = cell.effect.se if cell.effect else None
+    return 100 * cell.value, None if se is None else 100 * se

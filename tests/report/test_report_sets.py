@@ -1,4 +1,4 @@
-"""Factorials, orderings, attribution and several data sets in a report, on made-up results."""
+"""Factorials, orderings and several data sets in a report, on made-up results."""
 
 from __future__ import annotations
 
@@ -14,12 +14,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_studies import State, cumulative, key, results
 from report_studies import table as plain_table
-from set_studies import block, built, label, of_sets, orderings, planted, set_table, subsets
+from set_studies import (
+    PLANTED,
+    block,
+    built,
+    line,
+    of_sets,
+    orderings,
+    planted,
+    points,
+    set_table,
+    subsets,
+)
 from statsmodels.stats.multitest import multipletests
 
 from ablate.planning.detectable import family
 from ablate.report import render, render_json, render_markdown, render_terminal
-from ablate.report.model import Block, BlockLine
+from ablate.report.model import Block
 from ablate.resolved import Row
 
 # The design page's third test vector: N = 1,000, nu = 6.
@@ -29,20 +40,6 @@ V3 = {
     ("B",): (0.81, 0.83, 0.81),
     ("A", "B"): (0.85, 0.87, 0.84),
 }
-
-
-def line(found: Block, name: str) -> BlockLine:
-    (one,) = (one for one in found.lines if one.label == name)
-    return one
-
-
-def points(found: Block, name: str, head: str) -> tuple[float, float | None]:
-    """(estimate, standard error) of a cell, in points."""
-    cell = line(found, name).cells[found.heads.index(head)]
-    assert cell is not None
-    assert cell.value is not None
-    se = cell.effect.se if cell.effect else None
-    return 100 * cell.value, None if se is None else 100 * se
 
 
 def test_v3_in_a_factorial() -> None:
@@ -96,9 +93,6 @@ def test_rows_of_a_factorial_have_no_verdict_and_no_correction() -> None:
     assert (first.effect.p_holm, first.effect.verdict) == (None, None)
     assert 100 * first.effect.delta == pytest.approx(2.6667, abs=5e-5)
     assert first.effect.low is not None
-
-
-PLANTED = {("a",): 0.03, ("b",): 0.02, ("c",): -0.02, ("a", "b"): -0.02, ("c", "d"): 0.03}
 
 
 def test_planted_effects_are_found_and_judged() -> None:
@@ -218,71 +212,6 @@ def test_of_many_orders_the_smallest_and_the_largest_marginal_are_shown() -> Non
         assert found == pytest.approx(wanted)
         assert cells[1] is not None
         assert cells[1].low is None  # picked because it is the smallest: no interval
-
-
-THREE = {
-    "cumulative": [(), ("a",), ("a", "b"), ("a", "b", "c"), ("a", "b", "c", "d")],
-    "one_at_a_time": [(), ("a",), ("b",), ("c",), ("d",)],
-    "leave_one_out": [tuple("abcd"), tuple("bcd"), tuple("acd"), tuple("abd"), tuple("abc")],
-}
-
-
-def three(*kinds: str, **more: Any) -> list[Any]:
-    return [set_table(kind, THREE[kind], "abcd", **more) for kind in kinds]
-
-
-def test_attribution_looks_sets_up_in_whichever_tables_have_them() -> None:
-    values = planted(PLANTED, "abcd", seeds=4, noise=0.001)
-    tables = three(*THREE, seeds=4)
-    made = built(*tables, results=of_sets(values))
-    assert [[b.name for b in table.blocks] for table in made] == [[], [], ["attribution"]]
-    found = block(made[2], "attribution")
-    assert found.heads == ("alone", "on top of all others", "difference")  # 11 of 16 sets
-    mean = {members: float(np.mean(line)) for members, line in values.items()}
-    for trick in "abcd":
-        rest = tuple(t for t in "abcd" if t != trick)
-        alone = mean[trick,] - mean[()]
-        on_top = mean[tuple("abcd")] - mean[rest]
-        cells = [cell.value for cell in line(found, trick).cells if cell is not None]
-        assert cells == pytest.approx([alone, on_top, alone - on_top])
-    # planted: a and b stand in for each other, c and d need each other
-    words = {one.label: one.word for one in found.lines}
-    assert words == {"a": "redundant", "b": "redundant", "c": "synergetic", "d": "synergetic"}
-    assert {one.verdict for one in found.lines} == {""}
-    assert (
-        "one fit over 11 rows of cumulative, one_at_a_time and leave_one_out (30 df)"
-        in (found.caption[-1])
-    )
-
-
-def test_attribution_says_what_was_not_trained_alone() -> None:
-    values = planted(PLANTED, "abcd", seeds=3, noise=0.001)
-    made = built(*three("cumulative", "leave_one_out"), results=of_sets(values))
-    found = block(made[1], "attribution")
-    assert [one.label for one in found.lines] == ["a"]
-    assert found.caption[-1] == "Not trained both alone and left out: b, c, d."
-    for kinds in (("cumulative",), ("one_at_a_time",), ("leave_one_out",)):
-        (alone,) = built(*three(*kinds), results=of_sets(values))
-        assert alone.blocks == ()
-
-
-def test_attribution_leaves_incomplete_tricks_out_and_names_them() -> None:
-    values = planted(PLANTED, "abcd", seeds=3, noise=0.001)
-    done = of_sets(values)
-    del done[key(label(("b",)), 1)]
-    found = block(built(*three(*THREE), results=done)[2], "attribution")
-    assert [one.label for one in found.lines] == ["a", "c", "d"]
-    assert found.caption[-1] == "Incomplete: b."
-    del done[key(label(()), 0)]  # the baseline: nothing alone is left
-    assert built(*three(*THREE), results=done)[2].blocks == ()
-
-
-def test_tables_of_another_base_or_data_set_are_another_question() -> None:
-    values = planted(PLANTED, "abcd", seeds=3, noise=0.001)
-    there = of_sets(values) | of_sets(values, dataset="imagewoof")
-    for other in ({"dataset": "imagewoof"}, {"base": ("x",)}):
-        tables = [*three("one_at_a_time"), *three("leave_one_out", **other)]
-        assert [table.blocks for table in built(*tables, results=there)] == [(), ()]
 
 
 def test_side_changes_are_compared_with_their_control_rows() -> None:
