@@ -124,11 +124,13 @@ def attempt(path: Path) -> ForeignAttempt:
             continue  # a temporary file of a process that was killed
         found.append((name, entry.stat(follow_symlinks=False).st_size))
     names = {name for name, _ in found}
-    if "metrics.jsonl" not in names:
-        raise Unfit("it has no metrics.jsonl")
     end = _json(path / "done.json") if "done.json" in names else None
     if "done.json" in names and (end is None or not spool.is_ending(end)):
         raise Unfit("its done.json cannot be read")
+    if "metrics.jsonl" not in names:
+        if end is None or end["status"] == "done":
+            raise Unfit("it has no metrics.jsonl")
+        return ForeignAttempt(path, tuple(sorted(found)), end)  # its process died first
     if dict(found)["metrics.jsonl"] > _LINES:
         raise Unfit("its metrics.jsonl is too large to be one")
     with plain(path / "metrics.jsonl"):

@@ -294,10 +294,7 @@ def _rebuild(store_path: Path) -> int:
             # Else it keeps in memory whatever it has written, as long as there is memory.
             connection.execute(f"SET memory_limit = '{_MEMORY}'")
             quoted = _literal(fresh).replace("'", "''")
-            try:
-                connection.execute(f"ATTACH '{quoted}' AS fresh (STORAGE_VERSION '{_STORAGE}')")
-            except duckdb.IOException as error:  # a new file: DuckDB opens none below `a\\b` either
-                raise _Refused(str(error).partition("\n")[0]) from error
+            connection.execute(f"ATTACH '{quoted}' AS fresh (STORAGE_VERSION '{_STORAGE}')")
             connection.execute("USE fresh")
             lines = _fill(connection, store_path)
             connection.execute("USE memory")
@@ -307,6 +304,10 @@ def _rebuild(store_path: Path) -> int:
         # The old file's log first: beside the new file it would be replayed into it.
         path.with_name(f"{_FILE}.wal").unlink(missing_ok=True)
         fresh.replace(path)
+    except (duckdb.IOException, duckdb.TransactionException, duckdb.FatalException) as error:
+        # A new file is not damaged: there is no space, or DuckDB cannot have it there. It takes
+        # what is behind a "?" for options, and opens nothing below "a\\b".
+        raise _Refused(str(error).partition("\n")[0]) from error
     finally:
         for leftover in store_path.glob(f"{fresh.name}*"):
             leftover.unlink()
@@ -385,7 +386,10 @@ def _is_current(connection: DuckDBPyConnection, store_path: Path) -> bool:
 
 def _is_refused(error: Exception) -> bool:
     """Whether the operating system does not let anybody write, which says nothing of the file."""
-    words = ("No space left", "Read-only file system", "Permission denied", "quota")
+    words = (
+        *("No space left", "Read-only file system", "Permission denied", "quota"),
+        "File too large",  # for a limit on the size of files
+    )
     return any(word in str(error) for word in words)
 
 

@@ -284,6 +284,8 @@ def _again(asked: Asked, resolved: ResolvedStudy) -> frozenset[str]:
     """What `--retrain` asks for."""
     found: frozenset[str] = frozenset()
     for trick in asked.retrain:
+        if not trick.strip():
+            raise AblateError("--retrain names no trick", hint="--retrain TRICK")
         found |= trained_with(resolved, trick)
     return found
 

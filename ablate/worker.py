@@ -19,6 +19,7 @@ import fcntl
 import gc
 import json
 import os
+import resource
 import select
 import signal
 import sys
@@ -52,7 +53,10 @@ class Events:
 
 def above(descriptor: int) -> int:
     """The same file under a high number, which what a trial starts does not get."""
-    high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH)
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # `ulimit -n 64`: as high as it goes, with room for those of ours.
+    lowest = _HIGH if limit == resource.RLIM_INFINITY else max(3, min(_HIGH, limit - 16))
+    high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
     os.close(descriptor)
     return high
 

@@ -61,6 +61,9 @@ def main(args: Sequence[str] | None = None) -> int:
                 _discard_output()  # stdout may be a file on a full disk
             report_error(_refused_by_system(error), options.output())
             return AblateError.exit_code
+        if (lacking := _out_of_memory(error)) is not None:
+            report_error(lacking, options.output())
+            return AblateError.exit_code
         report_bug(error, options.output(), options.store_path)
         return BUG
 
@@ -81,6 +84,19 @@ def _refused_by_system(error: OSError) -> AblateError:
             "no space left to write the output", hint="free some space and run it again"
         )
     return AblateError(f"{reason[:1].lower()}{reason[1:]}", hint="ablate doctor checks the machine")
+
+
+def _out_of_memory(error: Exception) -> AblateError | None:
+    """What is said where memory, or a limit on it (`ulimit -v`), ended a command; else None."""
+    from ablate.errors import AblateError
+
+    library = "failed to map segment" in str(error) or "annot allocate memory" in str(error)
+    if not isinstance(error, MemoryError) and not (library and isinstance(error, ImportError)):
+        return None
+    doing = "importing its libraries" if library else "what was asked"
+    return AblateError(
+        f"not enough memory for {doing}", hint="ulimit -v unlimited, or another machine"
+    )
 
 
 def _discard_output() -> None:
@@ -132,7 +148,10 @@ def _options(arguments: Sequence[str]) -> Any:
 def _never_fail_to_print() -> None:
     """A stream that was closed before the start (`2>&-`) goes nowhere; characters that a stream
     cannot encode are escaped, not an error."""
-    # Python has None for them. Their numbers are taken, lest the next file be given one of them.
+    # Python has None for them. Their numbers are taken, lest the next file be given one of them;
+    # processes that are started get them too.
+    if sys.stdin is None:
+        sys.stdin = _nowhere(0)
     if sys.stdout is None:
         sys.stdout = _nowhere(1)
     if sys.stderr is None:
@@ -144,8 +163,10 @@ def _never_fail_to_print() -> None:
 
 
 def _nowhere(descriptor: int) -> TextIO:
-    opened = os.open(os.devnull, os.O_WRONLY)
-    if opened != descriptor:
+    opened = os.open(os.devnull, os.O_WRONLY if descriptor else os.O_RDONLY)
+    if opened == descriptor:
+        os.set_inheritable(descriptor, True)
+    else:
         os.dup2(opened, descriptor)
         os.close(opened)
-    return open(descriptor, "w", encoding="utf-8", closefd=False)
+    return open(descriptor, "w" if descriptor else "r", encoding="utf-8", closefd=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 from datetime import datetime
@@ -115,7 +116,10 @@ def _save(text: str, store: Path) -> Path | None:
 
     name = f"crash-{datetime.now():%H%M}"  # noqa: DTZ005 - the clock on the person's wall
     data = f"{sys.argv}\n\n{text}".encode("utf-8", "backslashreplace")
-    for folder in (store, Path(tempfile.gettempdir())):
+    places = [store]
+    with contextlib.suppress(OSError):  # where nothing can be written there is no such folder
+        places.append(Path(tempfile.gettempdir()))
+    for folder in places:
         try:
             if not folder.is_dir():
                 continue

@@ -127,8 +127,24 @@ def report(
         return
     from ablate.files import write_result
 
+    _check_target(file)
     write_result(file, made)
     output.note(f"Wrote {file}.")
+
+
+def _check_target(file: Path) -> None:
+    """A report may replace a report: never a study, a trick, or what a store consists of."""
+    from ablate.errors import AblateError
+
+    place = file.absolute()
+    refused = file.suffix in (".toml", ".py") and file.exists()
+    for folder in place.parents:
+        if (folder / "FORMAT").is_file() and (folder / "trials").is_dir():
+            first = place.relative_to(folder).parts[0]
+            refused |= first in ("FORMAT", "trials", "studies", ".gitignore")
+            refused |= first.startswith("results.duckdb")
+    if refused:
+        raise AblateError(f"{file} is no report, and is not replaced by one", hint="-o report.html")
 
 
 def _answers(

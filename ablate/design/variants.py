@@ -7,6 +7,7 @@ what the tricks' `resolve_recipe` makes of it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from ablate.design.local_files import find_files
 from ablate.design.problems import RowProblem
 from ablate.design.rows import configs_behind
 from ablate.design.tuning import with_option
-from ablate.errors import AblateError
+from ablate.errors import AblateError, brief
 from ablate.hookspecs import HOOKS
 from ablate.recipe import Recipe
 from ablate.study.configured import make_trick
@@ -211,7 +212,11 @@ def _configured(
         finding = findings(details, params, known, "parameter")[0]
         where = ".".join(("tricks", label, *map(str, finding.path)))
         raise RowProblem(f"{where}: {finding.message}") from error
-    dumped = trick.model_dump(mode="json")
+    except (AblateError, RowProblem):
+        raise
+    except Exception as error:  # the trick's own: a validator, a default that is computed
+        raise RowProblem(f"trick '{label}' cannot be made: {brief(error)}") from error
+    dumped = _dumped(trick, label)
     teachers = [v[1:] for v in params.values() if isinstance(v, str) and v.startswith("@")]
     # The teacher's key is the trial's own; its name in this study must not enter the key.
     keyed = {
@@ -228,7 +233,55 @@ def _configured(
         bundle=bundle,
         files=dict(files.paths),
     )
+    if not files.paths:  # files are looked at where they are
+        _check_kept(loaded.cls, params, dumped, label)
     return trick, spec, teachers
+
+
+def _dumped(trick: Trick, label: str) -> dict[str, Any]:
+    """Its parameters as a result keeps them."""
+    try:
+        dumped: dict[str, Any] = _ordered(trick.model_dump(), trick.model_dump(mode="json"))
+        json.dumps(dumped)
+    except Exception as error:  # whatever its own types raise
+        raise RowProblem(
+            f"trick '{label}': its parameters cannot be written as JSON: {brief(error)}",
+            hint="declare them as numbers, text, true and false, or tuples of these",
+        ) from error
+    return dumped
+
+
+def _ordered(value: Any, dumped: Any) -> Any:
+    """What a set was written as, sorted: its order is another one in each process."""
+    if isinstance(value, set | frozenset):
+        return sorted(dumped, key=json.dumps)
+    if isinstance(value, dict) and isinstance(dumped, dict) and len(value) == len(dumped):
+        pairs = zip(value.values(), dumped.items(), strict=True)
+        return {key: _ordered(inside, written) for inside, (key, written) in pairs}
+    if isinstance(value, list | tuple) and isinstance(dumped, list) and len(value) == len(dumped):
+        return [_ordered(*pair) for pair in zip(value, dumped, strict=True)]
+    return dumped
+
+
+def _check_kept(
+    cls: type[Trick], params: dict[str, Any], dumped: dict[str, Any], label: str
+) -> None:
+    """A trial is trained from what is kept of it, so that must give the same trick."""
+    try:
+        again = _dumped(make_trick(cls, dumped), label)
+    except Exception as error:
+        details = error.errors(include_url=False) if isinstance(error, ValidationError) else []
+        said = details[0]["msg"] if details else brief(error)
+        raise RowProblem(
+            f"trick '{label}': its parameters cannot be read back from JSON: {said}",
+            hint="no NaN, no aliases, no text that is not UTF-8",
+        ) from error
+    once_more = _dumped(make_trick(cls, params), label)  # a default may be computed
+    if any(json.dumps(other) != json.dumps(dumped) for other in (again, once_more)):
+        raise RowProblem(
+            f"trick '{label}': its parameters are others when they are read back from JSON",
+            hint="a default must be the same each time, and no validator may change what it made",
+        )
 
 
 def _check_twice(specs: Sequence[TrickSpec]) -> None:

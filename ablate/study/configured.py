@@ -238,6 +238,8 @@ def trick_error(cls: type[Trick], params: Mapping[str, Any]) -> ValidationError 
         make_trick(cls, params)
     except ValidationError as error:
         return error
+    except Exception:  # noqa: BLE001 - the trick's own; the row that has it tells of it
+        return None
     return None
 
 

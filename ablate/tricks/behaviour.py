@@ -87,7 +87,7 @@ def _between(lines: list[str], start: tuple[int, int], end: tuple[int, int]) -> 
 def _sources(module: str, file: Path) -> list[str]:
     """The trick's module and what it imports of its own top-level package, sorted by name."""
     package = module.split(".")[0]
-    found: dict[str, str] = {module: file.read_text(encoding="utf-8")}
+    found: dict[str, str] = {module: _text(file)}
     waiting = [module]
     while waiting:
         name = waiting.pop()
@@ -96,9 +96,13 @@ def _sources(module: str, file: Path) -> list[str]:
                 continue
             path = _path(imported)
             if path is not None:
-                found[imported] = path.read_text(encoding="utf-8")
+                found[imported] = _text(path)
                 waiting.append(imported)
     return [found[name] for name in sorted(found)]
+
+
+def _text(file: Path) -> str:
+    return importlib.util.decode_source(file.read_bytes())  # "# -*- coding: latin-1 -*-" holds
 
 
 def _imports(source: str, module: str) -> Iterator[str]:

@@ -107,6 +107,11 @@ def load_catalogue(
             if bundled_only:
                 raise AblateError(f"plugin {plugin} is refused by --no-plugins")
             for trick in _load_file(plugin, base or Path()):
+                if trick.name == "baseline":
+                    raise AblateError(
+                        f"{plugin}: no trick can be named 'baseline', which is the row without any",
+                        hint="rename the class, or give it `name: ClassVar[str]`",
+                    )
                 if trick.name in entries or trick.name in loose:
                     raise AblateError(
                         f"{plugin}: a trick named '{trick.name}' exists already",
@@ -176,8 +181,12 @@ def _reason(error: BaseException) -> str:
 
 
 def _load_file(plugin: str, base: Path) -> list[LoadedTrick]:
-    path = (base / plugin).resolve()
-    if not path.is_file():
+    try:
+        path = (base / plugin).resolve()
+        there = path.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL
+        raise AblateError(f"plugin {plugin} is no path: {brief(error)}") from error
+    if not there:
         raise AblateError(f"plugin {plugin}: no such file {path}")
     module = _import_file(path, plugin)
     classes = [

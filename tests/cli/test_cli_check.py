@@ -116,6 +116,25 @@ def test_a_bug_is_told_in_one_line_and_saved(
     assert "Traceback (most recent call last)" in capfd.readouterr().err
 
 
+def test_a_bug_where_nothing_can_be_written_is_told_on_the_spot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("lost")
+
+    def nowhere() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ablate.store.Store.open", broken)
+        patched.setattr("tempfile.gettempdir", nowhere)
+        code = main(["status", "--store", str(tmp_path / "none")])
+    assert code == 70
+    told = capfd.readouterr().err
+    assert told.startswith("bug: KeyError in test_cli_check.py:")
+    assert "KeyError: 'lost'" in told
+
+
 def test_interruption_has_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

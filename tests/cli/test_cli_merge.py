@@ -212,6 +212,23 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(re.sub(r',\n "checksum": "\w+"', "", text.replace(old, new)))
 
 
+def test_an_attempt_whose_process_died_before_its_first_line_is_merged(
+    cli: Cli, other: Store, tmp_path: Path
+) -> None:
+    trial = make_trial(1, "mixup")
+    key = trial.key
+    other.register(trial, "a trial")
+    with Attempt.begin(other.path, key) as attempt:
+        attempt.finish("failed", "its process ended")
+    (attempt.path / "metrics.jsonl").unlink()
+    done = cli("merge", "other")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert mine(tmp_path).state(key).message == "its process ended"
+    with index.connect(mine(tmp_path).path) as asked:
+        failed = asked.execute("select message from trials where status = 'failed'").fetchall()
+    assert failed == [("its process ended",)]
+
+
 def test_damaged_attempts_are_named_and_left_out(cli: Cli, other: Store, tmp_path: Path) -> None:
     first = attempt_of(other)
     lines = (first / "metrics.jsonl").read_bytes()

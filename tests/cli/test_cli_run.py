@@ -92,6 +92,18 @@ def test_a_report_that_cannot_be_written_is_one_line(store: Path, place: str, re
     )
 
 
+def test_a_report_replaces_a_report_and_nothing_else(store: Path) -> None:
+    (store / "mine.py").write_text("x = 1")
+    inside = [f"ablate-results/{name}" for name in ("FORMAT", "results.duckdb", "trials/x.html")]
+    for place in ("study.toml", "mine.py", *inside):
+        before = Path(store, place).read_bytes() if Path(store, place).exists() else None
+        done = run_cli("report", "--format", "csv", "-o", place, cwd=store)
+        assert (done.returncode, "is no report" in done.stderr) == (2, True), place
+        assert (Path(store, place).read_bytes() if before else None) == before
+    for place in ("r.csv", "r.csv", "ablate-results/r.csv"):
+        assert run_cli("report", "--format", "csv", "-o", place, cwd=store).returncode == 0
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
 def test_a_full_disk_behind_stdout_is_one_line(store: Path) -> None:
     with open("/dev/full", "w") as full:
@@ -176,6 +188,9 @@ def test_retraining_an_unknown_trick_is_refused(store: Path) -> None:
     unknown = run_cli(*AGAIN, "--retrain", "mixupp", cwd=store)
     assert unknown.returncode == 2
     assert "did you mean 'mixup'?" in unknown.stderr
+    unset = run_cli(*AGAIN, "--retrain", "", cwd=store)  # --retrain "$TRICK"
+    assert unset.returncode == 2
+    assert "--retrain names no trick" in unset.stderr
 
 
 BAD = '''"""Bad: raises on purpose."""

@@ -72,12 +72,14 @@ def test_results_that_nobody_reads_end_as_the_signal_does(store: Path, command: 
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&- <&-"])
 def test_streams_that_were_never_open_are_no_error(store: Path, closed: str) -> None:
+    """Its trials train: their processes are started with what there is instead."""
     done = subprocess.run(
-        ["sh", "-c", f'"$@" {closed}', "sh", *ABLATE, "run", "study.toml", "--limit", "40"],
+        ["sh", "-c", f'"$@" {closed}', "sh", *ABLATE, *MORE],
         cwd=store, env=environment(), capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert _done(store) == 9
     assert "Error" not in done.stderr
     assert ("baseline" in done.stdout) == (">&-" not in closed.split())

@@ -97,6 +97,18 @@ def test_a_loose_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, me
     assert message in caught.value.message
 
 
+def test_no_trick_is_named_as_the_row_without_any(tmp_path: Path) -> None:
+    with pytest.raises(AblateError, match="no trick can be named 'baseline'"):
+        loose(tmp_path, GOOD.replace("MyTrick", "Baseline"))
+
+
+@pytest.mark.parametrize("plugin", ["./a\0.py", "./loop.py"])
+def test_what_is_no_path_is_named(tmp_path: Path, plugin: str) -> None:
+    (tmp_path / "loop.py").symlink_to("loop.py")
+    with pytest.raises(AblateError, match=r"is no path: |no such file"):
+        load_catalogue([plugin], base=tmp_path)
+
+
 def test_a_missing_file_and_a_missing_distribution_are_named(tmp_path: Path) -> None:
     with pytest.raises(AblateError, match=r"plugin \./no\.py: no such file"):
         load_catalogue(["./no.py"], base=tmp_path)
