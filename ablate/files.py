@@ -13,9 +13,11 @@ import json
 import os
 import re
 import secrets
+import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -28,6 +30,9 @@ _TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{8}\.tmp|\.checkpoint-\d{1,9}\.pt
 _END: Final = b"\n}"  # of a JSON object as it is written here
 _CHECKSUM: Final = re.compile(rb',\n "checksum": "([0-9a-f]{16})"\n}\n\Z')
 _LONGEST: Final = 1 << 28  # bytes of the largest document that is read
+_WITHOUT_WAITING: Final = (
+    getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+)
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -225,6 +230,22 @@ def write_text(file: BinaryIO, text: str) -> None:
     file.write(text.encode("utf-8", "backslashreplace"))
 
 
+class NoFile(FileNotFoundError):
+    """There is something, and it is no plain file."""
+
+
+def open_plain(path: Path) -> BufferedReader:
+    """Open a file to read. A folder, a device, or a pipe, which would be waited for, is none.
+
+    Raises NoFile for what is no plain file, OSError for what cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | _WITHOUT_WAITING)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NoFile(errno.ENOENT, "no plain file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
 def read_at_most(file: BinaryIO, limit: int) -> bytes:
     """The file's first bytes, at most so many; room is taken for those that there are alone."""
     return file.read(min(limit, os.fstat(file.fileno()).st_size + 1))
@@ -233,7 +254,7 @@ def read_at_most(file: BinaryIO, limit: int) -> bytes:
 def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object, or None if the file is missing, damaged or not what its checksum says."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             data = read_at_most(file, _LONGEST + 1)
     except OSError:
         return None

@@ -348,6 +348,9 @@ def _open(path: Path, *, read_only: bool, settings: Settings | None = None) -> D
     """
     import duckdb
 
+    for each in (path, path.with_name(f"{path.name}.wal")):
+        if each.exists() and not each.is_file():  # a pipe would be waited for
+            raise duckdb.IOException(f"{each} is no file")
     try:
         connection = duckdb.connect(_literal(path), read_only=read_only, config=settings or {})
     except duckdb.Error as error:

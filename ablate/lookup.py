@@ -105,8 +105,13 @@ def from_file(
 
 
 def from_store(name: str, store: Store) -> Found:
-    """The latest invocation of a stored study. Raises AblateError if there is none."""
+    """The latest invocation of a stored study. Raises AblateError if there is none, or damaged."""
     resolved = store.latest_study(name)
+    if (damaged := store.damaged_run(name)) is not None:
+        raise AblateError(
+            f"the latest saved run of '{name}' is damaged: {damaged}",
+            hint=f"ablate run {resolved.file if resolved else 'STUDY'} saves it again",
+        )
     if resolved is None:
         known = store.studies()
         raise AblateError(

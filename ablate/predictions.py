@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ablate import spool
 from ablate.errors import AblateError
+from ablate.files import open_plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,7 +100,7 @@ def stored_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """
     import numpy as np
 
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):

@@ -256,8 +256,7 @@ class Runner:
             mine = [id_ for id_, process in executor.running.items() if process == event["pid"]]
             for request in mine:  # one that has said how it ended is none of these any more
                 if request in self._keys:
-                    place = executor.place(request).after(" ")
-                    why = f"the worker ended with code {event['code']}{place}"
+                    why = ended_by(event["code"], executor.place(request))
                     self._finish(executor, request, "failed", why)
                 executor.running.pop(request, None)
             return

@@ -24,6 +24,7 @@ from ablate.curves import Curves
 from ablate.errors import AblateError
 from ablate.files import (
     is_unique_name,
+    open_plain,
     read_json,
     time_of,
     unique_name,
@@ -44,9 +45,14 @@ _KEY: Final = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_-]{0,127}")  # no dots: never 
 
 def trial_path(store_path: Path, key: str) -> Path:
     """The directory of a trial. Raises AblateError for what cannot be a key."""
-    if not _KEY.fullmatch(key):
+    if not can_be_key(key):
         raise AblateError(f"{key!r} is not the key of a trial")
     return store_path / "trials" / key
+
+
+def can_be_key(name: str) -> bool:
+    """Whether a folder of this name may be a trial's."""
+    return _KEY.fullmatch(name) is not None
 
 
 def attempts(store_path: Path, key: str) -> list[Path]:
@@ -160,7 +166,7 @@ def weights(store_path: Path, key: str) -> Path | None:
 def is_sound(path: Path, expected: object = None) -> bool:
     """Whether a file is what its checksum says, and that the expected one where it is known."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return digest == sidecar(path).read_text("ascii").split()[0] == (expected or digest)
     except (OSError, ValueError, IndexError):

@@ -11,8 +11,11 @@ import math
 import os
 import zlib
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
+
+from ablate.files import NoFile, open_plain
 
 _NAN: Final = float("nan")
 _TAIL: Final = 1 << 14  # bytes from the end that mostly have an epoch's line
@@ -36,9 +39,17 @@ class Lines(NamedTuple):
     sequence: int = -1
 
 
+def _opened(path: Path) -> BinaryIO:
+    """A pipe or a folder has no lines."""
+    try:
+        return open_plain(path)
+    except NoFile:
+        return BytesIO()
+
+
 def read_lines(path: Path, offset: int = 0) -> Lines:
     """Complete lines from byte `offset` on. A torn last line is left for the next time."""
-    with path.open("rb") as file:
+    with _opened(path) as file:
         file.seek(offset)
         return _parsed(file.read(), offset, -1)
 
@@ -48,7 +59,7 @@ def read_pieces(path: Path, offset: int, size: int, after: int = -1) -> Iterator
 
     after: the sequence number of the line before byte `offset`.
     """
-    with path.open("rb") as file:
+    with _opened(path) as file:
         file.seek(offset)
         left = b""
         while data := file.read(size):
@@ -120,7 +131,7 @@ def is_number(value: Any) -> bool:
 def first_line(path: Path) -> dict[str, Any]:
     """What an attempt began with; empty if it is not there, torn or damaged."""
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             line = file.readline(_TAIL)
     except OSError:
         return {}
@@ -131,7 +142,7 @@ def last_epoch(path: Path) -> int:
     """The epoch written last, 0 without one. Reads the end of the file, and more as it must."""
     size = _TAIL
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             end = file.seek(0, os.SEEK_END)
             while True:
                 start = max(0, end - size)

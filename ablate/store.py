@@ -162,15 +162,16 @@ class Store:
         """The latest invocation of a study that can be read, or None."""
         return next(self.invocations(name), None)
 
+    def damaged_run(self, name: str) -> Path | None:
+        """The latest invocation's file, if it cannot be read: an earlier one stands for it."""
+        saved = _saved(self._study_path(name))
+        return saved[-1] if saved and _invocation(saved[-1]) is None else None
+
     def invocations(self, name: str) -> Iterator[ResolvedStudy]:
         """Every invocation of a study that can be read, the latest first."""
         for path in reversed(_saved(self._study_path(name))):
-            document = files.read_json(path)
-            refuse_newer(path, document, STUDY_FORMAT)
-            with contextlib.suppress(ValidationError):
-                resolved = ResolvedStudy.model_validate_json(json.dumps(document))
-                if resolved.is_whole():
-                    yield resolved
+            if (resolved := _invocation(path)) is not None:
+                yield resolved
 
     def studies(self) -> list[str]:
         """Names of the stored studies, the one invoked last first."""
@@ -230,10 +231,10 @@ class Store:
         return str(document.get("label") or key[:6])
 
     def keys(self) -> list[str]:
-        """Keys of every stored trial, sorted."""
+        """Keys of every stored trial, sorted; what else lies there is nobody's."""
         try:
             with os.scandir(self.path / "trials") as entries:
-                return sorted(e.name for e in entries if not e.name.startswith("."))
+                return sorted(e.name for e in entries if spool.can_be_key(e.name))
         except OSError:
             return []
 
@@ -243,7 +244,7 @@ class Store:
         if len(found) == 1:
             return found[0]
         if not found:
-            raise AblateError(f"no trial starts with {prefix!r}", hint="ablate status lists them")
+            raise AblateError(f"no trial starts with {prefix!r}", hint="ablate logs lists them")
         few = ", ".join(key[: len(prefix) + 4] for key in found[:5])
         raise AblateError(
             f"{len(found)} trials start with {prefix!r}: {few}{', …' * (len(found) > 5)}",
@@ -366,6 +367,17 @@ def _saved(directory: Path) -> list[Path]:
 
 
 # ------------------------------------------------------------------------------------ reading
+
+
+def _invocation(path: Path) -> ResolvedStudy | None:
+    """Raises AblateError for one of a newer format."""
+    document = files.read_json(path)
+    refuse_newer(path, document, STUDY_FORMAT)
+    try:
+        resolved = ResolvedStudy.model_validate_json(json.dumps(document))
+    except ValidationError:
+        return None
+    return resolved if resolved.is_whole() else None
 
 
 def _definition(path: Path) -> dict[str, Any] | None:

@@ -24,7 +24,7 @@ Example    ablate doctor
 
 Nothing is changed; each line that wants something ends in what to run.
 
-           --deep               read every line, checksum and array in the store too
+           --deep               read the whole store: lines, checksums, arrays, database
            --store DIR          [env: ABLATE_STORE] [default: ablate-results]
            --data DIR           [env: ABLATE_DATA] [default: ~/.cache/ablate]
 Exit: 0 all fine, 1 something to do.

@@ -50,6 +50,7 @@ def store_findings(options: Options, *, deep: bool = False) -> Iterator[Finding]
     stand = index.standing(store.path, deep=deep)
     yield from _summary(store, found, places, stand, damaged=bool(damage.found))
     yield from damage.findings()
+    yield from _damaged_runs(store, places)
     yield from _litter(found, places)
     yield from _processes()
     for one in store.disagreements():
@@ -71,6 +72,20 @@ def _studies(store: Store) -> list[str]:
             if store.latest_study(name) is not None:
                 found.append(name)
     return found
+
+
+def _damaged_runs(store: Store, places: str) -> Iterator[Finding]:
+    from ablate.errors import AblateError
+
+    for name in store.studies():
+        with contextlib.suppress(AblateError):
+            if (path := store.damaged_run(name)) is not None:
+                earlier = store.latest_study(name)
+                yield Finding(
+                    "attention", "damage",
+                    f"the latest saved run of '{name}' cannot be read: {path.name}",
+                    f"ablate run {earlier.file if earlier else 'STUDY'}{places}",
+                )  # fmt: skip
 
 
 def _summary(

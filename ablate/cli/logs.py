@@ -12,6 +12,7 @@ import typer
 
 from ablate.cli.app import command
 from ablate.cli.options import Options
+from ablate.files import open_plain
 
 if TYPE_CHECKING:
     from ablate.console.output import Output
@@ -200,7 +201,7 @@ class Reader:
         """Pieces of text from where it is; rest: the last line also if it is not whole."""
         while True:
             try:
-                with self._file.open("rb") as opened:
+                with open_plain(self._file) as opened:
                     size = opened.seek(0, 2)
                     self._place = min(self._place, size)  # its middle was left out meanwhile
                     opened.seek(self._place)
@@ -221,7 +222,7 @@ def _lines(file: Path) -> dict[str, object]:
     from ablate.log_file import MOST
 
     try:
-        with file.open("rb") as opened:
+        with open_plain(file) as opened:
             skipped = max(0, opened.seek(0, 2) - MOST)
             opened.seek(skipped)
             data = opened.read(MOST)

@@ -54,6 +54,9 @@ def status(
         raise AblateError("SECONDS is for --watch", hint=f"ablate status --watch {seconds:g}")
     store = Store.open(options.store_path, create=False)
     found = look(store, Timings(store, None))
+    for name in store.studies():
+        if (damaged := store.damaged_run(name)) is not None:
+            output.warn(f"the latest saved run of '{name}' is damaged: {damaged}")
     if output.json:
         output.document({"store": str(store.path), "studies": found})
         return
@@ -160,7 +163,8 @@ def _now(resolved: ResolvedStudy, states: dict[str, TrialState]) -> str:
     if failed:
         key = failed[-1]
         told = in_words(states[key].status, states[key].message)
-        return f"✗ {key[:6]} {resolved.labels[key]}: {told}"
+        more = f" (and {len(failed) - 1} more: ablate logs)" if len(failed) > 1 else ""
+        return f"✗ {key[:6]} {resolved.labels[key]}: {told}{more}"
     begun = [key for key in resolved.order if states[key].status == "interrupted"]
     if begun:
         key = begun[0]
