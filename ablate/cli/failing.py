@@ -28,7 +28,7 @@ _PLAINER = {
 
 BUG = 70
 REFUSED = 2
-_LONGEST = 1000  # characters of a line
+_LONGEST = 900  # characters of a line, without the place before it
 
 
 def report_error(error: AblateError, output: Output) -> None:

@@ -28,8 +28,9 @@ from ablate.study import load_study
 # What a message without a second line must have in it: what would be right.
 NEXT = ("; known: ", "; did you mean", "must be", "expected", "write ", "a finite number")
 
-# One of several problems of a study, a line each: where, which key, what.
-PROBLEM = re.compile(r".+: [a-z_]+(\.\w+|\[\d+\])*: ")
+# One of several problems, a line each: where, which key, what; or which `--set`, what.
+PROBLEM = re.compile(r".+: [a-z_]+(\.\w+|\[\d+\])*: |--set .+: ")
+LOGGED = re.compile(r"\d\d:\d\d:\d\d ")  # how far it was when it was refused
 
 
 @pytest.fixture
@@ -68,6 +69,7 @@ def wrong(case: Case, ended: Ended) -> str:
     # What `check` finds in studies is its result; what is wrong with its options is not.
     told = (ended.out if case.words[:1] == ("check",) else "") or ended.err
     lines = told.splitlines()
+    lines = [line for line in lines if not LOGGED.match(line)]
     heads = [line for line in lines if not line.startswith(("  ", "warning: "))]
     if not heads:
         return "nothing is said"
