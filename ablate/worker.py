@@ -263,7 +263,11 @@ def serve_warm(device: str, most: int, events: Events) -> int:
 
 
 if __name__ == "__main__":
-    result = main()
+    try:
+        result = main()
+    except (ImportError, MemoryError) as error:  # little memory; a broken installation
+        words = str(error).splitlines()[-1:] or [type(error).__name__]
+        sys.exit(f"error: a worker cannot start: {words[0]}")
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
