@@ -48,9 +48,9 @@ def _iso(moment: datetime) -> str:
 def moment(text: object) -> datetime | None:
     """The time in what `utc_now` wrote, in UTC; None for what is no time of these centuries."""
     try:
-        found = datetime.fromisoformat(text)  # type: ignore[arg-type]
+        found = datetime.fromisoformat(str(text))
         found = found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
+    except (ValueError, OverflowError):
         return None
     return found if 1970 < found.year < 9000 else None  # else other time zones cannot have it
 

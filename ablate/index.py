@@ -10,17 +10,15 @@ drop DuckDB's lock.
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
-import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar
 
 from ablate.errors import AblateError
 from ablate.files import utc_now
 from ablate.index_insert import insert
+from ablate.index_lock import Busy, Refused, exclusively, is_refused, patiently
 from ablate.index_rows import Read, Sources, Stale, collect
 from ablate.index_schema import NAMES, TABLES, VERSION, VIEWS
 
@@ -34,19 +32,10 @@ _FILE: Final = "results.duckdb"
 _STORAGE: Final = "v1.0.0"  # DuckDB 1.5 and 2.x both open it
 _MEMORY: Final = "512MB"  # of DuckDB while it rebuilds
 _INGESTING: Final = 1.0  # seconds that an ingester hardly ever takes
-_PATIENCE: Final = 5.0  # seconds a reader waits for those who write
-
-
-class _Busy(Exception):
-    """Another process writes or reads the index: it will be done in milliseconds."""
 
 
 class _Newer(Exception):
     """The index is a newer ablate's, which goes on using it: it is left alone."""
-
-
-class _Refused(Exception):
-    """The operating system lets nobody write: a read-only store, a full disk."""
 
 
 def ingest(store_path: Path) -> int:
@@ -57,8 +46,8 @@ def ingest(store_path: Path) -> int:
     version's rebuilt, a newer one's left as it is.
     """
     try:
-        return _exclusively(store_path, _update)
-    except (_Busy, _Refused, _Newer):
+        return exclusively(store_path, _update)
+    except (Busy, Refused, _Newer):
         return 0
 
 
@@ -68,12 +57,12 @@ def reindex(store_path: Path) -> dict[str, int]:
     Raises AblateError if nothing can be written or another process does not finish.
     """
     try:
-        lines = _patiently(lambda: _exclusively(store_path, _rebuild))
-    except _Busy:
+        lines = patiently(lambda: exclusively(store_path, _rebuild))
+    except Busy:
         raise AblateError(
             f"another process is indexing {store_path}", hint="try again in a moment"
         ) from None
-    except _Refused as refused:
+    except Refused as refused:
         raise AblateError(f"cannot write {store_path / _FILE}: {refused}") from None
     with connect(store_path) as connection:
         return {"lines": lines} | {table: _count(connection, table) for table in NAMES}
@@ -96,18 +85,18 @@ def connect(store_path: Path, settings: Settings | None = None) -> DuckDBPyConne
 
     def attempt() -> DuckDBPyConnection:
         try:
-            return _exclusively(store_path, open_current)
-        except _Busy:  # for longer than by an ingester: by readers, who leave it as it is
+            return exclusively(store_path, open_current)
+        except Busy:  # for longer than by an ingester: by readers, who leave it as it is
             if time.monotonic() - began < _INGESTING:
                 raise
             if (connection := _unchanged(store_path, settings)) is not None:
                 return connection
             raise
 
-    with contextlib.suppress(_Busy, _Refused, _Newer, duckdb.Error):
-        return _patiently(attempt)
+    with contextlib.suppress(Busy, Refused, _Newer, duckdb.Error):
+        return patiently(attempt)
     # Damaged, missing, of another version: memory it is.
-    with contextlib.suppress(_Busy, _Newer, Stale, duckdb.Error):
+    with contextlib.suppress(Busy, _Newer, Stale, duckdb.Error):
         if (connection := _unchanged(store_path, settings)) is not None:
             return connection
     return in_memory(store_path, settings)
@@ -122,8 +111,8 @@ def mended(store_path: Path, settings: Settings | None = None) -> DuckDBPyConnec
 
     if not _is_whole(store_path):
         try:
-            _patiently(lambda: _exclusively(store_path, _rebuild_damaged))
-        except (_Busy, _Refused, duckdb.Error):
+            patiently(lambda: exclusively(store_path, _rebuild_damaged))
+        except (Busy, Refused, duckdb.Error):
             return in_memory(store_path, settings)
     return connect(store_path, settings)
 
@@ -141,8 +130,8 @@ def _is_whole(store_path: Path) -> bool:
     try:
         with contextlib.closing(_open(store_path / _FILE, read_only=True)) as connection:
             for table in NAMES:
-                connection.execute(f"SELECT bit_xor(hash(t)) FROM spool.{table} AS t").fetchall()  # noqa: S608
-    except (_Busy, _Newer, Stale):
+                connection.execute(f"SELECT bit_xor(hash(t)) FROM spool.{table} AS t").fetchall()  # noqa: S608 - a table of ours
+    except (Busy, _Newer, Stale):
         return True  # as far as anybody can tell
     except duckdb.Error:
         return False
@@ -195,7 +184,7 @@ def standing(store_path: Path, *, deep: bool = False) -> Standing:
         with contextlib.closing(_open(path, read_only=True)) as connection:
             aside = _count(connection, "set_aside")
             current = _is_current(connection, store_path)
-    except _Busy:
+    except Busy:
         return Standing("busy")
     except _Newer:
         return Standing("newer")
@@ -209,52 +198,6 @@ def standing(store_path: Path, *, deep: bool = False) -> Standing:
 
 
 # ----------------------------------------------------------------------------------- taking in
-
-
-def _exclusively(store_path: Path, act: Callable[[Path], T]) -> T:
-    """Run `act` as the only ingester, among threads and processes. Raises _Busy or _Refused."""
-    import duckdb
-
-    try:
-        descriptor = os.open(store_path / ".index.lock", os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            with _locked(descriptor):
-                return act(store_path)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise _Refused(error.strerror) from error
-    except duckdb.Error as error:
-        if _is_refused(error):
-            raise _Refused(str(error)) from error
-        raise
-
-
-@contextlib.contextmanager
-def _locked(descriptor: int) -> Iterator[None]:
-    # Unlocked explicitly: closing alone would leave it locked if a child was forked meanwhile.
-    if sys.platform == "win32":
-        import msvcrt
-
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            raise _Busy from None
-        try:
-            yield
-        finally:
-            msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
-    else:
-        import fcntl
-
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _Busy from None
-        try:
-            yield
-        finally:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _update(store_path: Path) -> int:
@@ -275,7 +218,7 @@ def _update(store_path: Path) -> int:
     except Stale:
         return _rebuild(store_path)
     except duckdb.Error as error:
-        if _is_refused(error):
+        if is_refused(error):
             raise
         _set_aside(path)
         return _rebuild(store_path)
@@ -307,7 +250,7 @@ def _rebuild(store_path: Path) -> int:
     except (duckdb.IOException, duckdb.TransactionException, duckdb.FatalException) as error:
         # A new file is not damaged: there is no space, or DuckDB cannot have it there. It takes
         # what is behind a "?" for options, and opens nothing below "a\\b".
-        raise _Refused(str(error).partition("\n")[0]) from error
+        raise Refused(str(error).partition("\n")[0]) from error
     finally:
         for leftover in store_path.glob(f"{fresh.name}*"):
             leftover.unlink()
@@ -343,7 +286,7 @@ def _literal(path: Path) -> str:
 def _open(path: Path, *, read_only: bool, settings: Settings | None = None) -> DuckDBPyConnection:
     """Open the index.
 
-    Raises _Busy, duckdb.Error for a damaged file or one that cannot be written, Stale for one of
+    Raises Busy, duckdb.Error for a damaged file or one that cannot be written, Stale for one of
     an older version, _Newer for one of a newer.
     """
     import duckdb
@@ -356,7 +299,7 @@ def _open(path: Path, *, read_only: bool, settings: Settings | None = None) -> D
     except duckdb.Error as error:
         text = str(error)
         if "Could not set lock" in text or "different configuration" in text:
-            raise _Busy from error
+            raise Busy from error
         raise
     try:
         (number,) = connection.execute("SELECT number FROM spool.version").fetchone() or (None,)
@@ -387,27 +330,6 @@ def _is_current(connection: DuckDBPyConnection, store_path: Path) -> bool:
         return False
 
 
-def _is_refused(error: Exception) -> bool:
-    """Whether the operating system does not let anybody write, which says nothing of the file."""
-    words = (
-        *("No space left", "Read-only file system", "Permission denied", "quota"),
-        "File too large",  # for a limit on the size of files
-    )
-    return any(word in str(error) for word in words)
-
-
 def _count(connection: DuckDBPyConnection, table: str) -> int:
-    (count,) = connection.execute(f"SELECT count(*) FROM spool.{table}").fetchone() or (0,)  # noqa: S608
+    (count,) = connection.execute(f"SELECT count(*) FROM spool.{table}").fetchone() or (0,)  # noqa: S608 - a table of ours
     return int(count)
-
-
-def _patiently(attempt: Callable[[], T]) -> T:
-    """Try at random moments for a few seconds. Raises _Busy if it stays so."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            return attempt()
-        except _Busy:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep((5 + secrets.randbelow(45)) / 1000)

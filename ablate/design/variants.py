@@ -269,7 +269,7 @@ def _check_kept(
     """A trial is trained from what is kept of it, so that must give the same trick."""
     try:
         again = _dumped(make_trick(cls, dumped), label)
-    except Exception as error:
+    except Exception as error:  # pydantic's, or of the trick's own validators
         details = error.errors(include_url=False) if isinstance(error, ValidationError) else []
         said = details[0]["msg"] if details else brief(error)
         raise RowProblem(

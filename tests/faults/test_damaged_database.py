@@ -208,7 +208,7 @@ def test_held_by_another_process(
     proved: Proved,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ablate.index._PATIENCE", 0.3)
+    monkeypatch.setattr("ablate.index_lock.PATIENCE", 0.3)
     monkeypatch.setattr("ablate.index._INGESTING", 0.1)
     times = 0
     for seed, read_only in enumerate((True, False), 10):
