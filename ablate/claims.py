@@ -38,7 +38,8 @@ from ablate.spool_lines import first_line
 EXPIRY: Final = 600.0  # seconds without a heartbeat after which another machine's claim is dead
 HEARTBEAT: Final = 30.0  # seconds between heartbeats, for those who call `Claim.heartbeat`
 
-_OCCUPIED: Final = frozenset({errno.EEXIST, errno.ENOTEMPTY})
+# Taken by a claim, or by what is none: a file, a link.
+_OCCUPIED: Final = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.ELOOP})
 
 # Lease file → (its modification time, monotonic time this process first saw it so).
 _seen: dict[str, tuple[int, float]] = {}

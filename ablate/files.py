@@ -114,6 +114,16 @@ def _disk(path: Path) -> Path:
     return place
 
 
+def check_working_folder() -> None:
+    """Raises AblateError where it was removed: torch does not import there, and paths fail."""
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise AblateError(
+            "the working folder is gone", hint="change to one that is there: cd DIR"
+        ) from error
+
+
 def write_result(path: Path, content: str | bytes) -> None:
     """Write what a person asked for with `-o`. Raises AblateError if the place refuses."""
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
@@ -126,7 +136,7 @@ def write_result(path: Path, content: str | bytes) -> None:
         else:
             reason = error.strerror or str(error)
         raise AblateError(
-            f"cannot write {path}: {reason}", hint="write it somewhere else: -o FILE"
+            f"cannot write {path}: {reason}", hint="write it somewhere else"
         ) from error
 
 

@@ -343,10 +343,9 @@ def _check_name(path: Path) -> None:
             f"the store {path} has characters in its path that are not UTF-8",
             hint="use another: --store DIR",
         ) from error
-    except FileNotFoundError as error:
-        raise AblateError(
-            "the working folder is gone", hint="change to one that is there: cd DIR"
-        ) from error
+    except FileNotFoundError:
+        files.check_working_folder()
+        raise
 
 
 # --------------------------------------------------------------------------- saved invocations

@@ -39,6 +39,9 @@ def doctor(options: Options, deep: Annotated[bool, typer.Option("--deep")] = Fal
     """Check."""
     from ablate.cli import doctor_limits as limits
     from ablate.cli.doctor_store import store_findings
+    from ablate.files import check_working_folder
+
+    check_working_folder()
 
     def stored(options: Options) -> Iterator[Finding]:
         return store_findings(options, deep=deep)

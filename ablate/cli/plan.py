@@ -47,9 +47,11 @@ def plan(
     device: Annotated[str, typer.Option("--device")] = "auto",
 ) -> None:
     """Show it."""
+    from ablate.files import check_working_folder
     from ablate.planning.plan import make_plan, row_tricks
     from ablate.planning.text import plan_lines
 
+    check_working_folder()
     output = options.output()
     selection = Selection.of(study, seeds, dataset, limit, settings, options, until, max_seeds)
     made = make_plan(

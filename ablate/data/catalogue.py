@@ -97,7 +97,7 @@ def _own_arrays(name: str) -> ImageArrays:
         arrays = made()
     except AblateError:
         raise
-    except Exception as error:  # someone else's code may raise anything
+    except (Exception, SystemExit) as error:  # someone else's code may raise anything
         raise AblateError(f"data set '{name}' raised {type(error).__name__}: {error}") from error
     if not isinstance(arrays, ImageArrays):
         raise AblateError(

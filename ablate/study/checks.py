@@ -166,7 +166,9 @@ def name_problem(name: str) -> str | None:
     """Why `name` cannot name an ablation, an alias or a trial; None if it can."""
     if not name or len(name) > 64:
         return "a name has 1 to 64 characters"
-    if printable(name, 64) != name or name.strip() != name or name.startswith((".", "-")):
+    if name.startswith((".", "-")):
+        return f"'{printable(name)}' is no name: it begins with {name[0]}"
+    if printable(name, 64) != name or name.strip() != name:
         return f"'{printable(name)}' is no name; use letters, digits, _ and -"
     if bad := sorted(_NOT_IN_NAMES & set(name)):
         return f"a name may not have {' '.join(bad)} in it"

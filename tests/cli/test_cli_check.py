@@ -135,6 +135,25 @@ def test_a_bug_where_nothing_can_be_written_is_told_on_the_spot(
     assert "KeyError: 'lost'" in told
 
 
+@pytest.mark.parametrize("command", [["plan", "quickstart"], ["doctor"]])
+def test_a_folder_that_is_gone_is_said_before_torch_is_imported(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    command: list[str],
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(command) == 2
+    assert capfd.readouterr().err.startswith("error: the working folder is gone\n")
+
+
+def test_a_data_set_that_ends_the_process_is_named(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["datasets", "show", "sys:exit"]) == 2
+    assert "error: data set 'sys:exit' raised SystemExit" in capfd.readouterr().err
+
+
 def test_interruption_has_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -88,7 +88,7 @@ def test_a_report_that_cannot_be_written_is_one_line(store: Path, place: str, re
     done = run_cli("report", "-o", place, cwd=store)
     assert (done.returncode, done.stderr) == (
         2,
-        f"error: cannot write {place}: {reason}\n  write it somewhere else: -o FILE\n",
+        f"error: cannot write {place}: {reason}\n  write it somewhere else\n",
     )
 
 

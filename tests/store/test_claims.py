@@ -114,6 +114,13 @@ INSIDE = """
 """
 
 
+def test_a_link_in_a_claims_place_is_somebodys(tmp_path: Path) -> None:
+    (tmp_path / "trials" / KEY).mkdir(parents=True)
+    (tmp_path / "trials" / KEY / "claim").symlink_to("nowhere")
+    assert claim(tmp_path, KEY, "study") is None
+    assert not list((tmp_path / "trials" / KEY).glob(".claiming-*"))
+
+
 def test_claims_and_releases_never_overlap(tmp_path: Path) -> None:
     command = [sys.executable, "-c", textwrap.dedent(INSIDE), str(tmp_path), KEY]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]

@@ -133,7 +133,7 @@ CASES = {
         STUDY + "numerics = 'fasst'",
         "study.numerics: expected 'exact' or 'fast', found the text \"fasst\"",
     ),
-    "name": (STUDY + "name = '../x'", "study.name: '..' is no name; use letters, digits, _ and -"),
+    "name": (STUDY + "name = '../x'", "study.name: '..' is no name: it begins with ."),
     "name with control": (STUDY + 'name = "a\\u202eb"', "study.name: 'a\\u202eb' is no name"),
     "misplaced": ("seeds = 3\n" + STUDY, "seeds: unknown setting; it belongs under [study]"),
     "unknown table": ("[trics]\nx = 1", "trics: unknown setting; did you mean 'tricks'?"),
