@@ -86,11 +86,14 @@ def show(browser: Any, path: Path, width: int, scheme: str) -> None:
 
 
 def requests(browser: Any) -> list[str]:
-    """Addresses asked for since the last call."""
+    """Addresses that pages asked for since the last call; not what the browser's own new tab does,
+    which may still be loading when the first page is shown."""
     found = []
     for entry in browser.get_log("performance"):
         message = json.loads(entry["message"])["message"]
-        if message["method"] == "Network.requestWillBeSent":
+        if message["method"] != "Network.requestWillBeSent":
+            continue
+        if not message["params"]["documentURL"].startswith("chrome://"):
             found.append(message["params"]["request"]["url"])
     return found
 
