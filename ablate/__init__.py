@@ -1,40 +1,98 @@
-"""ablate: which training tricks help, by how much, and how sure one can be."""
+"""ablate: which training tricks help, by how much, and how sure one can be.
+
+What is named here is what a user or the author of a trick may import; beside it there are
+`ablate.hookspecs` (the hooks), `ablate.testing` (a test kit), `ablate.models` with
+`ablate.models.surgery`, and `ablate.data.augment_policies`. All else may move.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from ablate._version import __version__
 
 if TYPE_CHECKING:
-    from ablate.api import Results as Results
-    from ablate.api import Study as Study
-    from ablate.api import query as query
-    from ablate.tricks.base import Trick as Trick
-    from ablate.tricks.base import hookimpl as hookimpl
-    from ablate.tricks.files import LocalFile as LocalFile
+    from ablate.api import Results, Study, query
+    from ablate.core.hook_types import (
+        Augmentation,
+        Batch,
+        Factors,
+        Mixer,
+        Outputs,
+        Precision,
+        Run,
+        Schedule,
+        TrainBatches,
+    )
+    from ablate.core.recipe import Recipe
+    from ablate.core.rng import Draws, stream_key
+    from ablate.core.trial import Trial
+    from ablate.data.arrays import ImageArrays
+    from ablate.data.upload import upload
+    from ablate.engine.pretrained import check_teacher, load_teacher
+    from ablate.errors import AblateError, NoEffect
+    from ablate.hookspecs import hookimpl
+    from ablate.tricks.base import Trick
+    from ablate.tricks.file_params import LocalFile
 
-# Imported when first asked for: `ablate --help` must not wait for pydantic.
+__all__ = [
+    "AblateError",
+    "Augmentation",
+    "Batch",
+    "Draws",
+    "Factors",
+    "ImageArrays",
+    "LocalFile",
+    "Mixer",
+    "NoEffect",
+    "Outputs",
+    "Precision",
+    "Recipe",
+    "Results",
+    "Run",
+    "Schedule",
+    "Study",
+    "TrainBatches",
+    "Trial",
+    "Trick",
+    "__version__",
+    "check_teacher",
+    "hookimpl",
+    "load_teacher",
+    "query",
+    "stream_key",
+    "upload",
+]
+
+# Imported when first asked for: `ablate --help` must not wait for pydantic, nor a study for torch.
 _HOMES = {
-    "Trick": "ablate.tricks.base",
-    "hookimpl": "ablate.tricks.base",
-    "LocalFile": "ablate.tricks.files",
-    "Study": "ablate.api",
-    "Results": "ablate.api",
-    "query": "ablate.api",
-    "Augmentation": "ablate.types",
-    "Factors": "ablate.types",
-    "Mixer": "ablate.types",
-    "Outputs": "ablate.types",
-    "Precision": "ablate.types",
+    "ablate.api": ("Results", "Study", "query"),
+    "ablate.core.hook_types": (
+        *("Augmentation", "Batch", "Factors", "Mixer", "Outputs", "Precision", "Run", "Schedule"),
+        "TrainBatches",
+    ),
+    "ablate.core.recipe": ("Recipe",),
+    "ablate.core.rng": ("Draws", "stream_key"),
+    "ablate.core.trial": ("Trial",),
+    "ablate.data.arrays": ("ImageArrays",),
+    "ablate.data.upload": ("upload",),
+    "ablate.engine.pretrained": ("check_teacher", "load_teacher"),
+    "ablate.errors": ("AblateError", "NoEffect"),
+    "ablate.hookspecs": ("hookimpl",),
+    "ablate.tricks.base": ("Trick",),
+    "ablate.tricks.file_params": ("LocalFile",),
 }
 
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 - the names above, resolved lazily
+if not TYPE_CHECKING:  # a checker knows the names above, and refuses any other
+
+    def __getattr__(name: str) -> object:
+        for home, names in _HOMES.items():
+            if name in names:
+                from importlib import import_module
+
+                return getattr(import_module(home), name)
+        raise AttributeError(f"module 'ablate' has no attribute '{name}'")
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        from importlib import import_module
-
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'ablate' has no attribute '{name}'")
+def __dir__() -> list[str]:
+    return __all__

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ablate.cli import main
+from ablate.cli.main import main
 
 sys.exit(main())

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ablate.types import Augmentation, Factors, Outputs, Precision, Schedule
+from ablate.core.hook_types import Augmentation, Factors, Outputs, Precision, Schedule
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from ablate.recipe import Recipe
-    from ablate.types import Batch, Run, TrainBatches
+    from ablate.core.hook_types import Batch, Run, TrainBatches
+    from ablate.core.recipe import Recipe
 
 
 class Baseline:

@@ -39,14 +39,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ablate.tricks.base import hookspec
+import pluggy
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from ablate.recipe import Recipe
-    from ablate.types import (
+    from ablate.core.hook_types import (
         Augmentation,
         Batch,
         Mixer,
@@ -56,6 +55,11 @@ if TYPE_CHECKING:
         Schedule,
         TrainBatches,
     )
+    from ablate.core.recipe import Recipe
+
+
+hookspec = pluggy.HookspecMarker("ablate")
+hookimpl = pluggy.HookimplMarker("ablate")
 
 
 class HookSpecs:

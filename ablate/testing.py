@@ -29,23 +29,23 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from ablate.core.hook_types import Run
+from ablate.core.recipe import Recipe
+from ablate.core.trial import Numerics, Trial
 from ablate.data.cache import ensure_cache
 from ablate.data.catalogue import dataset_info
 from ablate.data.loader import open_data
-from ablate.engine import train
+from ablate.engine import checkpoint
+from ablate.engine.evaluate import Tested
+from ablate.engine.loop import train
+from ablate.engine.memory_recorder import Memory
+from ablate.engine.noise import uses_noise
 from ablate.errors import Interrupted
-from ablate.hookspecs import HOOKS
-from ablate.recipe import Recipe
-from ablate.sentinel import Sentinel
-from ablate.training import checkpoint
-from ablate.training.evaluate import Tested
-from ablate.training.memory import Memory
-from ablate.training.noise import uses_noise
-from ablate.trial import Numerics, Trial
-from ablate.tricks.base import Trick, hookimpl
-from ablate.tricks.chains import resolve_recipe
-from ablate.tricks.order import register, stack_problems
-from ablate.types import Run
+from ablate.execution.state_guard import Sentinel
+from ablate.hookspecs import HOOKS, hookimpl
+from ablate.tricks.base import Trick
+from ablate.tricks.hooks import resolve_recipe
+from ablate.tricks.ordering import register, stack_problems
 
 _LIMIT = 40  # images a split: two batches of 16, the rest is dropped
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from ablate.surroundings import cpu_name
+from ablate.util.devices import cpu_name
 
 
 @dataclass(frozen=True)

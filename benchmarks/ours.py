@@ -10,14 +10,14 @@ import torch
 from place import Place
 
 from ablate import Trick
-from ablate.data.cached import CachedDataset
+from ablate.core.hook_types import Run
+from ablate.core.recipe import Recipe
+from ablate.core.trial import Trial
+from ablate.data.dataset import CachedDataset
 from ablate.data.loader import RawBatch, TrialData, open_data
-from ablate.engine import train
-from ablate.recipe import Recipe
-from ablate.training.memory import Memory
-from ablate.training_process import set_numerics
-from ablate.trial import Trial
-from ablate.types import Run
+from ablate.engine.loop import train
+from ablate.engine.memory_recorder import Memory
+from ablate.execution.trial_process import set_numerics
 
 
 class Batches(TrialData):

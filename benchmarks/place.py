@@ -15,12 +15,12 @@ import torch
 from measure import LeftOutError
 from PIL import Image
 
+from ablate.core.recipe import Recipe
+from ablate.core.trial import Numerics, Trial
 from ablate.data.cache import ensure_cache
-from ablate.data.cached import CachedDataset
 from ablate.data.catalogue import dataset_info
-from ablate.data.subset import limited
-from ablate.recipe import Recipe
-from ablate.trial import Numerics, Trial
+from ablate.data.dataset import CachedDataset
+from ablate.data.splits import limited
 
 SUFFIX = ".JPEG"
 

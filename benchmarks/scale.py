@@ -34,12 +34,12 @@ from typing import Any
 
 import numpy as np
 
-from ablate.attempt import Attempt
+from ablate.core.resolved_study import ResolvedStudy
 from ablate.design import resolve
-from ablate.resolved import ResolvedStudy
-from ablate.store import Store
+from ablate.store.attempt_writer import Attempt
+from ablate.store.store import Store
 from ablate.study import load_study
-from ablate.surroundings import cpu_name
+from ablate.util.devices import cpu_name
 
 ROOT = Path(__file__).resolve().parent.parent
 METRICS = (

@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from ablate import __version__
-from ablate.surroundings import cpu_name
+from ablate._version import __version__
+from ablate.util.devices import cpu_name
 
 TITLES = {
     "coverage": "95% intervals cover the truth",

@@ -21,7 +21,7 @@ from models_page import models_page
 from ablate.hookspecs import HOOKS, SLOTS
 from ablate.tricks.base import Trick
 from ablate.tricks.discovery import LoadedTrick, load_catalogue
-from ablate.tricks.order import slot_index
+from ablate.tricks.ordering import slot_index
 
 HERE = Path(__file__).resolve().parent
 MADE = "<!-- Made by docs/generate.py; edit that, docs/tricks.toml or the code, not this page. -->"
@@ -107,8 +107,10 @@ def _tags(cls: type[Trick]) -> Iterator[tuple[str, frozenset[str]]]:
 
 def cli_page() -> str:
     """`--help` of every command, as the program prints it."""
-    import ablate.cli.commands  # noqa: F401 - registers them
     from ablate.cli.help import TEXTS
+    from ablate.cli.lazy import register
+
+    register()
 
     lines = [
         *("# The command line", "", MADE, ""),
@@ -123,7 +125,7 @@ def cli_page() -> str:
 
 
 def _help(path: str) -> str:
-    program = "import sys; from ablate.cli import main; sys.exit(main(sys.argv[1:]))"
+    program = "import sys; from ablate.cli.main import main; sys.exit(main(sys.argv[1:]))"
     # A fixed width and encoding, whoever runs this.
     environment = os.environ | {"PYTHONIOENCODING": "utf-8", "COLUMNS": "100", "NO_COLOR": "1"}
     environment = {k: v for k, v in environment.items() if k not in ("ABLATE_ASCII", "TERM")}

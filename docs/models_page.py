@@ -9,12 +9,12 @@ from multiprocessing import get_context
 
 import torch
 
+from ablate.core.recipe import Recipe
 from ablate.models.catalogue import model_info, model_names
-from ablate.models.describe import ModelCard, describe_model, multiply_adds
-from ablate.recipe import Recipe
-from ablate.report.published_data import paper
-from ablate.tricks.chains import Hooks
+from ablate.planning.model_card import ModelCard, describe_model, multiply_adds
+from ablate.report.published.data import paper
 from ablate.tricks.discovery import load_catalogue
+from ablate.tricks.hooks import Hooks
 
 # One or two of a family besides the ResNets, which are all there; the others' code is the same.
 OTHERS = (

@@ -16,8 +16,8 @@ from torchvision.models.resnet import Bottleneck, ResNet
 from ablate import Trick
 from ablate.models import build_model
 from ablate.models.init import initialise
-from ablate.tricks.chains import resolve_recipe
 from ablate.tricks.discovery import load_catalogue
+from ablate.tricks.hooks import resolve_recipe
 from support import Memory, recipe, run, same, weights
 
 CATALOGUE = load_catalogue(bundled_only=True)
@@ -106,7 +106,7 @@ def trained(
     if any("teacher" in trick.provides for trick in tricks):
         teacher = initialise(build_model("resnet8", 10), 7).eval()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ablate.training.precision._INITIAL", loss_scale)
+        patch.setattr("ablate.engine.precision._INITIAL", loss_scale)
         result, memory = run(
             tricks, Memory(saved=saved), teacher, limit=LIMIT, seed=SEED, **changed.model_dump()
         )

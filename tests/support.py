@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from ablate import Trick
+from ablate.core.hook_types import Run
+from ablate.core.recipe import Recipe
+from ablate.core.trial import Numerics, Trial
 from ablate.data.cache import ensure_cache
 from ablate.data.catalogue import dataset_info
 from ablate.data.loader import open_data
-from ablate.engine import train
-from ablate.recipe import Recipe
-from ablate.training.memory import Memory as Memory
-from ablate.trial import Numerics, Trial
-from ablate.types import Run
+from ablate.engine.loop import train
+from ablate.engine.memory_recorder import Memory as Memory
 
 CPU = torch.device("cpu")
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ablate import Trick, hookimpl
-from ablate.types import Batch, Run
+from ablate.core.hook_types import Batch, Run
 from support import run
 
 Loss = Callable[[Tensor, Tensor], Tensor]

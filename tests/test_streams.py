@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ablate.streams import Draws, bits, key, mix, permutation, uniform, uniforms
+from ablate.core.rng import Draws, bits, mix, permutation, stream_key, uniform, uniforms
 
 
 def test_the_finaliser_is_splitmix64() -> None:
@@ -25,13 +25,13 @@ def test_the_finaliser_is_splitmix64() -> None:
 
 def test_numbers_depend_on_nothing_but_key_id_and_draw() -> None:
     ids = np.array([5, 900, 3])
-    full = bits(key(0, "crop", 1), np.arange(1000), 4)
-    assert np.array_equal(bits(key(0, "crop", 1), ids, 4), full[ids])
-    assert np.array_equal(bits(key(0, "crop", 1), ids, 2), full[ids][:, :2])
+    full = bits(stream_key(0, "crop", 1), np.arange(1000), 4)
+    assert np.array_equal(bits(stream_key(0, "crop", 1), ids, 4), full[ids])
+    assert np.array_equal(bits(stream_key(0, "crop", 1), ids, 2), full[ids][:, :2])
 
 
 def test_one_number_has_the_bits_that_an_array_of_them_has() -> None:
-    streams = [key(seed, "one") for seed in range(200)] + [0, 2**64 - 1]
+    streams = [stream_key(seed, "one") for seed in range(200)] + [0, 2**64 - 1]
     ids = np.array([0, 1, 77, 2**40])
     for stream in streams:
         assert [uniform(stream, i) for i in ids.tolist()] == uniforms(stream, ids, 1)[:, 0].tolist()
@@ -45,21 +45,21 @@ def test_one_number_has_the_bits_that_an_array_of_them_has() -> None:
     [((0, "a"), (0, "b")), ((0, 1), (1, 0)), ((0, "1"), (0, 1)), (("ab", "c"), ("a", "bc"))],
 )
 def test_keys_differ(a: tuple[str | int, ...], b: tuple[str | int, ...]) -> None:
-    assert key(*a) != key(*b)
+    assert stream_key(*a) != stream_key(*b)
 
 
 def test_golden_vectors() -> None:
     """These bits are in stored results: they may never change."""
-    assert key(0, "order", 0) == 16185230473547831310
-    assert bits(key(0, "order", 0), np.array([0, 1]), 2).tolist() == [
+    assert stream_key(0, "order", 0) == 16185230473547831310
+    assert bits(stream_key(0, "order", 0), np.array([0, 1]), 2).tolist() == [
         [12164765371005967602, 10579731394549056839],
         [5105484165582415001, 16585401668463638914],
     ]
-    assert permutation(key(0, "order", 0), 8).tolist() == [3, 4, 1, 6, 2, 0, 7, 5]
+    assert permutation(stream_key(0, "order", 0), 8).tolist() == [3, 4, 1, 6, 2, 0, 7, 5]
 
 
 def test_uniforms_are_uniform_and_uncorrelated() -> None:
-    drawn = uniforms(key(3, "x"), np.arange(20_000), 3)
+    drawn = uniforms(stream_key(3, "x"), np.arange(20_000), 3)
     for column in drawn.T:
         assert stats.kstest(column, "uniform").pvalue > 1e-3
     assert np.abs(np.corrcoef(drawn.T) - np.eye(3)).max() < 0.03
@@ -67,7 +67,7 @@ def test_uniforms_are_uniform_and_uncorrelated() -> None:
 
 
 def test_a_permutation_is_one_and_all_places_are_alike() -> None:
-    orders = np.stack([permutation(key(seed, "order", 0), 10) for seed in range(2000)])
+    orders = np.stack([permutation(stream_key(seed, "order", 0), 10) for seed in range(2000)])
     assert (np.sort(orders, axis=1) == np.arange(10)).all()
     counts = np.bincount(orders[:, 0], minlength=10)
     assert stats.chisquare(counts).pvalue > 1e-3

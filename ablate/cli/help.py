@@ -48,8 +48,8 @@ def text_of(path: str) -> str:
 def _shown(path: str) -> str:
     import sys
 
-    from ablate.console.terminal import look_at
-    from ablate.console.text import ascii_only
+    from ablate.console.output import look_at
+    from ablate.util.text import ascii_only
 
     text = text_of(path)
     return text if look_at(sys.stdout).unicode else ascii_only(text)

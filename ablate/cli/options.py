@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from ablate import __version__
-from ablate.places import store_path
+from ablate._version import __version__
+from ablate.util.paths import store_path
 
 if TYPE_CHECKING:
     from ablate.console.output import Output

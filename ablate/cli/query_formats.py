@@ -10,11 +10,11 @@ from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any
 
 from ablate.console.output import SCHEMA_VERSION, dumps
-from ablate.console.text import aligned, one_line, visible, width
-from ablate.sql import names_of
+from ablate.sql.statement import names_of
+from ablate.util.text import aligned, one_line, visible, width
 
 if TYPE_CHECKING:
-    from ablate.sql import Answer, Column
+    from ablate.sql.statement import Answer, Column
 
 Row = tuple[Any, ...]
 
@@ -69,7 +69,7 @@ def csv(answer: Answer) -> Iterator[str]:
 
 def markdown(answer: Answer) -> Iterator[str]:
     """A table of all rows."""
-    from ablate.report.escape import markdown as escaped
+    from ablate.report.formats.escape import markdown as escaped
 
     columns = answer.columns
     yield f"| {' | '.join(escaped(column.name) for column in columns)} |"

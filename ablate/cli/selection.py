@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ablate.cli.options import Options
     from ablate.stats import Look
-    from ablate.study.values import Study
+    from ablate.study.model import Study
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Selection:
 
     def looks(self) -> tuple[Look, ...]:
         """Of `--until resolved`, none without it. Raises AblateError for what does not fit it."""
-        from ablate.stages import looks_of
+        from ablate.planning.looks import looks_of
 
         return looks_of(self.until, self.max_seeds, self.seeds)
 

@@ -1,1 +1,4 @@
-"""What a person at a terminal sees: streams, colour, symbols, tables, the live view."""
+"""What a person sees while something runs: live view, log view, JSON events, progress.
+
+Imports `session` and below; nothing but `cli` imports it.
+"""

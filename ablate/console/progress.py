@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from ablate.console.drawing import bar
-from ablate.console.text import duration, pad
+from ablate.console.live_view import bar
+from ablate.util.text import duration, pad
 
 if TYPE_CHECKING:
     from rich.live import Live

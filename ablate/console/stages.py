@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ablate.console.events import look
-from ablate.console.text import count
+from ablate.console.json_view import look
+from ablate.util.text import count
 
 if TYPE_CHECKING:
     from ablate.report.model import ReportTable
-    from ablate.session import Session
+    from ablate.session.session import Session
 
 
 def stage_lines(session: Session, following: Session | None) -> list[str]:
@@ -56,7 +56,7 @@ def stage_event(session: Session, following: Session | None) -> dict[str, Any]:
 
 
 def _choices(following: Session) -> list[str]:
-    from ablate.report.tuned import notes
+    from ablate.report.tables.notes import notes
 
     resolved = following.resolved
     tables = [table for table in resolved.tables if table.tuning is not None]
@@ -70,7 +70,7 @@ def _choices(following: Session) -> list[str]:
 
 
 def _tables(session: Session) -> list[ReportTable]:
-    from ablate.lookup import tables_of
+    from ablate.session.lookup import tables_of
 
     return tables_of(session.resolved, session.store)
 

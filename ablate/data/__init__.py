@@ -1,1 +1,4 @@
-"""Data sets, their decoded cache, augmentations and loaders."""
+"""Data sets: catalogue, decoded caches, augmentation, and batches for CPU and GPU.
+
+Imports `core` and below. `catalogue`, `builtin` and `fingerprint` need no torch.
+"""

@@ -7,16 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.core.recipe import Crop
+from ablate.data.builtin import CATALOGUE, DatasetInfo
 from ablate.errors import DataError
-from ablate.recipe import Crop
-
-if TYPE_CHECKING:
-    from ablate.data.catalogue import DatasetInfo
 
 Images = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
 Labels = Sequence[int] | NDArray[np.integer]
@@ -62,8 +59,6 @@ class ImageArrays:
 
     def info(self, name: str) -> DatasetInfo:
         """As the catalogue describes a data set."""
-        from ablate.data.catalogue import DatasetInfo
-
         return DatasetInfo(
             name=name,
             description=self.description,
@@ -104,9 +99,7 @@ def digits() -> ImageArrays:
         images, labels = stored["images"], stored["labels"]
     scaled = np.rint(images.astype(np.float64) * (255 / 16)).astype(np.uint8)
     test = np.arange(len(labels)) % 3 == 0
-    from ablate.data.catalogue import dataset_info
-
-    info = dataset_info("digits")
+    info = CATALOGUE["digits"]
     return ImageArrays(
         train_images=scaled[~test],
         train_labels=labels[~test],

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ablate.core.hook_types import Augmentation, Ragged
+from ablate.core.recipe import Crop
 from ablate.data.resample import crops, resample
 from ablate.data.upload import upload
-from ablate.recipe import Crop
-from ablate.types import Augmentation, Ragged
 
 if TYPE_CHECKING:
     from torch import Tensor

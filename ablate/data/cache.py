@@ -2,7 +2,7 @@
 
 A cache is a folder named after its contents: one flat `.npy` of bytes (`pixels.npy`, the images'
 [h, w, 3] one after the other at their native size, or `files.npy`, the image files as they are),
-`table.npy` and `meta.json`. `ablate.data.build` makes it, and what is there is whole. Its name
+`table.npy` and `meta.json`. `cache_builder` makes it, and what is there is whole. Its name
 holds the decoder's version, so a changed decoder builds another.
 """
 
@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ablate.core.trial import DatasetRef
 from ablate.data import catalogue
-from ablate.data.build import Progress, build, opened
-from ablate.data.cached import CachedDataset, Table
+from ablate.data.cache_builder import Progress, build, opened
+from ablate.data.dataset import CachedDataset, Table
 from ablate.data.decode import DECODER
-from ablate.data.identity import Identity, cache_folder, identify
+from ablate.data.fingerprint import Identity, cache_folder, identify
 from ablate.errors import DataError
-from ablate.trial import DatasetRef
 
 
 def ensure_cache(

@@ -8,17 +8,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.data import roots
-from ablate.data.known import CATALOGUE
-from ablate.data.known import DatasetInfo as DatasetInfo
-from ablate.data.known import Edition as Edition
-from ablate.data.roots import shown
+from ablate.data.builtin import CATALOGUE
+from ablate.data.builtin import DatasetInfo as DatasetInfo
+from ablate.data.builtin import Edition as Edition
 from ablate.errors import AblateError, DataError, did_you_mean
+from ablate.util import paths
+from ablate.util.paths import shown
 
 if TYPE_CHECKING:
     from ablate.data.arrays import ImageArrays
-    from ablate.data.source import Source
-    from ablate.trial import DatasetRef
+    from ablate.data.sources.base import Source
 
 
 def dataset_names() -> list[str]:
@@ -57,19 +56,6 @@ def check_name(name: str) -> None:
     known = [*CATALOGUE, "imagefolder:PATH"]
     hint = "or package.module:function for your own"
     raise AblateError(f"unknown data set '{name}'{did_you_mean(name, known)}", hint=hint)
-
-
-def dataset_ref(
-    name: str, *, image_size: int, data_root: Path | None, limit: int | None
-) -> DatasetRef:
-    """The data set as a trial names it, with the fingerprint of its contents.
-
-    Reads sizes and times of the files only, once their contents are known. Raises DataError where
-    the files are missing, AblateError for an unknown name or a limit below the number of classes.
-    """
-    from ablate.data.identity import identify
-
-    return identify(name, image_size=image_size, root=data_root).ref(limit)
 
 
 def in_memory(name: str) -> bool:
@@ -112,14 +98,14 @@ def find_source(name: str, *, image_size: int, root: Path | None) -> tuple[str, 
 
     Of the editions that are there, the smallest whose images need no enlarging, else the largest.
     """
-    from ablate.data.folder import FolderSource
+    from ablate.data.sources.folder import FolderSource
 
     if name.startswith("imagefolder:"):
         folder = Path(name.partition(":")[2]).expanduser()
         if not folder.is_dir():
             raise DataError(f"{name}: there is no folder {shown(folder)}")
         return "", FolderSource(name, folder)
-    info, root = CATALOGUE[name], roots.data_root(root)
+    info, root = CATALOGUE[name], paths.data_root(root)
     wanted = info.variant_for(image_size)
     order = list(info.editions)
     position = order.index(wanted)
@@ -132,11 +118,11 @@ def find_source(name: str, *, image_size: int, root: Path | None) -> tuple[str, 
 
 def _lying(name: str, edition: Edition, root: Path) -> Source | None:
     """The edition's files, in whichever form they lie in the data root; None if they do not."""
-    from ablate.data.archive import ArchiveSource
-    from ablate.data.folder import FolderSource
-    from ablate.data.originals import originals
-    from ablate.data.packed import TarSource
-    from ablate.data.records import RecordSource
+    from ablate.data.sources.cifar import RecordSource
+    from ablate.data.sources.folder import FolderSource
+    from ablate.data.sources.imagenet import originals
+    from ablate.data.sources.tar import TarSource
+    from ablate.data.sources.tgz import ArchiveSource
 
     places = [root / file for file in (edition.folder, edition.archive, *edition.also) if file]
     there = next((place for place in places if place.exists()), None)

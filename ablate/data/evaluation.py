@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ablate.data.device_copy import fits, image_store
 from ablate.data.resample import centres, resample
-from ablate.data.store import fits, image_store
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ablate.data.cached import CachedDataset
+    from ablate.data.dataset import CachedDataset
 
 _PART = 256  # images resized together
 _SHARE = 0.25  # of the free disk that one such file may take

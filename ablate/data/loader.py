@@ -10,15 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ablate import streams
+from ablate.core import rng
+from ablate.core.hook_types import Augmentation
+from ablate.core.recipe import Recipe
 from ablate.data.augment import Normalise
-from ablate.data.cached import CachedDataset, check_recipe
+from ablate.data.dataset import CachedDataset, check_recipe
+from ablate.data.device_copy import ImageStore, image_store
 from ablate.data.evaluation import EvalImages
 from ablate.data.pipeline import Augmented, Pipeline, Task, Workers
-from ablate.data.store import ImageStore, image_store
 from ablate.data.upload import upload
-from ablate.recipe import Recipe
-from ablate.types import Augmentation
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class TrialData:
         self, order: str, purpose: str, epoch: int, size: int, count: int
     ) -> Iterator[RawBatch]:
         shuffled = self._ids[
-            streams.permutation(streams.key(self._seed, order, epoch), self.train_count)
+            rng.permutation(rng.stream_key(self._seed, order, epoch), self.train_count)
         ]
         batch = self._batch_size
         tasks = [

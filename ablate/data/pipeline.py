@@ -13,15 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ablate import streams
+from ablate.core import rng
+from ablate.core.hook_types import SLOTS, Augmentation, Ragged
 from ablate.errors import AblateError, brief, ctrl_c_ignored
-from ablate.types import SLOTS, Augmentation, Ragged
-from ablate.whereabouts import here
+from ablate.util.heartbeat import here
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ablate.data.cached import Split
+    from ablate.data.dataset import Split
 
 Ids = NDArray[np.int64]
 
@@ -62,8 +62,8 @@ class Pipeline:
         value: Any = images
         expected = (len(task.ids), images.channels, task.size, task.size)
         for augmentation in self.augmentations:
-            stream = streams.key(self.seed, task.purpose, augmentation.name, task.epoch)
-            u = streams.uniforms(stream, task.ids, augmentation.draws)
+            stream = rng.stream_key(self.seed, task.purpose, augmentation.name, task.epoch)
+            u = rng.uniforms(stream, task.ids, augmentation.draws)
             before = here.enter(f"in augmentation '{augmentation.name}'".encode())
             try:
                 value = augmentation.apply(value, u, task.size)

@@ -23,7 +23,7 @@ from ablate.data.upload import upload
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ablate.types import Ragged
+    from ablate.core.hook_types import Ragged
 
 _CHUNK = 2**25  # elements of the batched form's largest intermediate: 128 MiB in FP32
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING
 
-from ablate.design.problems import RowProblem
+from ablate.design.rows import RowProblem
 from ablate.errors import AblateError
-from ablate.study.positions import Path
-from ablate.study.values import Override, Study
-from ablate.tricks.files import digest, file_fields
+from ablate.study.model import Override, Study
+from ablate.study.toml_positions import Path
+from ablate.tricks.file_params import digest, file_fields
 
 if TYPE_CHECKING:
     from ablate.tricks.base import Trick

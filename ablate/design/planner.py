@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Literal
 
-from ablate.design.changes import changes_between
-from ablate.design.problems import RowProblem
-from ablate.design.rows import RowPlan, factor_labels, has_total, order_rows, plan_rows
-from ablate.design.tuning import (
+from ablate.core.resolved_study import SET_KINDS, Row, Table, Tuning
+from ablate.core.trial import DatasetRef, Numerics, Trial
+from ablate.design.descriptions import changes_between
+from ablate.design.rows import RowPlan, RowProblem, factor_labels, has_total, order_rows, plan_rows
+from ablate.design.text import column_in_words, differences
+from ablate.design.tuning_grid import (
     TENTH,
     Choice,
     Choose,
@@ -23,12 +25,9 @@ from ablate.design.tuning import (
     tuning_trial,
 )
 from ablate.design.variants import Variant, resolve_variant
-from ablate.design.words import column_in_words, differences
 from ablate.errors import AblateError, DataError, Problem, StudyError
-from ablate.resolved import SET_KINDS, Row, Table, Tuning
-from ablate.study.positions import Path
-from ablate.study.values import Ablation, Settings, Study
-from ablate.trial import DatasetRef, Numerics, Trial
+from ablate.study.model import Ablation, Settings, Study
+from ablate.study.toml_positions import Path
 
 if TYPE_CHECKING:
     from ablate.data.catalogue import DatasetInfo
@@ -302,7 +301,7 @@ class Planner:
         return key
 
     def _ref(self, dataset: str, image_size: int) -> DatasetRef:
-        from ablate.data.catalogue import dataset_ref
+        from ablate.data.fingerprint import dataset_ref
 
         if (dataset, image_size) not in self._refs:
             limit = self.study.limit

@@ -1,20 +1,63 @@
 """The rows of an ablation, as sets of names: which are in force, which row is compared with which.
 
 Nothing here knows what a trick does; a row's trials come from `ablate.design.variants`.
+
+Why a row cannot be trained.
+
+Sets of a stack's entries, as indices: all of them, and those that some orders go through.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Literal
 
-from ablate.design.subsets import every_set, sets_of_orders
-from ablate.design.words import setting_in_words
-from ablate.study.orders import Orders, entry_label
-from ablate.study.positions import Path
+from ablate.design.text import setting_in_words
+from ablate.study.model import Ablation, Study, TrickConfig
+from ablate.study.orderings import Orders, entry_label
 from ablate.study.settings import flat
-from ablate.study.values import Ablation, Study, TrickConfig
+from ablate.study.toml_positions import Path
+
+
+class RowProblem(Exception):
+    """Why a row cannot be trained; the planner adds the place in the file, unless `path` is it."""
+
+    def __init__(self, message: str, *, hint: str | None = None, path: Path | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.path = path
+
+
+Set = tuple[int, ...]  # ascending
+
+
+def every_set(entries: int) -> tuple[Set, ...]:
+    """All subsets: the empty one, each entry, each pair, ..., all."""
+    return tuple(
+        members for size in range(entries + 1) for members in combinations(range(entries), size)
+    )
+
+
+def sets_of_orders(
+    orders: Sequence[Sequence[int]],
+) -> tuple[tuple[Set, ...], tuple[tuple[int, ...], ...]]:
+    """(the distinct sets that the orders go through, of each order the index of every set).
+
+    The empty set comes first, then sets as orders first reach them: two orders that agree on which
+    entries come first, whatever their order, share that row.
+    """
+    found: dict[Set, int] = {(): 0}
+    paths = []
+    for order in orders:
+        path = [0]
+        for length in range(1, len(order) + 1):
+            members = tuple(sorted(order[:length]))
+            path.append(found.setdefault(members, len(found)))
+        paths.append(tuple(path))
+    return tuple(found), tuple(paths)
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from ablate.core.recipe import Recipe
+from ablate.core.trial import TrickSpec
 from ablate.design.local_files import find_files
-from ablate.design.problems import RowProblem
-from ablate.design.rows import configs_behind
-from ablate.design.tuning import with_option
+from ablate.design.rows import RowProblem, configs_behind
+from ablate.design.tuning_grid import with_option
 from ablate.errors import AblateError, brief
 from ablate.hookspecs import HOOKS
-from ablate.recipe import Recipe
-from ablate.study.configured import make_trick
+from ablate.study.messages import findings
+from ablate.study.model import Override, Settings, Study
 from ablate.study.settings import flat, over
-from ablate.study.values import Override, Settings, Study
-from ablate.study.wording import findings
-from ablate.trial import TrickSpec
+from ablate.study.trick_configs import make_trick
 
 if TYPE_CHECKING:
     from ablate.data.catalogue import DatasetInfo
@@ -303,8 +302,8 @@ def _only_plans(trick: Trick) -> bool:
 
 
 def _with_tricks(recipe: Recipe, tricks: Sequence[Trick]) -> tuple[Recipe, tuple[str, ...]]:
-    from ablate.tricks.chains import resolve_recipe
-    from ablate.tricks.order import stack_problems
+    from ablate.tricks.hooks import resolve_recipe
+    from ablate.tricks.ordering import stack_problems
 
     try:
         if problems := stack_problems(tricks):

@@ -15,7 +15,7 @@ from ablate.models.forward import outputs
 from ablate.models.init import initialise
 
 if TYPE_CHECKING:
-    from ablate.trial import Trial
+    from ablate.core.trial import Trial
 
 # Gradients that torch refuses on a GPU under `use_deterministic_algorithms`, by operator, of layers
 # that models are made of (its documentation's list; the names are those of aten).

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ablate.core.hook_types import Outputs
 from ablate.errors import AblateError
-from ablate.types import Outputs
 
 
 def outputs(model: nn.Module, images: Tensor) -> Outputs:

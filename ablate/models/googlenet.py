@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.models.googlenet import BasicConv2d, GoogLeNet, Inception, InceptionAux
 
+from ablate.core.hook_types import Outputs
 from ablate.models.pooling import adaptive_average
-from ablate.types import Outputs
 
 AUXILIARY_WEIGHT = 0.3  # of each auxiliary head in the loss: the paper, section 5
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 from torch import Tensor
 from torchvision.models.inception import Inception3
 
+from ablate.core.hook_types import Outputs
 from ablate.errors import AblateError
 from ablate.models.catalogue import INCEPTION_SIZE
-from ablate.types import Outputs
 
 # Of the auxiliary head in the loss, as in torchvision's tutorial and the authors' own code.
 AUXILIARY_WEIGHT = 0.4

@@ -7,15 +7,16 @@ bit, and nothing else that draws random numbers can shift them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
 
+from ablate.core.rng import stream_key
 from ablate.errors import AblateError
-from ablate.models.build import isolated_rng
+from ablate.models.build import build_model, construct, isolated_rng
 from ablate.models.own import NORMS as _NORMS
-from ablate.models.own import constructed, is_affine, is_norm
-from ablate.streams import key
+from ablate.models.own import ORIGIN, is_affine, is_norm
 
 
 @torch.no_grad()
@@ -30,7 +31,7 @@ def initialise(model: nn.Module, seed: int) -> nn.Module:
     A model that `build_model` found with such parameters (transformers, ConvNeXt) starts as its
     own code draws it, from one stream of the seed; only what was put into it since, as above.
     """
-    theirs = dict(constructed(model, lambda where: key(seed, "init", where, "constructor")))
+    theirs = dict(constructed(model, lambda where: stream_key(seed, "init", where, "constructor")))
     for name, module in model.named_modules():
         own = dict(module.named_parameters(recurse=False))
         if not own:
@@ -42,10 +43,29 @@ def initialise(model: nn.Module, seed: int) -> nn.Module:
             _norm(module)
         elif is_affine(module):
             if not own["weight"].is_meta:
-                _weights(module, torch.Generator().manual_seed(key(seed, "init", name)))
+                _weights(module, torch.Generator().manual_seed(stream_key(seed, "init", name)))
         else:
-            _own_way(model, name, module, key(seed, "init", name))
+            _own_way(model, name, module, stream_key(seed, "init", name))
     return model
+
+
+def constructed(model: nn.Module, seed: Callable[[str], int]) -> Iterator[tuple[str, nn.Module]]:
+    """(name, module) of all that the constructors of the models noted within `model` make anew.
+
+    `seed` gives one for the name of each such model, "" for `model` itself. On the meta device the
+    modules have no values there either.
+    """
+    for where, module in model.named_modules():
+        origin: tuple[str, int] | None = module.__dict__.get(ORIGIN)
+        if origin is None:
+            continue
+        if any(parameter.is_meta for parameter in module.parameters()):
+            with torch.device("meta"):
+                made = build_model(*origin)
+        else:
+            made = construct(*origin, seed(where))
+        for name, inner in made.named_modules():
+            yield ".".join(part for part in (where, name) if part), inner
 
 
 def _alike(module: nn.Module, other: nn.Module) -> bool:

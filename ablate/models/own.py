@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 from torch import nn
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 _PLAIN = {"weight", "bias"}
-_ORIGIN = "ablate_origin"  # (name, number of classes), on a model of its own way
+ORIGIN = "ablate_origin"  # (name, number of classes), on a model of its own way
 
 
 def is_norm(module: nn.Module) -> bool:
@@ -28,30 +26,7 @@ def has_own_parameters(model: nn.Module) -> bool:
 
 def remember(model: nn.Module, name: str, num_classes: int) -> None:
     """Note on the model what `build_model` made it of."""
-    setattr(model, _ORIGIN, (name, num_classes))
-
-
-def constructed(model: nn.Module, seed: Callable[[str], int]) -> Iterator[tuple[str, nn.Module]]:
-    """(name, module) of all that the constructors of the models noted within `model` make anew.
-
-    `seed` gives one for the name of each such model, "" for `model` itself. On the meta device the
-    modules have no values there either.
-    """
-    import torch
-
-    from ablate.models.build import build_model, construct
-
-    for where, module in model.named_modules():
-        origin: tuple[str, int] | None = module.__dict__.get(_ORIGIN)
-        if origin is None:
-            continue
-        if any(parameter.is_meta for parameter in module.parameters()):
-            with torch.device("meta"):
-                made = build_model(*origin)
-        else:
-            made = construct(*origin, seed(where))
-        for name, inner in made.named_modules():
-            yield ".".join(part for part in (where, name) if part), inner
+    setattr(model, ORIGIN, (name, num_classes))
 
 
 def _own(module: nn.Module) -> set[str]:

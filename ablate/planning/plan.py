@@ -7,20 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate import devices as machine
+from ablate.core.resolved_study import ResolvedStudy, Row, Table
+from ablate.core.trial import Trial
 from ablate.design import resolve, row_changes
 from ablate.errors import AblateError
-from ablate.executor import Device
-from ablate.planning.detectable import Resolution, resolutions
-from ablate.planning.near import NearMiss, near_misses
+from ablate.planning.looks import (
+    open_trials,
+    refuse_peeked,
+    until_resolved,
+    with_seeds,
+)
+from ablate.planning.near_misses import NearMiss, near_misses
+from ablate.planning.power import Resolution, resolutions
 from ablate.planning.timing import Timings
+from ablate.planning.tuning import chooser
 from ablate.planning.work import Work, survey
-from ablate.resolved import ResolvedStudy, Row, Table
-from ablate.stages import open_trials, refuse_peeked, until_resolved, with_seeds
-from ablate.store import Store
-from ablate.study.values import Study
-from ablate.trial import Trial
-from ablate.tuning import chooser
+from ablate.store.store import Store
+from ablate.study.model import Study
+from ablate.util import devices as machine
+from ablate.util.devices import Device
 
 if TYPE_CHECKING:
     from ablate.stats import Look
@@ -53,7 +58,7 @@ class Plan:
     code: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        from ablate.planning.text import plan_lines
+        from ablate.planning.plan_text import plan_lines
 
         return "\n".join(plan_lines(self))
 
@@ -75,8 +80,7 @@ def make_plan(
     Imports torch, to see on the meta device what each trick changes. Raises AblateError for a trick
     that changes nothing.
     """
-    from ablate.probe import check_effects
-    from ablate.session import slow_formats
+    from ablate.planning.preflight import check_effects, slow_formats
 
     devices = machine.choose_devices(device)
     opened = Store.open(store, create=False) if store.exists() else None
@@ -139,7 +143,7 @@ def _one_seed(resolved: ResolvedStudy) -> list[tuple[Trial, int]]:
 def _changes(
     study: Study, resolved: ResolvedStudy, bundled_only: bool
 ) -> dict[tuple[int, int], str]:
-    from ablate.probe import probe
+    from ablate.planning.preflight import probe
 
     seen: dict[tuple[object, ...], dict[str, int]] = {}
     found = {}
@@ -175,7 +179,7 @@ def _others_code(study: Study, resolved: ResolvedStudy) -> tuple[str, ...]:
 def row_tricks(plan: Plan, row: str) -> tuple[Row, Table, list[Trick]]:
     """The row that "4" or "mixup" names, and its tricks. Raises AblateError for none."""
     from ablate.errors import did_you_mean
-    from ablate.training_process import construct
+    from ablate.tricks.construct import construct
 
     for table in plan.resolved.tables:
         for number, candidate in enumerate(table.rows):
@@ -187,12 +191,3 @@ def row_tricks(plan: Plan, row: str) -> tuple[Row, Table, list[Trick]]:
         f"--hooks {row}: {plan.resolved.name} has no such row"
         f"{did_you_mean(row, list(dict.fromkeys(labels)))}"
     )
-
-
-def groups(tables: Sequence[Table]) -> list[list[int]]:
-    """Indices of tables that have the same rows, on several data sets: printed side by side."""
-    found: dict[tuple[object, ...], list[int]] = {}
-    for number, table in enumerate(tables):
-        rows = tuple((row.label, row.changes) for row in table.rows)
-        found.setdefault((table.ablation, table.column, rows), []).append(number)
-    return list(found.values())

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from ablate.files import moment
+from ablate.util.files import moment
 
 if TYPE_CHECKING:
-    from ablate.store import Store, TrialResult
-    from ablate.trial import Trial
+    from ablate.core.trial import Trial
+    from ablate.store.store import Store, TrialResult
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _images(trial: Trial) -> float:
 
 def train_images(dataset: str) -> int | None:
     """Published number of training images; None for data sets of one's own."""
-    from ablate.data.known import CATALOGUE
+    from ablate.data.builtin import CATALOGUE
 
     info = CATALOGUE.get(dataset)
     return info.counts[0] if info and info.counts else None

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from ablate.errors import AblateError, did_you_mean
 
 if TYPE_CHECKING:
-    from ablate.resolved import ResolvedStudy
-    from ablate.store import Store, TrialState
+    from ablate.core.resolved_study import ResolvedStudy
+    from ablate.store.store import Store, TrialState
 
 # Not trained again unless asked: as the runner has it, which imports more than this needs.
 FINAL = frozenset({"done", "diverged", "no_effect"})

@@ -1,40 +1,45 @@
-"""Tables and their formats: one model (`ReportTable`), made once, printed in any of them."""
+"""Tables and their formats: one model (`ReportTable`), made once, printed in any of them.
+
+`model`, `numbers` and `captions` are used by `tables` (what a table says), `published` (the paper's
+figures) and `formats` (how it is printed), in that order. Imports `store` and below, no study file
+and no trick.
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ablate.report.address import row_address
-    from ablate.report.build import build_tables
-    from ablate.report.data import render_json
-    from ablate.report.flat import render_csv
     from ablate.report.formats import FORMATS, check_format, content, format_of, render
-    from ablate.report.latex import render_latex
-    from ablate.report.markdown import render_markdown
-    from ablate.report.methods import render_methods
+    from ablate.report.formats.csv_tables import render_csv
+    from ablate.report.formats.json_tables import render_json
+    from ablate.report.formats.latex.tables import render_latex
+    from ablate.report.formats.markdown import render_markdown
+    from ablate.report.formats.methods import render_methods
+    from ablate.report.formats.parquet_tables import render_parquet
+    from ablate.report.formats.terminal import render_terminal
     from ablate.report.model import ReportTable
-    from ablate.report.parquet import render_parquet
-    from ablate.report.terminal import render_terminal
+    from ablate.report.tables.address import row_address
+    from ablate.report.tables.build import build_tables
 
 # Imported when first asked for: the address of a row needs no NumPy.
 _HOMES = {
     "FORMATS": "formats",
     "ReportTable": "model",
-    "build_tables": "build",
+    "build_tables": "tables.build",
     "check_format": "formats",
     "content": "formats",
     "format_of": "formats",
-    "render_methods": "methods",
     "render": "formats",
-    "render_csv": "flat",
-    "render_json": "data",
-    "render_latex": "latex",
-    "render_markdown": "markdown",
-    "render_parquet": "parquet",
-    "render_terminal": "terminal",
-    "row_address": "address",
+    "render_csv": "formats.csv_tables",
+    "render_json": "formats.json_tables",
+    "render_latex": "formats.latex.tables",
+    "render_markdown": "formats.markdown",
+    "render_methods": "formats.methods",
+    "render_parquet": "formats.parquet_tables",
+    "render_terminal": "formats.terminal",
+    "row_address": "tables.address",
 }
 
 __all__ = [
@@ -55,8 +60,9 @@ __all__ = [
     "row_address",
 ]
 
+if not TYPE_CHECKING:  # a checker knows the names above, and refuses any other
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"ablate.report.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'ablate.report' has no attribute '{name}'")
+    def __getattr__(name: str) -> object:
+        if name in _HOMES:
+            return getattr(import_module(f"ablate.report.{_HOMES[name]}"), name)
+        raise AttributeError(f"module 'ablate.report' has no attribute '{name}'")

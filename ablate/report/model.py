@@ -10,17 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from ablate.resolved import SET_KINDS
+from ablate.core.metrics import Metric
+from ablate.core.resolved_study import SET_KINDS
 from ablate.stats import Effect, Ratio
 
 if TYPE_CHECKING:
-    from ablate.curves import Curves
-    from ablate.report.published_model import Published, PublishedCell
-    from ablate.resolved import Tuning, Until
+    from ablate.core.resolved_study import Tuning, Until
+    from ablate.report.published.data import Published, PublishedCell
+    from ablate.store.curves import Curves
 
 
 class TrialResultLike(Protocol):
-    """What a report needs of `ablate.store.TrialResult`.
+    """What a report needs of `ablate.store.store.TrialResult`.
 
     final: metrics of the last epoch. curves: what its epochs come to. environment: "device_name",
     "device", "host", "torch", "ablate", "shared_device". summary: "examples", the number of test
@@ -54,62 +55,15 @@ class TrialResultLike(Protocol):
 
 
 class TrialStateLike(Protocol):
-    """What a report needs of `ablate.store.TrialState`."""
+    """What a report needs of `ablate.store.store.TrialState`."""
 
     @property
     def status(self) -> str:
-        """One of `ablate.store.Status`."""
+        """One of `ablate.store.store.Status`."""
 
     @property
     def message(self) -> str:
         """Why it ended."""
-
-
-ECE = "ece"  # expected calibration error: not recorded, computed from stored predictions
-_LOWER_IS_BETTER = ("loss", "error", "nll", "brier", "perplexity")
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric of a trial: its name in `TrialResult.final`, and how it is printed.
-
-    label: "top-1". scale: 100 for shares, stored as fractions and printed in percent.
-    """
-
-    name: str
-    label: str
-    scale: float
-    higher_is_better: bool
-
-    @property
-    def percent(self) -> bool:
-        """Whether it is printed in percent, and its differences in points."""
-        return self.scale == 100
-
-    @property
-    def accuracy(self) -> bool:
-        """Whether it is a share of correct images, whose noise is known beforehand."""
-        return self.percent and self.higher_is_better
-
-    @property
-    def heading(self) -> str:
-        """Label and unit: "top-1 %"."""
-        return f"{self.label} %" if self.percent else self.label
-
-    @property
-    def points(self) -> str:
-        """The unit of a difference, after a number: " points"."""
-        return " points" if self.percent else ""
-
-
-def metric_named(name: str) -> Metric:
-    """A metric by its name in `TrialResult.final`; one that is not known is printed as it is."""
-    if name in ("top1", "top5"):
-        return Metric(name, f"top-{name[3:]}", 100.0, higher_is_better=True)
-    if name == ECE:
-        return Metric(name, "ECE", 100.0, higher_is_better=False)
-    lower = any(word in name.lower() for word in _LOWER_IS_BETTER) or ECE in name.split("_")
-    return Metric(name, name.replace("_", " "), 1.0, higher_is_better=not lower)
 
 
 Mark = Literal[

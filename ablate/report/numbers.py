@@ -110,3 +110,27 @@ def inner_level(table: ReportTable) -> str:
 def count(number: int, word: str) -> str:
     """ "1 comparison", "5 comparisons"."""
     return f"{number:,} {word}" + ("" if number == 1 else "s")
+
+
+def delta_texts(table: ReportTable, comparisons: Sequence[Comparison | None]) -> list[str]:
+    """ "+0.4 [−0.2, +1.0]", "+2.1 on 2 seeds"; numbers stand below each other."""
+    deltas = [delta(c, table) for c in comparisons]
+    texts = aligned(deltas, [bounds(c, table) for c in comparisons])
+    for i, comparison in enumerate(comparisons):
+        if comparison is None or not deltas[i]:
+            continue
+        if comparison.shared < len(table.seeds) and comparison.effect is None:
+            texts[i] += f" on {count(comparison.shared, 'seed')}"
+    return texts
+
+
+def aligned(values: Sequence[str], bounds: Sequence[tuple[str, str] | None]) -> list[str]:
+    """Numbers and their intervals below each other: "+0.4 [−0.2, +1.0]"; "" stays empty."""
+    width = max(map(len, values), default=0)
+    low = max((len(b[0]) for b in bounds if b), default=0)
+    high = max((len(b[1]) for b in bounds if b), default=0)
+    return [
+        (value and value.rjust(width))
+        + (f" [{bound[0].rjust(low)}, {bound[1].rjust(high)}]" if value and bound else "")
+        for value, bound in zip(values, bounds, strict=True)
+    ]

@@ -19,9 +19,8 @@ from ablate.stats.calibration import (
     log_sum_exp,
 )
 from ablate.stats.combine import MeanEffect, difference, mean_effect
-from ablate.stats.exact import disagreements, mcnemar
 from ablate.stats.fit import BlockFit, Contrast, Floats, fit, noise_scale
-from ablate.stats.images import FEWEST_SEEDS, new_images
+from ablate.stats.images import FEWEST_SEEDS, disagreements, mcnemar, new_images
 from ablate.stats.inference import Effect, Verdict, effect, family, holm
 from ablate.stats.looks import (
     LOOKS,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ablate.study.configured import make_trick
-from ablate.study.find import find_study, shipped_studies, study_name
-from ablate.study.loading import load_study
-from ablate.study.template import init_text
-from ablate.study.values import Ablation, Item, NamedTrial, Override, Study, TrickConfig
+from ablate.study.finder import find_study, init_text, shipped_studies, study_name
+from ablate.study.loader import load_study
+from ablate.study.model import Ablation, Item, NamedTrial, Override, Study, TrickConfig
+from ablate.study.trick_configs import make_trick
 
 __all__ = [
     "Ablation",

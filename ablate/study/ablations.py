@@ -7,16 +7,16 @@ import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from ablate.core.resolved_study import SET_KINDS, Kind
 from ablate.errors import did_you_mean
-from ablate.resolved import SET_KINDS, Kind
-from ablate.study.checks import SETTINGS, Checker
-from ablate.study.configured import Names
 from ablate.study.document import ablation_name, printable
-from ablate.study.orders import check_sets, read_orders
-from ablate.study.positions import Path
+from ablate.study.messages import found
+from ablate.study.model import Ablation, Item, Settings
+from ablate.study.orderings import check_sets, read_orders
 from ablate.study.settings import over as settings_over
-from ablate.study.values import Ablation, Item, Settings
-from ablate.study.wording import found
+from ablate.study.toml_positions import Path
+from ablate.study.trick_configs import Names
+from ablate.study.validator import SETTINGS, Checker
 
 KINDS: tuple[str, ...] = get_args(Kind)
 _KEYS = ("name", "kind", "base", "stack", "orders", "over", "transpose", "tune")
@@ -242,8 +242,8 @@ def _check_setting(check: Checker, path: Path, name: Path, value: Any) -> None:
     """Report what is wrong with one value of a setting, at the value's own place."""
     from pydantic import ValidationError
 
-    from ablate.recipe import Recipe
-    from ablate.study.wording import findings
+    from ablate.core.recipe import Recipe
+    from ablate.study.messages import findings
 
     if name == ("model",) and isinstance(value, str):
         check.model_name(path, value)

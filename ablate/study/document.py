@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ablate.errors import Problem
-from ablate.study.positions import Path
-from ablate.study.reading import Source
+from ablate.study.source import Source
+from ablate.study.toml_positions import Path
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 

@@ -1,1 +1,4 @@
-"""Tricks: the base class, discovery through entry points, execution order and checked chains."""
+"""The base class of tricks, and finding, ordering, binding and checking them.
+
+Imports `hookspecs`, `core` and below; names no trick.
+"""

@@ -11,17 +11,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import pluggy
 from pydantic import BaseModel, ConfigDict
 
-from ablate.tricks.files import file_fields
+from ablate.tricks.file_params import file_fields
 
 if TYPE_CHECKING:
-    from ablate.recipe import Recipe
-    from ablate.trial import Trial
-
-hookspec = pluggy.HookspecMarker("ablate")
-hookimpl = pluggy.HookimplMarker("ablate")
+    from ablate.core.recipe import Recipe
+    from ablate.core.trial import Trial
 
 # Words that mean something else in a study's [tricks] table or on the class itself.
 RESERVED = frozenset(

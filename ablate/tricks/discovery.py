@@ -21,7 +21,7 @@ from typing import Any
 
 from ablate.errors import AblateError, brief, did_you_mean
 from ablate.tricks.base import Trick
-from ablate.tricks.containing import contained
+from ablate.tricks.guard import contained
 
 GROUP = "ablate.tricks"
 BUNDLED = "ablate-study"
@@ -39,7 +39,7 @@ class LoadedTrick:
     @cached_property
     def behaviour(self) -> str:
         """ "v1" or "sha256:…", part of the key."""
-        from ablate.tricks.behaviour import behaviour
+        from ablate.tricks.fingerprint import behaviour
 
         return behaviour(self.cls, self.file)
 

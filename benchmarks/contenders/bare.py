@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
+from ablate.core.recipe import Recipe
 from ablate.models import build_model
 from ablate.models.init import initialise
-from ablate.recipe import Recipe
 
 DECAY, SMOOTHING = 0.99, 0.1
 

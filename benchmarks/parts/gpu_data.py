@@ -18,8 +18,8 @@ from measure import Bar, Result, Row, wait
 from place import Place
 from torch.utils.data import DataLoader
 
-from ablate import streams
 from ablate.baseline import Baseline
+from ablate.core import rng
 from ablate.data.augment import CROP_DRAWS, crop_boxes
 from ablate.data.loader import open_data
 from ablate.data.resample import crops
@@ -101,15 +101,15 @@ def on_host(place: Place, size: int, batch: int) -> Callable[[], float]:
 
     def once() -> float:
         began, epoch = time.process_time(), next(epochs)
-        order = split.ids[streams.permutation(streams.key(0, "order", epoch), len(split))]
+        order = split.ids[rng.permutation(rng.stream_key(0, "order", epoch), len(split))]
         for start in range(0, len(order), batch):
             ids = order[start : start + batch]
-            draws = streams.uniforms(streams.key(0, "augment", "crop", epoch), ids, CROP_DRAWS)
+            draws = rng.uniforms(rng.stream_key(0, "augment", "crop", epoch), ids, CROP_DRAWS)
             boxes = crop_boxes(draws, split.heights[ids], split.widths[ids], crop)
             views = crops(*boxes, size)
             stride = split.widths[ids] * 3
             _ = split.offsets[ids] + views.top * stride + views.left * 3
-            flips = streams.uniforms(streams.key(0, "augment", "flip", epoch), ids, 1)
+            flips = rng.uniforms(rng.stream_key(0, "augment", "flip", epoch), ids, 1)
             np.flatnonzero(flips[:, 0] < flip)
         return (time.process_time() - began) / len(order)
 

@@ -11,7 +11,7 @@ from ours import Batches, Between, layout, train_on, train_real
 from place import Place
 
 from ablate import Trick
-from ablate.trial import Trial
+from ablate.core.trial import Trial
 from ablate_tricks.fp16 import Fp16
 
 

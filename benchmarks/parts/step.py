@@ -18,10 +18,10 @@ from ours import Batches, Between, layout, train_on
 from place import Place
 
 from ablate import Trick
+from ablate.core.recipe import Recipe
+from ablate.core.rng import Draws
+from ablate.core.trial import Trial
 from ablate.data.loader import RawBatch
-from ablate.recipe import Recipe
-from ablate.streams import Draws
-from ablate.trial import Trial
 from ablate_tricks.cosine import Cosine
 from ablate_tricks.ema import Ema
 from ablate_tricks.fp16 import Fp16

@@ -20,7 +20,7 @@ from typing import Any
 from measure import Result, UnfinishedError, provenance
 from place import Place
 
-from ablate.data.catalogue import dataset_ref
+from ablate.data.fingerprint import dataset_ref
 from ablate.errors import DataError
 from ablate.study import load_study
 

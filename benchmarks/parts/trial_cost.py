@@ -17,7 +17,8 @@ from typing import Any
 from measure import Bar, Result, Row, ratios
 from place import Place
 
-from ablate.executor import Device, Executor
+from ablate.execution.executor import Executor
+from ablate.util.devices import Device
 
 
 def measure(place: Place) -> Result:

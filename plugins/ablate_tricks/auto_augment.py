@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from ablate import Augmentation, Trick, hookimpl
-from ablate.data.policy import Space, Step, apply_steps
+from ablate.data.augment_policies import Space, Step, apply_steps
 
 if TYPE_CHECKING:
     import numpy as np

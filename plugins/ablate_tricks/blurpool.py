@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from ablate.errors import NoEffect
-from ablate.tricks.base import Trick, hookimpl
+from ablate import NoEffect, Trick, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,7 +52,7 @@ def _pools(model: nn.Module, size: int) -> int:
     """Max pools of stride 2 in two steps. One that rounds its output up has another size; left."""
     from torch import nn
 
-    from ablate.models.pooling import BlurPool
+    from ablate.models import BlurPool
     from ablate.models.surgery import replace
 
     pools = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.MaxPool2d)]
@@ -72,7 +71,7 @@ def _block(model: nn.Module, block: Block, size: int) -> int:
     reads, after norm and activation; that of the shortcut first, there is nothing before it."""
     from torch import nn
 
-    from ablate.models.pooling import BlurPool
+    from ablate.models import BlurPool
     from ablate.models.surgery import attach, conv_like, replace
 
     side = block.shortcut.conv if block.shortcut is not None else None

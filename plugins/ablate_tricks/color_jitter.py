@@ -56,7 +56,7 @@ class Jitter:
         import numpy as np
         import torch
 
-        from ablate.data.upload import upload
+        from ablate import upload
 
         drawn = 1 - self.strength + 2 * self.strength * u
         coefficients = upload(drawn.astype(np.float32), images.device)

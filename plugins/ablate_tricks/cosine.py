@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ablate import Factors, Trick, hookimpl
 
 if TYPE_CHECKING:
-    from ablate.types import Schedule
+    from ablate import Schedule
 
 
 class Cosine(Trick):

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from ablate import LocalFile, Trick, hookimpl
-from ablate.errors import AblateError
+from ablate import AblateError, LocalFile, Trick, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ablate.trial import Trial
-    from ablate.types import Batch, Outputs, Run
+    from ablate import Batch, Outputs, Run, Trial
 
 
 class Distill(Trick):
@@ -48,7 +46,7 @@ class Distill(Trick):
 
     @model_validator(mode="after")
     def _one_teacher(self) -> Distill:
-        from ablate.models.catalogue import model_info
+        from ablate.models import model_info
 
         if self.teacher.startswith("@"):
             if self.weights is not None:
@@ -69,17 +67,17 @@ class Distill(Trick):
 
     def preflight(self, trial: Trial) -> None:
         if self.weights is not None:
-            from ablate.pretrained import check_file
+            from ablate import check_teacher
 
-            check_file(self.teacher, Path(self.weights), trial)
+            check_teacher(self.teacher, Path(self.weights), trial)
 
     @hookimpl
     def on_epoch_start(self, run: Run) -> None:
         if self.weights is not None and self._network is None:
-            from ablate.pretrained import load_file
+            from ablate import load_teacher
 
             trial = run.trial
-            self._network = load_file(
+            self._network = load_teacher(
                 self.teacher, Path(self.weights), trial.dataset, run.device, trial.numerics
             )
 

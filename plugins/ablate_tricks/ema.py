@@ -17,7 +17,7 @@ from ablate import Trick, hookimpl
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ablate.types import Run
+    from ablate import Run
 
 
 class Ema(Trick):

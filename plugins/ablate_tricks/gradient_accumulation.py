@@ -15,7 +15,7 @@ from ablate import Trick, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from ablate.recipe import Recipe
+    from ablate import Recipe
 
 
 class GradientAccumulation(Trick):

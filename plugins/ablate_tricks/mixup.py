@@ -15,7 +15,7 @@ from ablate import Mixer, Trick, hookimpl
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ablate.streams import Draws
+    from ablate import Draws
 
 
 class Mixup(Trick):

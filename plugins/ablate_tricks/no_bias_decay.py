@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ablate.errors import NoEffect
-from ablate.tricks.base import Trick, hookimpl
+from ablate import NoEffect, Trick, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ablate.recipe import Recipe
+    from ablate import Recipe
 
     Groups = list[dict[str, Any]]
 

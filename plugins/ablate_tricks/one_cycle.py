@@ -17,8 +17,7 @@ from pydantic import Field
 from ablate import Factors, Trick, hookimpl
 
 if TYPE_CHECKING:
-    from ablate.recipe import Recipe
-    from ablate.types import Schedule
+    from ablate import Recipe, Schedule
 
 
 class OneCycle(Trick):

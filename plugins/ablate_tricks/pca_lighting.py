@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from ablate.recipe import Recipe
+    from ablate import Recipe
 
 # Of ImageNet's RGB values in [0, 255]; an eigenvector is a column, rows are R, G and B.
 EIGENVALUES = np.array([55.46, 4.794, 1.148])
@@ -57,7 +57,7 @@ class Lighting:
     pixel_std: tuple[float, float, float]
 
     def __call__(self, images: Tensor, u: NDArray[np.float64], size: int) -> Tensor:
-        from ablate.data.upload import upload
+        from ablate import upload
 
         colours = (self.colours(u) / self.pixel_std).astype(np.float32)
         return images + upload(colours, images.device)[:, :, None, None]

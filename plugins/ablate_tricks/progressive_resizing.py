@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from ablate import Trick, hookimpl
-from ablate.errors import NoEffect
+from ablate import NoEffect, Trick, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from ablate.recipe import Recipe
+    from ablate import Recipe
 
 
 class ProgressiveResizing(Trick):

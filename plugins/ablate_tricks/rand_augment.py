@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from ablate import Augmentation, Trick, hookimpl
-from ablate.data.policy import OPERATIONS, Space, apply_steps
+from ablate.data.augment_policies import OPERATIONS, Space, apply_steps
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from ablate import Augmentation, Trick, hookimpl
-from ablate.streams import Draws
+from ablate import Augmentation, Draws, Trick, hookimpl
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,7 +73,7 @@ class Erase:
     def __call__(self, images: Tensor, u: NDArray[np.float64], size: int) -> Tensor:
         import torch
 
-        from ablate.data.upload import upload
+        from ablate import upload
 
         top, left, height, width = self.boxes(u, *images.shape[-2:])
         if not self.noise:

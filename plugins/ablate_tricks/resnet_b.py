@@ -11,15 +11,14 @@ import re
 from collections.abc import Generator
 from typing import TYPE_CHECKING, ClassVar
 
-from ablate.errors import NoEffect
-from ablate.models.catalogue import is_model
-from ablate.tricks.base import Trick, hookimpl
+from ablate import NoEffect, Trick, hookimpl
+from ablate.models import is_model
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from ablate import Recipe
     from ablate.models.surgery import Block
-    from ablate.recipe import Recipe
 
 
 class ResnetB(Trick):

@@ -15,7 +15,7 @@ from ablate import Trick, hookimpl
 if TYPE_CHECKING:
     import torch
 
-    from ablate.recipe import Recipe
+    from ablate import Recipe
 
 
 class Rmsprop(Trick):

@@ -15,7 +15,7 @@ from ablate import Trick, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ablate.types import Run
+    from ablate import Run
 
 
 class Sam(Trick):

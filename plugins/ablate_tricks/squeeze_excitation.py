@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from ablate.errors import NoEffect
-from ablate.tricks.base import Trick, hookimpl
+from ablate import NoEffect, Trick, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,7 +29,7 @@ class SqueezeExcitation(Trick):
     def build_model(self) -> Generator[None, nn.Module, nn.Module]:
         """The model as SE-ResNet; no other layer is moved or renamed."""
         model = yield
-        from ablate.models.squeeze import squeeze_and_excite
+        from ablate.models import squeeze_and_excite
         from ablate.models.surgery import handles
 
         if squeeze_and_excite(model, self.reduction) == 0:

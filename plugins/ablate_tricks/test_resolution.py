@@ -14,7 +14,7 @@ from ablate import Trick, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from ablate.recipe import Recipe
+    from ablate import Recipe
 
 
 class TestResolution(Trick):

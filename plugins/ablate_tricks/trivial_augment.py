@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from ablate import Augmentation, Trick, hookimpl
-from ablate.data.policy import OPERATIONS, Space, apply_steps
+from ablate.data.augment_policies import OPERATIONS, Space, apply_steps
 
 if TYPE_CHECKING:
     import numpy as np

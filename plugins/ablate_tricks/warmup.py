@@ -15,8 +15,7 @@ from ablate import Factors, Trick, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from ablate.recipe import Recipe
-    from ablate.types import Schedule
+    from ablate import Recipe, Schedule
 
 
 class Warmup(Trick):

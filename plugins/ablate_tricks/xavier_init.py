@@ -11,8 +11,7 @@ import math
 from collections.abc import Generator
 from typing import TYPE_CHECKING, ClassVar
 
-from ablate.errors import NoEffect
-from ablate.tricks.base import Trick, hookimpl
+from ablate import NoEffect, Trick, hookimpl
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +35,7 @@ class XavierInit(Trick):
         import torch
         from torch import nn
 
-        from ablate.streams import key
+        from ablate import stream_key
 
         layers = [
             (name, module)
@@ -48,7 +47,9 @@ class XavierInit(Trick):
         with torch.no_grad():
             for name, layer in layers:
                 # A stream per layer, so that surgery on one moves no other's weights.
-                generator = torch.Generator().manual_seed(key(seed, "trick", self.name, name))
+                generator = torch.Generator().manual_seed(
+                    stream_key(seed, "trick", self.name, name)
+                )
                 layer.weight.copy_(_drawn(layer.weight, generator))
                 if layer.bias is not None:
                     layer.bias.zero_()

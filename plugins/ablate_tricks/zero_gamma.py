@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING, ClassVar
 
-from ablate.errors import NoEffect
-from ablate.tricks.base import Trick, hookimpl
+from ablate import NoEffect, Trick, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-ABLATE = [sys.executable, "-c", "import sys; from ablate.cli import main; sys.exit(main())"]
+ABLATE = [sys.executable, "-c", "import sys; from ablate.cli.main import main; sys.exit(main())"]
 
 
 class Done(NamedTuple):
@@ -65,7 +65,7 @@ def run_cli(
 
 def run_here(*arguments: str | Path, cwd: Path) -> Done:
     """The command line in this process, which has imported torch: for what is no matter of one."""
-    from ablate.cli import main
+    from ablate.cli.main import main
 
     outside, folder = dict(os.environ), Path.cwd()
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cli_process import STUDY, Cli, Done, environment, run_cli
 
-from ablate.cli import main
+from ablate.cli.main import main
 
 
 @pytest.fixture

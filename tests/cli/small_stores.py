@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ablate.attempt import Attempt
-from ablate.recipe import Recipe
-from ablate.resolved import ResolvedStudy, Row, Table
-from ablate.store import Store
-from ablate.trial import DatasetRef, Numerics, Trial, TrickSpec
+from ablate.core.recipe import Recipe
+from ablate.core.resolved_study import ResolvedStudy, Row, Table
+from ablate.core.trial import DatasetRef, Numerics, Trial, TrickSpec
+from ablate.store.attempt_writer import Attempt
+from ablate.store.store import Store
 
 IMAGES = 20
 MACHINE = {

@@ -11,7 +11,7 @@ import pytest
 from cli_process import ABLATE, STUDY, Cli, environment, run_cli
 from pty_process import on_terminal
 
-from ablate.cli import main
+from ablate.cli.main import main
 from ablate.tricks.discovery import load_catalogue
 
 BROKEN = STUDY.replace('"mixup"]', '"mixupp"]').replace("epochs     = 1", 'epochs     = "20"')
@@ -105,7 +105,7 @@ def test_a_bug_is_told_in_one_line_and_saved(
     def broken(*_: object, **__: object) -> None:
         raise KeyError("lost")
 
-    monkeypatch.setattr("ablate.store.Store.open", broken)
+    monkeypatch.setattr("ablate.store.store.Store.open", broken)
     assert main(["status", "--store", str(tmp_path)]) == 70
     line = capfd.readouterr().err
     assert line.startswith("bug: KeyError in test_cli_check.py:")
@@ -126,7 +126,7 @@ def test_a_bug_where_nothing_can_be_written_is_told_on_the_spot(
         raise FileNotFoundError(2, "No usable temporary directory found")
 
     with monkeypatch.context() as patched:
-        patched.setattr("ablate.store.Store.open", broken)
+        patched.setattr("ablate.store.store.Store.open", broken)
         patched.setattr("tempfile.gettempdir", nowhere)
         code = main(["status", "--store", str(tmp_path / "none")])
     assert code == 70
@@ -160,7 +160,7 @@ def test_interruption_has_no_traceback(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ablate.store.Store.open", interrupted)
+    monkeypatch.setattr("ablate.store.store.Store.open", interrupted)
     assert main(["status"]) == 130
     assert capfd.readouterr().err == ""
 

@@ -12,9 +12,9 @@ import pytest
 from cli_process import Cli, run_here
 
 from ablate import Study
-from ablate.executor import Device
-from ablate.runner import Runner
-from ablate.store import Store
+from ablate.execution.runner import Runner
+from ablate.store.store import Store
+from ablate.util.devices import Device
 from studies import Silent, equal, outcome
 
 STUDY = """\

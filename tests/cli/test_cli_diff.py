@@ -12,8 +12,8 @@ from cli_process import Cli
 from scipy.stats import binomtest, gmean, ttest_rel
 from small_stores import IMAGES, MACHINE, make_study, make_trial, new_store, train
 
-from ablate import spool
-from ablate.store import Store
+from ablate.store import attempt_reader
+from ablate.store.store import Store
 
 V1 = {  # DESIGN's test vector, table of four rows and three seeds
     "baseline": [0.9000, 0.9040, 0.9020],
@@ -190,7 +190,7 @@ def test_two_checkpoints_by_mcnemar(cli: Cli, store: Store) -> None:
     for address in pair:
         row, seed = int(address[6]), int(address[-1])
         key = make_study(store, V1).tables[0].rows[row].keys[seed]
-        (attempt,) = spool.attempts(store.path, key)
+        (attempt,) = attempt_reader.attempts(store.path, key)
         with np.load(attempt / "predictions.npz") as arrays:
             right.append(arrays["scores"].argmax(1) == arrays["labels"])
     only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())

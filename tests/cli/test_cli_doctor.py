@@ -18,7 +18,7 @@ from cli_process import environment
 AS_NOBODY = """
     import json, os, sys
     from pathlib import Path
-    from ablate.cli.doctor_store import store_findings as _store
+    from ablate.cli.commands.doctor.store import store_findings as _store
     from ablate.cli.options import Options
     options = Options(store=Path(sys.argv[1]))
     list(_store(options))  # all imports done: another user may not read the library

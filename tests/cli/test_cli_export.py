@@ -19,10 +19,10 @@ import pytest
 from cli_process import Cli
 from small_stores import MACHINE, make_study, new_store, train
 
-from ablate import spool
+from ablate.core.resolved_study import ResolvedStudy
 from ablate.report.formats import BINARY, FORMATS
-from ablate.resolved import ResolvedStudy
-from ablate.store import Store
+from ablate.store import attempt_reader
+from ablate.store.store import Store
 
 VALUES = {"baseline": [0.80, 0.81], "mixup": [0.85, None]}
 
@@ -137,7 +137,7 @@ def test_places_and_people_stay_out(
     )
     failed = resolved.tables[0].rows[1].keys[1]
     key = train(store, resolved.trials[failed], 0.1, status="failed", machine=secret)
-    (attempt,) = spool.attempts(store.path, key)
+    (attempt,) = attempt_reader.attempts(store.path, key)
     end = json.loads((attempt / "done.json").read_text())
     end["message"] = "skylab-17: cannot read /srv/homes/alice/data/img.png nor /scratch/dave/a.npy"
     (attempt / "done.json").write_text(json.dumps(end))
@@ -166,7 +166,7 @@ def test_predictions_and_weights_only_when_asked_for(
 ) -> None:
     store = Store.open(tmp_path / "ablate-results", create=False)
     key = small.order[0]
-    (attempt,) = spool.attempts(store.path, key)
+    (attempt,) = attempt_reader.attempts(store.path, key)
     (attempt / "weights.pt").write_bytes(b"weights")
     digest = subprocess.run(
         ["sha256sum", "weights.pt"], cwd=attempt, capture_output=True, text=True

@@ -12,8 +12,8 @@ import pytest
 from cli_process import environment, run_cli
 from typer.main import get_command
 
-from ablate.cli.commands import app
 from ablate.cli.help import TEXTS
+from ablate.cli.lazy import register
 from ablate.cli.options import COMMON_NAMES
 
 GOLDEN = """\
@@ -44,7 +44,7 @@ Upkeep     doctor    check this machine and the store, say what to do
 
 def commands() -> dict[str, object]:
     """Every command and group by its path."""
-    top = get_command(app)
+    top = get_command(register())
     found: dict[str, object] = {}
     for name, command in top.commands.items():  # type: ignore[attr-defined]
         found[name] = command
@@ -101,7 +101,7 @@ def test_help_needs_no_argument(arguments: list[str]) -> None:
 
 def test_help_and_version_import_nothing_heavy() -> None:
     code = (
-        "import sys; from ablate.cli import main; main([sys.argv[1]]); "
+        "import sys; from ablate.cli.main import main; main([sys.argv[1]]); "
         "print(*sorted({'rich', 'torch', 'duckdb', 'pydantic', 'numpy', 'scipy'} & {*sys.modules}),"
         " file=sys.stderr)"
     )
@@ -160,10 +160,10 @@ def test_completion_offers_commands_and_options() -> None:
 
 def test_every_command_can_be_registered_alone() -> None:
     from ablate.cli.app import TEXTS
-    from ablate.cli.commands import app
-    from ablate.cli.loading import ALONE
+    from ablate.cli.lazy import COMMANDS
 
+    app = register()
     names = {c.name for c in app.registered_commands} | {g.name for g in app.registered_groups}
-    assert names == ALONE
-    for name in sorted(ALONE):
+    assert names == set(COMMANDS)
+    for name in COMMANDS:
         assert run_cli(name, "--help").stdout.strip() == TEXTS[name].strip()

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from cli_process import run_cli
 
-from ablate import limits
-from ablate.cli import doctor_limits
-from ablate.devices import choose_devices, slots
+from ablate.cli.commands.doctor import machine
+from ablate.util import resources
+from ablate.util.devices import choose_devices, slots
 
 GIB = 2**30
 MEMINFO = "MemTotal:       16777216 kB\nMemFree: 1048576 kB\nMemAvailable:    8388608 kB\n"
@@ -45,7 +45,7 @@ def test_the_share_of_cores_in_cgroups_2(
         tmp_path, proc__self__cgroup="0::/pods/one\n",
         sys__fs__cgroup__pods__one__cpu_dot_max=inner, sys__fs__cgroup__pods__cpu_dot_max=outer,
     )  # fmt: skip
-    assert limits.cpu_quota(root) == quota
+    assert resources.cpu_quota(root) == quota
 
 
 @pytest.mark.parametrize(("value", "quota"), [("50000", 0.5), ("-1", None)])
@@ -55,7 +55,7 @@ def test_the_share_of_cores_in_cgroups_1(tmp_path: Path, value: str, quota: floa
         sys__fs__cgroup__cpu__cpu_dot_cfs_quota_us=value,
         sys__fs__cgroup__cpu__cpu_dot_cfs_period_us="100000\n",
     )  # fmt: skip
-    assert limits.cpu_quota(root) == quota
+    assert resources.cpu_quota(root) == quota
 
 
 def test_a_containers_memory_counts_where_it_is_less(tmp_path: Path) -> None:
@@ -65,50 +65,50 @@ def test_a_containers_memory_counts_where_it_is_less(tmp_path: Path) -> None:
         sys__fs__cgroup__memory_dot_current=str(3 * GIB),
         sys__fs__cgroup__memory_dot_stat=f"anon {GIB}\nfile {2 * GIB}\ninactive_file {GIB}\n",
     )  # fmt: skip
-    assert limits.memory(root) == limits.Memory(4 * GIB, 2 * GIB, limited=True)
+    assert resources.memory(root) == resources.Memory(4 * GIB, 2 * GIB, limited=True)
     (root / "sys/fs/cgroup/memory.max").write_text("max\n")
-    assert limits.memory(root) == limits.Memory(16 * GIB, 8 * GIB, limited=False)
+    assert resources.memory(root) == resources.Memory(16 * GIB, 8 * GIB, limited=False)
     (root / "sys/fs/cgroup/memory.max").write_text(str(64 * GIB))
-    assert limits.memory(root) == limits.Memory(16 * GIB, 8 * GIB, limited=False)
+    assert resources.memory(root) == resources.Memory(16 * GIB, 8 * GIB, limited=False)
 
 
 def test_where_the_kernel_says_nothing_nothing_is_known(tmp_path: Path) -> None:
-    assert limits.cpu_quota(tmp_path) is None
-    assert limits.memory(tmp_path) is None
+    assert resources.cpu_quota(tmp_path) is None
+    assert resources.memory(tmp_path) is None
 
 
 @linux
 def test_this_machine_is_what_the_system_says() -> None:
-    assert limits.cores() == len(os.sched_getaffinity(0))
-    found = limits.memory()
+    assert resources.cores() == len(os.sched_getaffinity(0))
+    found = resources.memory()
     assert found is not None
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert 0 < found.free <= found.total <= whole * 1.01
-    assert 1 <= slots(choose_devices("cpu")) <= limits.cores()
+    assert 1 <= slots(choose_devices("cpu")) <= resources.cores()
 
 
 def test_a_disk_is_measured_and_left_as_it_was(tmp_path: Path) -> None:
-    found = limits.disk(tmp_path)
+    found = resources.disk(tmp_path)
     assert found is not None
     assert found.write > 0
     assert found.sync > 0
     assert list(tmp_path.iterdir()) == []
-    assert limits.disk(tmp_path / "nowhere") is None
+    assert resources.disk(tmp_path / "nowhere") is None
 
 
 def test_what_nvidia_smi_prints() -> None:
     text = "GPU-12ab, 1024, 81559, 37\nGPU-34cd, [N/A], 81559, [N/A]\nno line of a table\n"
-    assert doctor_limits.parse_usage(text) == {"GPU-12ab": (1024.0, 81559.0, 37.0)}
-    assert doctor_limits.parse_usage("") == {}
+    assert machine.parse_usage(text) == {"GPU-12ab": (1024.0, 81559.0, 37.0)}
+    assert machine.parse_usage("") == {}
 
 
 def test_the_largest_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ABLATE_CACHE", str(tmp_path))
-    assert doctor_limits.largest_cache() == ("", 0)
+    assert machine.largest_cache() == ("", 0)
     for name, size in (("one-160-pillow-1-ab", 100), ("two-320-pillow-1-cd", 5000)):
         (tmp_path / name).mkdir()
         np.save(tmp_path / name / "pixels.npy", np.zeros(size, np.uint8))
-    name, size = doctor_limits.largest_cache()
+    name, size = machine.largest_cache()
     assert name == "two-320"
     assert size == (tmp_path / "two-320-pillow-1-cd" / "pixels.npy").stat().st_size
 

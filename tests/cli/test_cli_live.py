@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from ablate.console.live import LiveView
+from ablate.console.live_view import LiveView
 from ablate.console.output import Line, Output
-from ablate.console.text import width
-from ablate.console.tracking import Tracker
+from ablate.console.tracker import Tracker
 from ablate.design import resolve
-from ablate.store import Store, TrialState
+from ablate.store.store import Store, TrialState
 from ablate.study import load_study
+from ablate.util.text import width
 
 
 @pytest.fixture

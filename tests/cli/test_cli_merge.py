@@ -16,9 +16,10 @@ import pytest
 from cli_process import ABLATE, Cli, environment
 from small_stores import make_study, make_trial, new_store, train
 
-from ablate import claims, index, spool
-from ablate.attempt import Attempt
-from ablate.store import Store
+from ablate.index import database
+from ablate.store import attempt_reader, lease
+from ablate.store.attempt_writer import Attempt
+from ablate.store.store import Store
 
 VALUES = {"baseline": [0.80, 0.81], "mixup": [0.85, None]}
 
@@ -60,7 +61,7 @@ def test_everything_is_copied_and_the_other_store_is_left_alone(
     assert contents(other.path) == before
     for folder in ("trials", "studies"):
         assert same(other.path / folder, tmp_path / "ablate-results" / folder)
-    with index.connect(tmp_path / "ablate-results") as connection:
+    with database.connect(tmp_path / "ablate-results") as connection:
         query = "SELECT count(*), round(sum(top1), 2) FROM trials"
         assert connection.execute(query).fetchall() == [(3, 2.46)]
     report = cli("report", "group", "--format", "csv")
@@ -131,7 +132,7 @@ def test_a_kill_at_any_moment_leaves_whole_attempts_and_the_next_merge_finishes(
     store = new_store(tmp_path / "other")
     for seed in range(12):
         key = train(store, make_trial(seed), 0.8)
-        (attempt,) = spool.attempts(store.path, key)
+        (attempt,) = attempt_reader.attempts(store.path, key)
         with (attempt / "weights.pt").open("wb") as file:
             file.write(os.urandom(4 << 20))
     target = tmp_path / "ablate-results"
@@ -153,15 +154,15 @@ def test_a_kill_at_any_moment_leaves_whole_attempts_and_the_next_merge_finishes(
     assert done.returncode == 0, done.stderr
     assert not list(target.glob("trials/*/.merging-*"))
     for key in store.keys():  # noqa: SIM118 - a store is no dict
-        (attempt,) = spool.attempts(target, key)
+        (attempt,) = attempt_reader.attempts(target, key)
         assert same(attempt, store.path / "trials" / key / attempt.name)
 
 
 def test_what_is_being_trained_is_left_out(cli: Cli, other: Store, tmp_path: Path) -> None:
     there, here = make_trial(0).key, make_trial(1).key
     new_store(tmp_path / "ablate-results")
-    held = claims.claim(other.path, there, "group")
-    also = claims.claim(tmp_path / "ablate-results", here, "group")
+    held = lease.claim(other.path, there, "group")
+    also = lease.claim(tmp_path / "ablate-results", here, "group")
     assert held is not None
     assert also is not None
     with held, also:
@@ -189,7 +190,7 @@ def test_an_attempt_that_has_ended_since_replaces_its_beginning(cli: Cli, tmp_pa
     result = mine(tmp_path).result(trial.key)
     assert result is not None
     assert result.final == {"top1": 0.7}
-    with index.connect(tmp_path / "ablate-results") as connection:
+    with database.connect(tmp_path / "ablate-results") as connection:
         assert connection.execute("SELECT top1, epochs FROM trials").fetchall() == [(0.7, 2)]
     # and an unfinished one is of no use beside a finished one
     with Attempt.begin(other.path, trial.key) as late:
@@ -202,7 +203,7 @@ def test_an_attempt_that_has_ended_since_replaces_its_beginning(cli: Cli, tmp_pa
 
 
 def attempt_of(store: Store, seed: int = 0) -> Path:
-    return spool.attempts(store.path, make_trial(seed).key)[0]
+    return attempt_reader.attempts(store.path, make_trial(seed).key)[0]
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -224,7 +225,7 @@ def test_an_attempt_whose_process_died_before_its_first_line_is_merged(
     done = cli("merge", "other")
     assert (done.returncode, done.stderr) == (0, "")
     assert mine(tmp_path).state(key).message == "its process ended"
-    with index.connect(mine(tmp_path).path) as asked:
+    with database.connect(mine(tmp_path).path) as asked:
         failed = asked.execute("select message from trials where status = 'failed'").fetchall()
     assert failed == [("its process ended",)]
 
@@ -235,7 +236,7 @@ def test_damaged_attempts_are_named_and_left_out(cli: Cli, other: Store, tmp_pat
     (first / "metrics.jsonl").write_bytes(b"".join(lines.splitlines(keepends=True)[:2]) + lines[:9])
     second = attempt_of(other, 1)
     edit(second / "done.json", '"top1": 0.81', '"top1": 0.99')
-    arrays = spool.attempts(other.path, make_trial(0, "mixup").key)[0] / "predictions.npz"
+    arrays = attempt_reader.attempts(other.path, make_trial(0, "mixup").key)[0] / "predictions.npz"
     data = bytearray(arrays.read_bytes())
     data[len(data) // 2] ^= 1
     arrays.write_bytes(data)

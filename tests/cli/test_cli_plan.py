@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from cli_process import STUDY
 
-from ablate.cli import main
+from ablate.cli.main import main
+from ablate.core.recipe import Recipe
 from ablate.design import resolve
-from ablate.planning.detectable import family, resolutions, seeds_to_show
-from ablate.planning.hooks_text import hook_lines
+from ablate.planning.plan_text import hook_lines
+from ablate.planning.power import family, resolutions, seeds_to_show
 from ablate.planning.work import survey
-from ablate.recipe import Recipe
 from ablate.study import load_study
 from ablate.tricks.discovery import load_catalogue
 

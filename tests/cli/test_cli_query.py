@@ -18,10 +18,10 @@ import pytest
 from cli_process import ABLATE, Cli, environment, run_cli
 from pty_process import on_terminal
 
-from ablate.effects import COLUMNS, _of_table, effects
-from ablate.lookup import from_store, tables_of
 from ablate.report.model import Block, BlockCell, BlockLine
-from ablate.store import Store
+from ablate.session.lookup import from_store, tables_of
+from ablate.sql.effects import COLUMNS, _of_table, effects
+from ablate.store.store import Store
 
 TOP = "select label, top1 from trials order by top1 desc, label limit 2"
 HINT = '  views: trials, epochs, predictions, effects · columns: ablate query "describe trials"\n'
@@ -120,7 +120,7 @@ def test_a_study_that_cannot_be_read_does_not_take_the_others_down(here: Path, c
 
 
 def test_nothing_slow_is_imported_without_effects(here: Path) -> None:
-    code = "import sys; from ablate.cli import main; main(['query', 'from trials', '-qq'])\n"
+    code = "import sys; from ablate.cli.main import main; main(['query', 'from trials', '-qq'])\n"
     code += "print('scipy' in sys.modules, 'torch' in sys.modules, 'duckdb' in sys.modules)"
     command = [ABLATE[0], "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, env=environment())
@@ -241,7 +241,7 @@ def test_one_enormous_value_ends_in_time_and_memory(here: Path, sql: str) -> Non
 
 INTERRUPTIBLE = """
 import signal, sys
-from ablate.cli import main
+from ablate.cli.main import main
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests ignores it?
 open("ready", "w").close()
 sys.exit(main())

@@ -38,7 +38,7 @@ def test_first_run_logs_each_epoch_and_prints_the_table(trained: Trained) -> Non
 
 
 def test_second_run_trains_nothing_and_imports_no_torch(store: Path, trained: Trained) -> None:
-    code = "import sys; from ablate.cli import main; c = main(); print(*[m for m in ('torch', "
+    code = "import sys; from ablate.cli.main import main; c = main(); print(*[m for m in ('torch', "
     code += "'torchvision') if m in sys.modules], file=sys.stderr); sys.exit(c)"
     began = _processor_time_of_children()
     done = subprocess.run(

@@ -17,12 +17,12 @@ from cli_process import ABLATE, STUDY, Cli, environment, run_here
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "stages"))
 
-from ablate.console.live import LiveView
+from ablate.console.live_view import LiveView
 from ablate.console.output import Output
-from ablate.console.tracking import Tracker
-from ablate.runner import Outcome
-from ablate.session import Session
-from ablate.trial import Trial
+from ablate.console.tracker import Tracker
+from ablate.core.trial import Trial
+from ablate.execution.runner import Outcome
+from ablate.session.session import Session
 from planted import TUNED, Planted
 
 SMALL = """\
@@ -103,7 +103,7 @@ def planted_run(monkeypatch: pytest.MonkeyPatch) -> list[Planted]:
     def train(_: Any, session: Session) -> Outcome:
         return one[0]._train(session)
 
-    monkeypatch.setattr("ablate.cli.training.Training.stage", train)
+    monkeypatch.setattr("ablate.cli.training_stages.Training.stage", train)
     return one
 
 

@@ -6,11 +6,11 @@ import io
 
 import pytest
 
-from ablate.console.drawing import bar
-from ablate.console.output import Output, dumps
-from ablate.console.terminal import look_at
-from ablate.console.text import aligned, ascii_only, clock, duration, megabytes, visible, width
-from ablate.tricks.base import Trick, hookimpl
+from ablate.console.live_view import bar
+from ablate.console.output import Output, dumps, look_at
+from ablate.hookspecs import hookimpl
+from ablate.tricks.base import Trick
+from ablate.util.text import aligned, ascii_only, clock, duration, megabytes, visible, width
 
 
 class Stream(io.StringIO):

@@ -12,11 +12,11 @@ import pytest
 from cli_process import STUDY, Cli, run_cli
 from small_stores import IMAGES, MACHINE, make_trial, new_store, train
 
-from ablate import spool
-from ablate.attempt import Attempt
-from ablate.retraining import cheapest
-from ablate.store import Store, TrialResult
-from ablate.verifying import compare
+from ablate.session.retrain import cheapest
+from ablate.session.verify import compare
+from ablate.store import attempt_reader
+from ablate.store.attempt_writer import Attempt
+from ablate.store.store import Store, TrialResult
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -102,7 +102,7 @@ def attempt(
 ) -> TrialResult:
     trial = make_trial(seed)
     store.register(trial, "digits · seed 0")
-    spool.retire(store.path, trial.key)
+    attempt_reader.retire(store.path, trial.key)
     with Attempt.begin(store.path, trial.key) as written:
         for epoch, loss in enumerate(curve, 1):
             written.record("epoch", epoch=epoch, metrics={"loss": loss, "top1": 0.5}, seconds=1.0)

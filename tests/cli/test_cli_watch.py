@@ -15,12 +15,12 @@ from cli_process import ABLATE, Cli, environment
 from pty_process import on_terminal
 from small_stores import make_study, new_store
 
-from ablate import claims
-from ablate.attempt import Attempt
-from ablate.cli.watching import Watch
+from ablate.cli.commands.status import Watch
 from ablate.console.output import Line, Output
-from ablate.resolved import ResolvedStudy
-from ablate.store import Store
+from ablate.core.resolved_study import ResolvedStudy
+from ablate.store import lease
+from ablate.store.attempt_writer import Attempt
+from ablate.store.store import Store
 
 VALUES = {"baseline": [0.80, 0.81], "mixup": [0.85, None]}
 
@@ -32,7 +32,7 @@ class Running:
         self.store = new_store(folder / "ablate-results")
         self.study: ResolvedStudy = make_study(self.store, VALUES)
         self.key = self.study.order[-1]
-        held = claims.claim(self.store.path, self.key, "group")
+        held = lease.claim(self.store.path, self.key, "group")
         assert held is not None
         self.held = held
         self.attempt = Attempt.begin(self.store.path, self.key)

@@ -11,7 +11,9 @@ import torch
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as tv
 
-from ablate import streams
+from ablate.core import rng as streams
+from ablate.core.hook_types import Ragged
+from ablate.core.recipe import Crop
 from ablate.data.augment import (
     CROP_DRAWS,
     crop_boxes,
@@ -20,8 +22,6 @@ from ablate.data.augment import (
     random_resized_crop,
 )
 from ablate.data.resample import centres, crops, resample_batched, resample_each
-from ablate.recipe import Crop
-from ablate.types import Ragged
 
 SHAPES = [(8, 8), (31, 40), (40, 31), (64, 64), (50, 9), (7, 90), (1, 5), (120, 97)]
 
@@ -41,7 +41,7 @@ def ragged(shapes: list[tuple[int, int]], seed: int = 0) -> Ragged:
 
 
 def draws(count: int, seed: int = 0) -> np.ndarray[Any, Any]:
-    return streams.uniforms(streams.key("test", seed), np.arange(count), CROP_DRAWS)
+    return streams.uniforms(streams.stream_key("test", seed), np.arange(count), CROP_DRAWS)
 
 
 @pytest.mark.parametrize("size", [5, 32, 33])
@@ -130,7 +130,7 @@ def test_fallback_is_torchvisions(height: int, width: int) -> None:
 
 def test_flip_is_torchvisions_with_its_probability() -> None:
     images = torch.randint(0, 256, (4000, 3, 2, 3), dtype=torch.uint8)
-    u = streams.uniforms(streams.key("flip"), np.arange(4000), 1)
+    u = streams.uniforms(streams.stream_key("flip"), np.arange(4000), 1)
     before = images.clone()
     flipped = horizontal_flip(0.3).apply(images, u, 2)
     assert torch.equal(images, before)

@@ -16,8 +16,9 @@ from data_samples import pack, write_images
 from PIL import Image
 
 from ablate.data.cache import ensure_cache, open_cache
-from ablate.data.cached import CachedDataset, Split
-from ablate.data.catalogue import dataset_info, dataset_ref
+from ablate.data.catalogue import dataset_info
+from ablate.data.dataset import CachedDataset, Split
+from ablate.data.fingerprint import dataset_ref
 from ablate.errors import DataError
 
 
@@ -117,7 +118,7 @@ def test_same_size_and_times_set_back_are_noticed(image_folder: Path) -> None:
 
 def test_nothing_is_read_again_once_known(image_folder: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from ablate.data.catalogue import dataset_ref\n"
+        "import sys; from pathlib import Path; from ablate.data.fingerprint import dataset_ref\n"
         "opened = []\n"
         "sys.addaudithook(lambda e, a: e == 'open' and opened.append(str(a[0])))\n"
         f"dataset_ref('imagefolder:{image_folder}', image_size=32, data_root=None, limit=None)\n"

@@ -11,7 +11,8 @@ import pytest
 
 from ablate.data.arrays import ImageArrays, digits
 from ablate.data.cache import ensure_cache, open_cache
-from ablate.data.catalogue import dataset_info, dataset_names, dataset_ref
+from ablate.data.catalogue import dataset_info, dataset_names
+from ablate.data.fingerprint import dataset_ref
 from ablate.errors import AblateError, DataError
 
 
@@ -125,11 +126,11 @@ def test_data_root_is_the_argument_then_the_variable(
 
 def test_no_torch_is_imported_to_plan(woof_root: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from ablate.data import catalogue as c\n"
+        "import sys; from pathlib import Path; from ablate.data import catalogue, fingerprint\n"
         f"root = Path({str(woof_root)!r})\n"
         "for name in ('digits', 'imagewoof'):\n"
-        "    c.dataset_info(name)\n"
-        "    c.dataset_ref(name, image_size=32, data_root=root, limit=20)\n"
+        "    catalogue.dataset_info(name)\n"
+        "    fingerprint.dataset_ref(name, image_size=32, data_root=root, limit=20)\n"
         "print([m for m in ('torch', 'torchvision', 'scipy', 'sklearn') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -16,12 +16,12 @@ import torch
 from data_samples import write_images
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ablate.core.recipe import Crop, Recipe
 from ablate.data.augment import Normalise, horizontal_flip, normalise, random_resized_crop
 from ablate.data.cache import ensure_cache
-from ablate.data.cached import CachedDataset
+from ablate.data.dataset import CachedDataset
+from ablate.data.device_copy import Resident, Sent, forget, image_store, kept_bytes
 from ablate.data.loader import TrialData, open_data
-from ablate.data.store import Resident, Sent, forget, image_store, kept_bytes
-from ablate.recipe import Crop, Recipe
 
 MEAN, STD = (120.0, 110.0, 100.0), (60.0, 50.0, 40.0)
 
@@ -105,7 +105,7 @@ def test_images_that_do_not_fit_are_sent(
 ) -> None:
     device = torch.device("meta")
     assert isinstance(image_store(data.train, device), Resident)
-    monkeypatch.setattr("ablate.data.store.fits", lambda needed, device: False)
+    monkeypatch.setattr("ablate.data.device_copy.fits", lambda needed, device: False)
     store = image_store(data.train, device)
     assert isinstance(store, Sent)
     with Copies() as copies:
@@ -133,7 +133,7 @@ def test_nothing_waits_for_the_gpu(
     data: CachedDataset, monkeypatch: pytest.MonkeyPatch, resident: bool
 ) -> None:
     if not resident:
-        monkeypatch.setattr("ablate.data.store.fits", lambda needed, device: False)
+        monkeypatch.setattr("ablate.data.device_copy.fits", lambda needed, device: False)
     device = torch.device("cuda")
     trial = opened(data, device)
     on_cpu = list(opened(data, torch.device("cpu")).train_batches(1, 16))
@@ -158,7 +158,7 @@ def test_kept_files_are_decoded_for_the_gpu(
     monkeypatch.setenv("ABLATE_CACHE_LIMIT", "0")
     kept = ensure_cache(data.name, None, 8)
     assert kept.encoded
-    monkeypatch.setattr("ablate.data.store.fits", lambda needed, device: False)
+    monkeypatch.setattr("ablate.data.device_copy.fits", lambda needed, device: False)
     ours, theirs = (opened(each, torch.device("cuda")) for each in (kept, data))
     for a, b in zip(ours.train_batches(0, 16), theirs.train_batches(0, 16), strict=True):
         assert torch.equal(a.images, b.images)

@@ -14,16 +14,16 @@ import torch
 from data_samples import pack, write_images
 from torchvision.datasets import ImageFolder
 
+from ablate.core.recipe import Crop, Recipe
+from ablate.core.trial import Numerics, Trial
 from ablate.data.augment import horizontal_flip, normalise, random_resized_crop
 from ablate.data.cache import ensure_cache, open_cache
-from ablate.data.cached import CachedDataset
+from ablate.data.dataset import CachedDataset
+from ablate.data.device_copy import Mapped, Resident, Sent
 from ablate.data.loader import TrialData, open_data
-from ablate.data.store import Mapped, Resident, Sent
-from ablate.engine import train
+from ablate.engine.loop import train
+from ablate.engine.memory_recorder import Memory
 from ablate.errors import DataError
-from ablate.recipe import Crop, Recipe
-from ablate.training.memory import Memory
-from ablate.trial import Numerics, Trial
 
 CPU = torch.device("cpu")
 

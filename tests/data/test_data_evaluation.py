@@ -13,7 +13,7 @@ from data_samples import write_images
 from torchvision.transforms.v2 import functional as tv
 
 from ablate.data.cache import ensure_cache
-from ablate.data.cached import CachedDataset
+from ablate.data.dataset import CachedDataset
 from ablate.data.evaluation import EvalImages
 
 CPU = torch.device("cpu")
@@ -79,7 +79,7 @@ def test_a_file_that_is_not_whole_is_made_again(data: CachedDataset, damage: str
 def test_where_nothing_can_be_written_they_stay_in_memory(data: CachedDataset) -> None:
     code = (
         "import resource, sys, pathlib, torch\n"
-        "from ablate.data.build import opened\n"
+        "from ablate.data.cache_builder import opened\n"
         "from ablate.data.evaluation import EvalImages\n"
         "data = opened(pathlib.Path(sys.argv[1]), 'imagefolder:x')\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"

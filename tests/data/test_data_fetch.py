@@ -20,7 +20,7 @@ from misbehaving import Server
 
 from ablate.data.cache import ensure_cache
 from ablate.data.catalogue import DatasetInfo, dataset_info
-from ablate.data.fetch import fetch, fetch_edition
+from ablate.data.download import fetch, fetch_edition
 from ablate.errors import AblateError, DataError
 
 NAME = "imagewoof2-160.tgz"
@@ -173,7 +173,7 @@ def test_what_cannot_be_fetched(tmp_path: Path) -> None:
 
 def test_full_disk(archive: bytes, server: Server, tmp_path: Path) -> None:
     code = (
-        "from pathlib import Path; from ablate.data.fetch import fetch\n"
+        "from pathlib import Path; from ablate.data.download import fetch\n"
         "from ablate.errors import DataError\n"
         f"root = Path({str(tmp_path / 'root')!r})\n"
         f"try: fetch('imagewoof', '160', root, base_url={server.url!r})\n"

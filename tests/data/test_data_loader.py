@@ -13,16 +13,16 @@ from data_samples import write_images
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
-from ablate import streams
+from ablate.core import rng
+from ablate.core.hook_types import Augmentation
+from ablate.core.recipe import Crop, Recipe
 from ablate.data.augment import crop_boxes, horizontal_flip, normalise, random_resized_crop
 from ablate.data.cache import ensure_cache
-from ablate.data.cached import CachedDataset
 from ablate.data.catalogue import dataset_info
+from ablate.data.dataset import CachedDataset
+from ablate.data.device_copy import Mapped, Resident, Sent
 from ablate.data.loader import RawBatch, TrialData, open_data
-from ablate.data.store import Mapped, Resident, Sent
 from ablate.errors import AblateError
-from ablate.recipe import Crop, Recipe
-from ablate.types import Augmentation
 
 CPU = torch.device("cpu")
 
@@ -84,10 +84,10 @@ def test_counts(data: CachedDataset) -> None:
 def test_batches_are_torchvisions_operations_one_image_at_a_time(data: CachedDataset) -> None:
     r = recipe()
     (epoch, seed, n) = (3, 7, 46)
-    order = streams.permutation(streams.key(seed, "order", epoch), n)
+    order = rng.permutation(rng.stream_key(seed, "order", epoch), n)
     everyone = np.arange(n)
-    crop_u = streams.uniforms(streams.key(seed, "augment", "crop", epoch), everyone, 22)
-    flip_u = streams.uniforms(streams.key(seed, "augment", "flip", epoch), everyone, 1)
+    crop_u = rng.uniforms(rng.stream_key(seed, "augment", "crop", epoch), everyone, 22)
+    flip_u = rng.uniforms(rng.stream_key(seed, "augment", "flip", epoch), everyone, 1)
     train = data.train
     boxes = np.stack(crop_boxes(crop_u, train.heights, train.widths, Crop()), axis=1)
     batches = list(opened(data, seed=seed).train_batches(epoch, 16))
@@ -182,9 +182,9 @@ def test_an_augmentation_more_shifts_no_other_ones_draws(data: CachedDataset) ->
     assert same(list(opened(data, idle).train_batches(0, 16)), plain)
     last = Augmentation("erase", "double", 1, double)
     doubled = list(opened(data, last).train_batches(0, 16))
-    stream = streams.key(0, "augment", "double", 0)
+    stream = rng.stream_key(0, "augment", "double", 0)
     for batch, other in zip(plain, doubled, strict=True):
-        u = streams.uniforms(stream, batch.ids, 1)
+        u = rng.uniforms(stream, batch.ids, 1)
         assert torch.equal(other.images, double(batch.images, u, 16))
 
 

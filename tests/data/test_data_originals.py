@@ -365,7 +365,7 @@ def test_small_images_are_preferred_and_own_folders_serve(tmp_path: Path) -> Non
 def test_torch_is_not_needed_to_find_them(tmp_path: Path) -> None:
     write_imagenet(tmp_path / "imagenet")
     code = (
-        "import sys; from pathlib import Path; from ablate.data.catalogue import dataset_ref\n"
+        "import sys; from pathlib import Path; from ablate.data.fingerprint import dataset_ref\n"
         f"print(dataset_ref('imagenet', image_size=64, data_root=Path({str(tmp_path)!r}), "
         "limit=None).num_classes, 'torch' in sys.modules)"
     )

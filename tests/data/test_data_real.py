@@ -10,13 +10,14 @@ import torch
 from torchvision.datasets import ImageFolder
 from torchvision.transforms.v2 import functional as tv
 
-from ablate import streams
+from ablate.core import rng
+from ablate.core.recipe import Crop
 from ablate.data.augment import CROP_DRAWS, crop_boxes
 from ablate.data.cache import ensure_cache
-from ablate.data.cached import CachedDataset
-from ablate.data.catalogue import dataset_info, dataset_ref, find_source
+from ablate.data.catalogue import dataset_info, find_source
+from ablate.data.dataset import CachedDataset
+from ablate.data.fingerprint import dataset_ref
 from ablate.data.resample import centres, crops, resample_batched, resample_each
-from ablate.recipe import Crop
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_crops_and_centres_are_those_of_torchvision(part: CachedDataset, size: i
     split = part.train
     ids = split.ids[:: len(split) // 32]
     images = split.ragged(ids)
-    u = streams.uniforms(1, ids, CROP_DRAWS)
+    u = rng.uniforms(1, ids, CROP_DRAWS)
     boxes = crop_boxes(u, images.heights, images.widths, Crop())
     resize = round(size * 256 / 224)
     for views, cropped in (

@@ -12,19 +12,18 @@ import pytest
 import torch
 from data_samples import write_images
 
+from ablate.core.recipe import Recipe
+from ablate.core.trial import DatasetRef, Numerics, Trial, TrickSpec
 from ablate.data import catalogue
 from ablate.data.arrays import ImageArrays, digits
 from ablate.data.cache import ensure_cache, open_cache
-from ablate.data.cached import CachedDataset
+from ablate.data.dataset import CachedDataset
 from ablate.data.evaluation import EvalImages
-from ablate.data.heldout import held_out
 from ablate.data.loader import open_data
-from ablate.data.subset import limited
-from ablate.engine import train
+from ablate.data.splits import held_out, limited
+from ablate.engine.loop import train
+from ablate.engine.memory_recorder import Memory
 from ablate.errors import AblateError
-from ablate.recipe import Recipe
-from ablate.training.memory import Memory
-from ablate.trial import DatasetRef, Numerics, Trial, TrickSpec
 from support import CPU, recipe
 
 
@@ -61,11 +60,13 @@ def test_the_images_are_the_same_whoever_asks_and_a_fixed_choice() -> None:
     assert np.array_equal(again.eval.ids, ids)
     assert np.array_equal(again.train.ids, digits_with().train.ids)
     # the order of a class's draws, by another way: SplitMix64 of the documented stream
-    from ablate import streams
+    from ablate.core import rng as streams
 
     labels = np.asarray(digits().train_labels)
     zeros = np.flatnonzero(labels == 0)
-    draws = {i: streams.uniforms(streams.key("held out"), np.array([i]), 1).item() for i in zeros}
+    draws = {
+        i: streams.uniforms(streams.stream_key("held out"), np.array([i]), 1).item() for i in zeros
+    }
     smallest = sorted(zeros, key=lambda i: draws[i])[: round(len(zeros) / 10)]
     assert sorted(smallest) == [i for i in ids if labels[i] == 0]
 

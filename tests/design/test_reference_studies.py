@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from stand_ins import reference
 
+from ablate.core.resolved_study import ResolvedStudy, Table
 from ablate.design import resolve
-from ablate.resolved import ResolvedStudy, Table
 from ablate.study import Study
 
 GROUP1 = ["baseline", "+ warmup", "+ fp16", "+ mixup", "+ zero_gamma"]

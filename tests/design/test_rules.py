@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from stand_ins import catalogue
 
+from ablate.core.recipe import Recipe
+from ablate.core.resolved_study import ResolvedStudy, Row
 from ablate.design import resolve, row_changes
 from ablate.errors import AblateError, DataError, StudyError
-from ablate.recipe import Recipe
-from ablate.resolved import ResolvedStudy, Row
 from ablate.study import load_study
 
 HEAD = """\

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stand_ins import catalogue
 
+from ablate.core.resolved_study import ResolvedStudy, Table
 from ablate.design import resolve
-from ablate.design.subsets import every_set, sets_of_orders
+from ablate.design.rows import every_set, sets_of_orders
 from ablate.errors import StudyError
-from ablate.planning.detectable import family
 from ablate.planning.plan import make_plan
-from ablate.resolved import ResolvedStudy, Table
+from ablate.planning.power import family
 from ablate.study import load_study
-from ablate.study.orders import sample
+from ablate.study.orderings import sample
 
 HEAD = """\
 [study]
@@ -291,7 +291,7 @@ def test_sampled_orders_are_uniform() -> None:
 def test_whether_the_order_matters_is_asked_of_a_cumulative_table_alone(
     plan: Any, kind: str
 ) -> None:
-    from ablate.cli.advice import order_matters
+    from ablate.cli.next_steps import order_matters
 
     alone = f"stack = {FOUR}"
     assert order_matters(plan(alone))[0][0] == "does the order matter?"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from ablate.core.resolved_study import ResolvedStudy, Row, Table
 from ablate.planning.plan import Plan, make_plan
-from ablate.resolved import ResolvedStudy, Row, Table
 from ablate.study import load_study, shipped_studies
 
 STUDIES = Path(__file__).parents[2] / "studies"

@@ -15,9 +15,9 @@ from pydantic import PrivateAttr
 from torch import nn
 
 import ablate
+from ablate.core.rng import Draws
 from ablate.hookspecs import HOOKS, SLOTS
 from ablate.models.surgery import handles, replace
-from ablate.streams import Draws
 from ablate.testing import train_tiny
 from ablate.tricks.base import Trick
 

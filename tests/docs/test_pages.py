@@ -15,11 +15,11 @@ import pytest
 import tomli
 from fault_table import FIGURES, GROUPS, PAGE, put, rendered
 
+from ablate.core.recipe import Recipe
+from ablate.core.resolved_study import Kind
 from ablate.design.planner import REFERENCES
-from ablate.recipe import Recipe
-from ablate.resolved import Kind
 from ablate.study.ablations import _KEYS as ABLATION_KEYS
-from ablate.study.loading import ProtocolSection, StudySection, load_study
+from ablate.study.loader import ProtocolSection, StudySection, load_study
 from ablate.testing import train_tiny
 from ablate.tricks.discovery import load_catalogue
 from ablate_tricks.label_smoothing import LabelSmoothing

@@ -19,14 +19,14 @@ from torch._dynamo.utils import counters
 
 import support
 from ablate import Outputs, Trick
+from ablate.core.trial import Numerics
 from ablate.data.cache import ensure_cache
 from ablate.data.loader import open_data
-from ablate.engine import train
+from ablate.engine import compiled
+from ablate.engine.loop import train
 from ablate.errors import AblateError
 from ablate.models import build_model
 from ablate.models.init import initialise
-from ablate.training import compiled
-from ablate.trial import Numerics
 from ablate_tricks.dropout import Dropout
 from ablate_tricks.ema import Ema
 from ablate_tricks.label_smoothing import LabelSmoothing

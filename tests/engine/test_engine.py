@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as tv
 
 from ablate import Trick, hookimpl
+from ablate.core.hook_types import Run
 from ablate.data.cache import ensure_cache
 from ablate.data.loader import open_data
 from ablate.errors import TrickError
 from ablate.models import build_model
 from ablate.models.init import initialise
-from ablate.tricks.chains import Hooks
-from ablate.types import Run
+from ablate.tricks.hooks import Hooks
 from ablate_tricks.cosine import Cosine
 from ablate_tricks.fp16 import Fp16
 from ablate_tricks.label_smoothing import LabelSmoothing

@@ -13,10 +13,10 @@ from pydantic import PrivateAttr
 from torch import Tensor, nn
 
 from ablate import Augmentation, Factors, Mixer, Outputs, Precision, Trick, hookimpl
+from ablate.core.hook_types import Batch, Run, Schedule
+from ablate.core.recipe import Recipe
 from ablate.errors import TrickError
-from ablate.recipe import Recipe
-from ablate.tricks.chains import Hooks, resolve_recipe
-from ablate.types import Batch, Run, Schedule
+from ablate.tricks.hooks import Hooks, resolve_recipe
 from support import Memory, recipe, run, same, weights
 
 STEPS = 2  # of an epoch: 40 images, batch 16

@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from ablate.training.fused import fuse
-from ablate.training.precision import NumberFormat, ScaledOnDevice, number_format
-from ablate.tricks.chains import Hooks
+from ablate.engine.precision import NumberFormat, ScaledOnDevice, fuse, number_format
+from ablate.tricks.hooks import Hooks
 from ablate_tricks.bf16 import Bf16
 from ablate_tricks.fp16 import Fp16
 

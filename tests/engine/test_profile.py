@@ -18,11 +18,10 @@ from torch import Tensor
 from ablate import Trick, hookimpl
 from ablate.data.cache import ensure_cache
 from ablate.data.loader import open_data
-from ablate.engine import train
-from ablate.files import read_json
-from ablate.training.profile import TRACED, Watch
-from ablate.training.profile_spans import Segment, uncovered
-from ablate.training.profile_table import PROFILE, TABLE, TRACE, Profile, Row, cells, read
+from ablate.engine.loop import train
+from ablate.engine.profiler import TRACED, Segment, Watch, uncovered
+from ablate.engine.profiler_report import PROFILE, TABLE, TRACE, Profile, Row, cells, read
+from ablate.util.files import read_json
 from ablate_tricks.ema import Ema
 from ablate_tricks.mixup import Mixup
 from ablate_tricks.random_erasing import RandomErasing
@@ -138,8 +137,8 @@ def test_without_a_watch_nothing_of_it_runs() -> None:
         run([Mixup()], epochs=1)
     finally:
         sys.setprofile(None)
-    assert any("engine.py" in name for name in called)
-    assert not [name for name in called if "training/profile" in name]
+    assert any("engine/loop.py" in name for name in called)
+    assert not [name for name in called if "engine/profiler" in name]
 
 
 def test_a_resumed_trial_is_profiled_from_where_it_goes_on() -> None:

@@ -16,12 +16,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import support
 from ablate import Trick
+from ablate.core.hook_types import Run
+from ablate.core.trial import Numerics
 from ablate.data.cache import ensure_cache
 from ablate.data.loader import open_data
-from ablate.engine import train
-from ablate.training.memory import Memory
-from ablate.trial import Numerics
-from ablate.types import Run
+from ablate.engine.loop import train
+from ablate.engine.memory_recorder import Memory
 from ablate_tricks.bce_loss import BceLoss
 from ablate_tricks.cosine import Cosine
 from ablate_tricks.cutmix import Cutmix

@@ -14,7 +14,7 @@ from cli_process import Done
 from fault_runs import Cli, Run, Undisturbed, write_study
 from fault_table import GROUPS, Proved
 
-from ablate.cli import main
+from ablate.cli.main import main
 
 if TYPE_CHECKING:
     from nest import Nest

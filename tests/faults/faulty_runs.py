@@ -9,7 +9,7 @@ from typing import Any
 
 from nest import Nest
 
-from ablate.store import Store
+from ablate.store.store import Store
 
 STUDY = """\
 [study]
@@ -28,8 +28,8 @@ image_size = 8
 STOPPED = """
 import itertools, json, sys
 from pathlib import Path
-from ablate import training_process
-from ablate.store import Store
+from ablate.execution import trial_process
+from ablate.store.store import Store
 store = Store.open(Path(sys.argv[1]), create=False)
 resolved = store.latest_study("study")
 for key in resolved.order:
@@ -38,7 +38,7 @@ for key in resolved.order:
     request = {"id": 1, "trial": resolved.trials[key].model_dump(mode="json"), "device": "cpu"}
     request |= {"store": str(store.path), "data_root": None, "no_plugins": False}
     request |= {"shared_device": False, "keep_weights": False}
-    status = training_process.run(request, lambda *_, **__: None, lambda: next(steps) == 3)
+    status = trial_process.run(request, lambda *_, **__: None, lambda: next(steps) == 3)
     assert status == "interrupted", status
 """
 

@@ -46,7 +46,7 @@ def _start(request: dict[str, Any]) -> int:
         os.chdir(request["folder"])
         if "ingest" in request:
             _ingest(Path(request["ingest"]), Path(request["flag"]))
-        from ablate.cli import main
+        from ablate.cli.main import main
 
         fork_workers()
         code = main(request["arguments"])
@@ -57,7 +57,7 @@ def _start(request: dict[str, Any]) -> int:
 
 
 def _ingest(store: Path, flag: Path) -> None:
-    from ablate import index
+    from ablate.index import database
 
     descriptor = os.open(flag, os.O_CREAT | os.O_RDWR, 0o644)
 
@@ -73,11 +73,11 @@ def _ingest(store: Path, flag: Path) -> None:
         return call
 
     os.pwrite(descriptor, b"-", 0)
-    index.insert = flagged(b"i", index.insert)
-    index._rebuild = flagged(b"r", index._rebuild)
+    database.insert = flagged(b"i", database.insert)
+    database._rebuild = flagged(b"r", database._rebuild)
     for turn in itertools.count(1):
         with contextlib.suppress(AblateError):  # another is at it
-            index.ingest(store) if turn % 5 else index.reindex(store)
+            database.ingest(store) if turn % 5 else database.reindex(store)
         time.sleep(0.02)
 
 
@@ -85,19 +85,19 @@ def _import() -> None:
     """All that the commands import, and nothing done."""
     import duckdb  # noqa: F401
 
-    import ablate.cli.loading
-    import ablate.cli.query
-    import ablate.cli.report
-    import ablate.cli.run
-    import ablate.cli.status
-    import ablate.cli.training
-    import ablate.console.log
-    import ablate.probe
-    import ablate.report.build
-    import ablate.session  # noqa: F401
-    from ablate import training_process
+    import ablate.cli.commands.query
+    import ablate.cli.commands.report
+    import ablate.cli.commands.run
+    import ablate.cli.commands.status
+    import ablate.cli.lazy
+    import ablate.cli.training_stages
+    import ablate.console.log_view
+    import ablate.planning.preflight
+    import ablate.report.tables.build
+    import ablate.session.session  # noqa: F401
+    from ablate.execution import trial_process
 
-    training_process.preload()
+    trial_process.preload()
 
 
 def main() -> None:

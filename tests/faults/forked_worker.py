@@ -18,7 +18,7 @@ from typing import Any
 
 def fork_workers() -> None:
     """From now on the executor of this process forks its workers."""
-    from ablate import executor
+    from ablate.execution import executor
 
     executor.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
         Popen=ForkedWorker, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired
@@ -53,9 +53,11 @@ class ForkedWorker:
                     signal.signal(number, signal.SIG_DFL)
                 os.environ.clear()
                 os.environ.update(env)
-                from ablate import worker
+                from ablate.execution import trainer
 
-                os._exit(worker.main(list(command[command.index("ablate.worker") + 1 :])))
+                os._exit(
+                    trainer.main(list(command[command.index("ablate.execution.trainer") + 1 :]))
+                )
         os.close(theirs)
         os.close(their_events)
         self.stdin, self.stdout = os.fdopen(ours, "wb"), os.fdopen(our_events, "rb")

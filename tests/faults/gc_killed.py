@@ -15,9 +15,8 @@ from pathlib import Path
 
 from gc_store import OLD, files_of, littered
 
-from ablate.garbage import survey
-from ablate.removal import carry_out
-from ablate.store import Store
+from ablate.store.collect import carry_out, survey
+from ablate.store.store import Store
 
 
 def collect(path: Path) -> None:

@@ -11,13 +11,12 @@ from pathlib import Path
 
 from small_stores import make_study, make_trial, new_store, train
 
-from ablate.attempt import Attempt
-from ablate.claims import claim
-from ablate.garbage import survey
-from ablate.removal import carry_out
-from ablate.resolved import ResolvedStudy
-from ablate.store import Store
-from ablate.trial import Trial
+from ablate.core.resolved_study import ResolvedStudy
+from ablate.core.trial import Trial
+from ablate.store.attempt_writer import Attempt
+from ablate.store.collect import carry_out, survey
+from ablate.store.lease import claim
+from ablate.store.store import Store
 
 
 def trial_of(writer: int, number: int) -> Trial:

@@ -13,12 +13,13 @@ from unittest import mock
 
 from small_stores import MACHINE, make_study, make_trial, new_store, train
 
-from ablate import files, spool
-from ablate.attempt import Attempt
-from ablate.claims import claim, this_process
-from ablate.resolved import ResolvedStudy
-from ablate.store import Store
-from ablate.trial import Trial
+from ablate.core.resolved_study import ResolvedStudy
+from ablate.core.trial import Trial
+from ablate.store import attempt_reader
+from ablate.store.attempt_writer import Attempt
+from ablate.store.lease import claim, this_process
+from ablate.store.store import Store
+from ablate.util import files
 
 OLD = time.time() - 86400
 DEAD = this_process() | {"started": "another, of the same number"}
@@ -89,7 +90,7 @@ def _study(store: Store, name: str, teacher: Trial, pupil: Trial) -> ResolvedStu
 def _attempt(store: Store, trial: Trial, status: str, checkpoints: tuple[int, ...] = ()) -> Path:
     store.register(trial, "digits · made")
     with mock.patch(
-        "ablate.attempt.this_process", return_value=DEAD
+        "ablate.store.attempt_writer.this_process", return_value=DEAD
     ):  # else we would still train it
         attempt = Attempt.begin(store.path, trial.key)
     with attempt:
@@ -110,7 +111,7 @@ def _unfinished(store: Store, study: ResolvedStudy) -> None:
 
 
 def _weights(store: Store, key: str) -> None:
-    attempt = Attempt(spool.attempts(store.path, key)[0], -1, None)
+    attempt = Attempt(attempt_reader.attempts(store.path, key)[0], -1, None)
     attempt.save_weights(lambda file: _write(file.write, b"weights" * 500))
 
 
@@ -128,7 +129,7 @@ def _litter(store: Store, outside: Path) -> None:
     for seed in (7, 8):  # of no study, the second with a failure, weights and a link in it
         key = train(store, make_trial(seed, "warmup", epochs=5), 0.9)
     _weights(store, key)
-    (spool.attempts(path, key)[0] / "more").symlink_to(outside)
+    (attempt_reader.attempts(path, key)[0] / "more").symlink_to(outside)
     _attempt(store, make_trial(9, epochs=5), "failed", checkpoints=(1, 2))
     # Attempts that failed before the one that counts; one set aside, trained anew.
     for trial_key, status in ((first, "failed"), (first, "interrupted"), (first, "")):
@@ -136,10 +137,10 @@ def _litter(store: Store, outside: Path) -> None:
         earlier = made.with_name(made.name.replace("2026", "2020").replace("2025", "2020"))
         made.rename(earlier)
     before = store.state(second)
-    (again,) = spool.attempts(path, second)
+    (again,) = attempt_reader.attempts(path, second)
     shutil.copytree(again, again.with_name(f"retired-{again.name}"))
     assert store.state(second) == before
-    (done,) = spool.attempts(path, third)
+    (done,) = attempt_reader.attempts(path, third)
     for name in ("checkpoint-2.pt", "checkpoint-2.pt.sha256", "checkpoint-1.pt.sha256"):
         (done / name).write_bytes(b"left by a kill")
     _weights(store, third)
@@ -189,9 +190,9 @@ def _latest_runs(path: Path) -> Iterator[Path]:
 def reports(store: Store, *, every: bool = False) -> dict[str, bytes]:
     """Every study's report, and all that other commands say of its trials. every: in every format,
     and for new images too."""
-    from ablate.lookup import from_store, tables_of
-    from ablate.report.asked import Asked
     from ablate.report.formats import BINARY, FORMATS, content
+    from ablate.report.options import Asked
+    from ablate.session.lookup import from_store, tables_of
 
     fresh = Store(store.path)
     found: dict[str, bytes] = {}
@@ -205,13 +206,13 @@ def reports(store: Store, *, every: bool = False) -> dict[str, bytes]:
         for key in resolved.order:
             state = fresh.state(key)
             told = [state.status, state.attempt, state.epoch, state.kept, state.message]
-            weights = spool.weights(fresh.path, key) if name == "distilled" else None
+            weights = attempt_reader.weights(fresh.path, key) if name == "distilled" else None
             told += [fresh.label(key), fresh.epochs(key), fresh.finals(key), str(weights)]
-            tries = spool.attempts(fresh.path, key)
+            tries = attempt_reader.attempts(fresh.path, key)
             log = tries[-1] / "log.txt" if tries else None
             told += [log.read_text() if log and log.exists() else ""]
-            again = state.status not in spool.FINAL
-            told += [spool.resumable(fresh.path, key) if again else None]
+            again = state.status not in attempt_reader.FINAL
+            told += [attempt_reader.resumable(fresh.path, key) if again else None]
             found[f"{name} {key}"] = repr(told).encode()
     return found
 

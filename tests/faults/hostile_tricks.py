@@ -213,5 +213,5 @@ class Loads(Trick):
     """Never comes back from being made."""
 
     def model_post_init(self, context: Any) -> None:
-        if "ablate.worker" in sys.orig_argv:
+        if "ablate.execution.trainer" in sys.orig_argv:
             time.sleep(1e6)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ablate.cli import main
+from ablate.cli.main import main
 
 REACHED = 1000  # the command would train
 
@@ -34,7 +34,7 @@ class Trains(BaseException):
 
 def stop_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands that would train end with REACHED: what is refused is refused before."""
-    from ablate.executor import Workers
+    from ablate.execution.executor import Workers
     from ablate.tricks import discovery
 
     def start(self: Workers, trials: int) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 from cli_process import Done, environment
 from forked_worker import fork_workers
 
-MAIN = "import sys\nfrom ablate.cli import main\nsys.exit(main(sys.argv[1:]))"
+MAIN = "import sys\nfrom ablate.cli.main import main\nsys.exit(main(sys.argv[1:]))"
 
 
 class Process:
@@ -103,14 +103,14 @@ class Nest:
 
 
 def serve() -> None:
-    from ablate import training_process
+    from ablate.execution import trial_process
 
-    training_process.place_compiler("cpu")
-    training_process.preload()
-    import ablate.cli.run
-    import ablate.index
-    import ablate.probe
-    import ablate.session  # noqa: F401 - imported for those who are forked
+    trial_process.place_compiler("cpu")
+    trial_process.preload()
+    import ablate.cli.commands.run
+    import ablate.index.database
+    import ablate.planning.preflight
+    import ablate.session.session  # noqa: F401 - imported for those who are forked
 
     say, children, buffer = os.dup(1), 0, b""
     os.dup2(2, 1)

@@ -79,7 +79,7 @@ class Acknowledged:
 
     def check_the_database(self) -> None:
         """After the next ingest it has each of them once."""
-        from ablate.index import ingest
+        from ablate.index.database import ingest
 
         self.look()
         ingest(self.store)
@@ -87,7 +87,7 @@ class Acknowledged:
 
     def check_the_index(self) -> None:
         """The same, with every number, and again when the database is made anew."""
-        from ablate.index import reindex
+        from ablate.index.database import reindex
 
         self.check_the_database()
         counted = in_the_database(self.store, COUNT)

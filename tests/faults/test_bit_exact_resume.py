@@ -15,9 +15,9 @@ import torch
 from pydantic import PrivateAttr
 
 from ablate import Factors, Mixer, Trick, hookimpl
-from ablate.training import checkpoint
-from ablate.training.precision import NumberFormat
-from ablate.tricks.order import stack_problems
+from ablate.engine import checkpoint
+from ablate.engine.precision import NumberFormat
+from ablate.tricks.ordering import stack_problems
 from ablate_tricks.ema import Ema
 from ablate_tricks.progressive_resizing import ProgressiveResizing
 from installed import NAMES, Training, lr_for, made, trained

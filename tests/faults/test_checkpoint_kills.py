@@ -12,14 +12,14 @@ from pathlib import Path
 
 from fault_table import Proved
 
-from ablate.spool import checkpoints
+from ablate.store.attempt_reader import checkpoints
 
 KEY = "ab" * 32
 
 SAVER = """
     import sys
     from pathlib import Path
-    from ablate.attempt import Attempt
+    from ablate.store.attempt_writer import Attempt
     attempt = Attempt.begin(Path(sys.argv[1]), "ab" * 32)
     for epoch in range(1, 1_000_000):
         attempt.save_checkpoint(epoch, lambda f: f.write(str(epoch).encode() * 300_000))

@@ -20,8 +20,8 @@ from fault_runs import Run
 from fault_table import Proved
 from small_stores import make_study, make_trial, new_store, train
 
-from ablate.index import connect, in_memory, ingest
-from ablate.store import Store
+from ablate.index.database import connect, in_memory, ingest
+from ablate.store.store import Store
 
 Damage = Callable[[Path, bytes], None]
 
@@ -208,8 +208,8 @@ def test_held_by_another_process(
     proved: Proved,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ablate.index_lock.PATIENCE", 0.3)
-    monkeypatch.setattr("ablate.index._INGESTING", 0.1)
+    monkeypatch.setattr("ablate.index.lock.PATIENCE", 0.3)
+    monkeypatch.setattr("ablate.index.database._INGESTING", 0.1)
     times = 0
     for seed, read_only in enumerate((True, False), 10):
         holder = held(read_only)

@@ -16,8 +16,8 @@ from fault_table import Proved
 from nest import Nest
 from PIL import Image
 
-from ablate.data.build import build
-from ablate.data.identity import identify
+from ablate.data.cache_builder import build
+from ablate.data.fingerprint import identify
 from ablate.errors import DataError
 
 

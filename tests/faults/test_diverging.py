@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from ablate import Trick, hookimpl
+from ablate.engine.memory_recorder import Memory
 from ablate.errors import Diverged
-from ablate.training.memory import Memory
 from ablate_tricks.fp16 import Fp16
 from support import run
 

@@ -15,13 +15,13 @@ import duckdb
 import pytest
 from gc_store import Littered, files_of, littered, reports
 
-from ablate import index, spool
-from ablate.cli.doctor_store import left_over, store_findings
-from ablate.cli.finding import Finding
+from ablate.cli.commands.doctor.machine import Finding
+from ablate.cli.commands.doctor.store import left_over, store_findings
 from ablate.cli.options import Options
-from ablate.garbage import survey
-from ablate.removal import carry_out
-from ablate.store import Store
+from ablate.index import database
+from ablate.store import attempt_reader
+from ablate.store.collect import carry_out, survey
+from ablate.store.store import Store
 
 if TYPE_CHECKING:
     from fault_table import Proved
@@ -35,7 +35,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Store:
     for place in ("figures.pdf", "backup", ".trial.json.deadbeef.tmp", f"trials/{'ab' * 32}"):
         (made.store.path / place).unlink()
     shutil.rmtree(made.store.path / "trials" / "not a key")
-    index.ingest(made.store.path)
+    database.ingest(made.store.path)
     return made.store
 
 
@@ -56,7 +56,7 @@ def done_key(store: Store, name: str = "group") -> str:
 
 
 def attempt_of(store: Store, key: str) -> Path:
-    return spool.attempts(store.path, key)[-1]
+    return attempt_reader.attempts(store.path, key)[-1]
 
 
 def definition(store: Store) -> Path:
@@ -80,7 +80,7 @@ Damage = tuple[str, Callable[[Store], object], str, str, bool]
 def unfinished(store: Store) -> Path:
     study = store.latest_study("nested/other")
     assert study is not None
-    found = (p for key in study.order for _, p in spool.resumable(store.path, key))
+    found = (p for key in study.order for _, p in attempt_reader.resumable(store.path, key))
     return next(found)
 
 
@@ -166,7 +166,7 @@ def test_reindex_and_gc_mend_what_doctor_sends_them(store: Store) -> None:
     before = dict(reports(store).items())
     todo = [one.todo.split(" --store")[0] for one in look(store) if one.todo]
     assert todo == ["ablate reindex", "ablate gc"]
-    index.reindex(store.path)
+    database.reindex(store.path)
     carry_out(survey(store))
     assert not [one for one in look(store) if one.todo]
     assert reports(store) == before
@@ -177,10 +177,10 @@ def test_workers_left_over() -> None:
     if not Path("/proc/self/stat").exists():
         pytest.skip("needs /proc")
     sleeper = "import time; time.sleep(60)"
-    ours = subprocess.Popen([sys.executable, "-c", sleeper, "-m", "ablate.worker"])
+    ours = subprocess.Popen([sys.executable, "-c", sleeper, "-m", "ablate.execution.trainer"])
     program = (
         "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', "
-        f"{sleeper!r}, '-m', 'ablate.worker'], stdout=subprocess.DEVNULL).pid)"
+        f"{sleeper!r}, '-m', 'ablate.execution.trainer'], stdout=subprocess.DEVNULL).pid)"
     )
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True,
                           check=True)  # fmt: skip

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from hostile_tricks import HOSTILE
 
-from ablate import log_file, spool
-from ablate.attempt import Attempt
-from ablate.cli import main
-from ablate.store import Store
+from ablate.cli.main import main
+from ablate.store import attempt_reader, log_file
+from ablate.store.attempt_writer import Attempt
+from ablate.store.store import Store
 
 STUDY = """\
 [study]
@@ -41,7 +41,7 @@ FAILED = {
 
 def begun(study: Path) -> Store:
     """A store in which the study's baseline is done and every other row went wrong."""
-    from ablate.session import open_session
+    from ablate.session.session import open_session
     from ablate.study import load_study
 
     session = open_session(
@@ -159,7 +159,7 @@ def test_a_log_is_bounded_and_read_in_pieces(
         log.write_bytes(b"first\n" + b"\xff\x1b[2Jmiddle\n" * 100_000 + b"last")
         attempt.finish("failed", "as said")
     places = ["--store", str(store.path)]
-    from ablate.cli import logs
+    from ablate.cli.commands import logs
 
     monkeypatch.setattr(logs, "_BLOCK", 1000)
     assert main(["logs", "abab", *places]) == 0
@@ -178,9 +178,9 @@ def test_a_log_is_bounded_and_read_in_pieces(
 def test_a_process_that_died_before_its_first_line_leaves_an_attempt(tmp_path: Path) -> None:
     store = Store.open(tmp_path, create=True)
     key = "cd" * 32
-    ended = spool.conclude(store.path, key, "failed", "its process ended by code 1", "")
+    ended = attempt_reader.conclude(store.path, key, "failed", "its process ended by code 1", "")
     assert ended == ("failed", "its process ended by code 1")
     assert (store.state(key).status, store.state(key).message) == ended
-    [attempt] = spool.attempts(store.path, key)
+    [attempt] = attempt_reader.attempts(store.path, key)
     assert (attempt / log_file.NAME).read_text().endswith("failed: its process ended by code 1\n")
-    assert spool.conclude(store.path, key, "oom", "again", attempt.name) == ended
+    assert attempt_reader.conclude(store.path, key, "oom", "again", attempt.name) == ended

@@ -17,8 +17,8 @@ from faulty_runs import numbers, run, trained
 from nest import Nest
 from small_disk import full, resize, small_disk
 
-from ablate.spool_lines import read_lines
-from ablate.store import Store
+from ablate.store.journal import read_lines
+from ablate.store.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_a_study_on_a_disk_that_fills_up(
 LINES = """
 import sys
 from pathlib import Path
-from ablate.attempt import Attempt
+from ablate.store.attempt_writer import Attempt
 from ablate.errors import AblateError
 attempt, wrote = Attempt.begin(Path(sys.argv[1]), "ab" * 32), 0
 attempt.save_checkpoint(1, lambda file: file.write(bytes(4096)))

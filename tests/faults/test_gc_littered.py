@@ -15,13 +15,14 @@ from cli_process import Cli, Done
 from gc_store import Littered, files_of, littered, reports
 from small_stores import make_trial, train
 
-from ablate import files, garbage, index
-from ablate.claims import Lease, claim
-from ablate.cli import main
+from ablate.cli.main import main
 from ablate.errors import AblateError
-from ablate.garbage import KINDS, survey
-from ablate.removal import carry_out
-from ablate.store import Store
+from ablate.index import database
+from ablate.store import collect
+from ablate.store.collect import KINDS, carry_out, survey
+from ablate.store.lease import Lease, claim
+from ablate.store.store import Store
+from ablate.util import files
 
 if TYPE_CHECKING:
     from fault_table import Proved
@@ -46,7 +47,7 @@ def digests(path: Path, names: frozenset[str]) -> dict[str, str]:
 
 
 def rows(store: Store) -> list[tuple[object, ...]]:
-    with index.connect(store.path) as connection:
+    with database.connect(store.path) as connection:
         return connection.execute(
             "SELECT key, status, attempt, top1, message FROM trials ORDER BY key"
         ).fetchall()
@@ -201,7 +202,7 @@ def test_a_run_saved_meanwhile_keeps_its_trials(store: Store) -> None:
 
 
 def test_two_at_once(store: Store) -> None:
-    with files.locked(store.path / garbage.LOCK), pytest.raises(AblateError, match="another"):
+    with files.locked(store.path / collect.LOCK), pytest.raises(AblateError, match="another"):
         carry_out(survey(store))
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ablate import Factors, Mixer, Outputs, Precision, Trick, hookimpl
 from ablate.errors import AblateError, TrickError
 from ablate.hookspecs import HOOKS
-from ablate.tricks.chains import resolve_recipe
+from ablate.tricks.hooks import resolve_recipe
 from support import recipe, run
 
 

@@ -11,7 +11,7 @@ from fault_table import Proved
 from mutations import mutate, retype
 from small_stores import make_study, new_store
 
-from ablate.claims import claim, holder
+from ablate.store.lease import claim, holder
 
 
 def test_a_lease_that_is_damaged_is_waited_for_then_taken_over(

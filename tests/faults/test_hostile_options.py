@@ -18,11 +18,10 @@ from cli_process import STUDY, environment
 from hostile_cases import Case, cases, make_places, sample, snapshot
 from in_process import REACHED, Ended, Hang, call, stop_before_training
 
-import ablate.limits
-from ablate.cli.commands import app
-from ablate.cli.loading import ALONE
+import ablate.util.resources
+from ablate.cli.lazy import COMMANDS, register
 from ablate.design import resolve
-from ablate.store import Store
+from ablate.store.store import Store
 from ablate.study import load_study
 
 # What a message without a second line must have in it: what would be right.
@@ -116,17 +115,19 @@ def test_no_value_of_any_option_does_harm(
 ) -> None:
     """The options are those that the application has; a new one is tested from its first day."""
     stop_before_training(monkeypatch)
-    monkeypatch.setattr(ablate.limits, "disk", lambda folder: None)  # it writes 16 MiB each time
+    monkeypatch.setattr(
+        ablate.util.resources, "disk", lambda folder: None
+    )  # it writes 16 MiB each time
 
     def unreachable(*words: Any, **more: Any) -> Any:
         raise urllib.error.URLError("no network in this test")
 
     monkeypatch.setattr(urllib.request, "urlopen", unreachable)
-    every = cases(typer.main.get_command(app))
+    every = cases(typer.main.get_command(register()))
     if not long:  # doctor imports torch, which takes as long as all the rest
         every = [case for case in every if case.words[:1] != ("doctor",)]
     tried = sample(every, 1 if long else 61)
-    assert {case.words[0] for case in tried if case.words} >= ALONE - {"doctor"}
+    assert {case.words[0] for case in tried if case.words} >= set(COMMANDS) - {"doctor"}
     before = snapshot(place)
     counts: Counter[int] = Counter()
     faults = []

@@ -21,11 +21,11 @@ from fault_table import Proved
 from mutations import mutate, retype
 from small_stores import make_study, make_trial, new_store, train
 
-from ablate.attempt import Attempt
-from ablate.index import connect
-from ablate.spool import attempts
-from ablate.spool_lines import last_epoch, read_epochs, read_lines
-from ablate.store import Store
+from ablate.index.database import connect
+from ablate.store.attempt_reader import attempts
+from ablate.store.attempt_writer import Attempt
+from ablate.store.journal import last_epoch, read_epochs, read_lines
+from ablate.store.store import Store
 
 ROWS = "select key, epoch, metric, value from epochs order by all"
 ENDS = "select key, seed, dataset, model, top1 from trials order by all"

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ablate import log_file, spool
-from ablate.executor import Device, Workers
-from ablate.resolved import ResolvedStudy
-from ablate.runner import Outcome, Runner
-from ablate.store import Store
+from ablate.core.resolved_study import ResolvedStudy
+from ablate.execution.executor import Workers
+from ablate.execution.runner import Outcome, Runner
+from ablate.store import attempt_reader, log_file
+from ablate.store.store import Store
+from ablate.util.devices import Device
 from studies import Silent, equal, outcome, spec, study, trial
 
 TRICKS = Path(__file__).parent / "hostile_tricks.py"
@@ -84,7 +85,7 @@ def test_hostile_tricks_end_their_own_trial_and_nothing_else(
         assert b"hostile_tricks" in dumped, name
     for name in ("greedy", "simulated", "limited"):
         assert "--set recipe.batch_size=8" in store.state(bad[name].key).message
-        assert len(spool.attempts(store.path, bad[name].key)) == 1, "no retry"
+        assert len(attempt_reader.attempts(store.path, bad[name].key)) == 1, "no retry"
     assert b"Segmentation fault" in log_of(store, bad["crashes"].key)
     assert b"left out here" in log_of(store, bad["floods"].key)
     forked = outcome(store, bad["forks"].key)
@@ -116,7 +117,7 @@ def run(path: Path, resolved: ResolvedStudy, workers: Workers) -> tuple[Outcome,
 
 
 def log_of(store: Store, key: str) -> bytes:
-    return (spool.attempts(store.path, key)[-1] / log_file.NAME).read_bytes()
+    return (attempt_reader.attempts(store.path, key)[-1] / log_file.NAME).read_bytes()
 
 
 def in_session(leader: int) -> list[int]:

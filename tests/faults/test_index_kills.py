@@ -22,14 +22,14 @@ from fault_table import Proved
 from killing import IN, await_moment
 from spool_rows import COUNT, Acknowledged, in_the_database
 
-from ablate.store import Store
+from ablate.store.store import Store
 
 pytestmark = pytest.mark.timeout(1800)
 
 WRITER = """
     import sys
     from pathlib import Path
-    from ablate.attempt import Attempt
+    from ablate.store.attempt_writer import Attempt
     attempt = Attempt.begin(Path(sys.argv[1]), sys.argv[2])
     print(attempt.name, flush=True)
     for epoch in range(1, 1_000_000):

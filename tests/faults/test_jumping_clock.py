@@ -11,10 +11,10 @@ from fault_table import Proved
 from faulty_runs import numbers, stopped, trained
 from nest import Nest
 
-from ablate import claims
-from ablate.attempt import Attempt
-from ablate.spool import attempts
-from ablate.store import Store
+from ablate.store import lease as leases
+from ablate.store.attempt_reader import attempts
+from ablate.store.attempt_writer import Attempt
+from ablate.store.store import Store
 
 KEY = "ab" * 32
 
@@ -32,9 +32,9 @@ class Jumping(module.datetime):
     def now(cls, tz=None):
         return cls.fromtimestamp(time.time(), tz)
 module.datetime = Jumping
-import ablate.files, ablate.training_process
-ablate.files.datetime = Jumping
-from ablate.cli import main
+import ablate.util.files, ablate.execution.trial_process
+ablate.util.files.datetime = Jumping
+from ablate.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -83,18 +83,18 @@ def test_an_attempt_sorts_after_the_one_before_even_if_the_clock_goes_back(
 
 def test_a_claim_from_the_future_or_the_past(tmp_path: Path, proved: Proved) -> None:
     """On this machine the process decides, whatever the clock says."""
-    held = claims.claim(tmp_path, KEY, "mine")
+    held = leases.claim(tmp_path, KEY, "mine")
     assert held is not None
     lease = held.path / "lease.json"
     moments = [time.time() + 10**9, 0.0, time.time() - 10**6]
     for moment in moments:
         os.utime(lease, (moment, moment))
-        assert claims.claim(tmp_path, KEY, "other") is None
-        assert claims.holder(tmp_path, KEY) == held.lease
+        assert leases.claim(tmp_path, KEY, "other") is None
+        assert leases.holder(tmp_path, KEY) == held.lease
         assert held.heartbeat()
         assert abs(lease.stat().st_mtime - time.time()) < 3600
     held.release()
-    assert claims.claim(tmp_path, KEY, "other") is not None
+    assert leases.claim(tmp_path, KEY, "other") is not None
     proved(
         "runs",
         "a claim's heartbeat from another time",

@@ -8,10 +8,10 @@ import pytest
 from fault_table import Proved
 from leaking_tricks import LEAKS
 
-from ablate.executor import Device
-from ablate.runner import Runner
-from ablate.store import Store
-from ablate.trial import Trial
+from ablate.core.trial import Trial
+from ablate.execution.runner import Runner
+from ablate.store.store import Store
+from ablate.util.devices import Device
 from studies import Silent, equal, outcome, spec, study, trial
 
 TRICKS = Path(__file__).parent / "leaking_tricks.py"

@@ -18,9 +18,9 @@ from faulty_runs import numbers, run, trained
 from nest import Nest
 from small_stores import make_study, make_trial, new_store, train
 
-from ablate.cli import main
-from ablate.index import ingest
-from ablate.store import Store
+from ablate.cli.main import main
+from ablate.index.database import ingest
+from ablate.store.store import Store
 
 Run = Callable[..., Done]
 SQL = "select key, top1, epochs from trials order by key"
@@ -191,7 +191,7 @@ def test_copied_over_another(store: Store, ablate: Run, proved: Proved, tmp_path
 WRITER = """
 import sys, time, zlib
 from pathlib import Path
-from ablate.attempt import Attempt
+from ablate.store.attempt_writer import Attempt
 attempt = Attempt.begin(Path(sys.argv[1]), sys.argv[2])
 for epoch in range(1, 100_000):
     metrics = {"top1": epoch / 1e6, "check": zlib.crc32(str(epoch).encode())}

@@ -20,7 +20,7 @@ from in_process import REACHED, call, stop_before_training
 from stand_ins import REFERENCE, REPOSITORY, add_what_is_to_come
 
 import ablate.planning.plan
-import ablate.probe
+import ablate.planning.preflight
 
 # The tests' studies stand for every key there is, the shipped ones extend each other.
 FILES = {file.name: file.read_bytes() for file in sorted(REFERENCE.glob("*.toml"))} | {
@@ -187,7 +187,7 @@ def test_mutated_studies_never_give_a_traceback(
     add_what_is_to_come(monkeypatch)
     stop_before_training(monkeypatch)
     # Building every model of a study takes seconds; its own tests are in tests/tricks.
-    monkeypatch.setattr(ablate.probe, "check_effects", lambda resolved, **options: [])
+    monkeypatch.setattr(ablate.planning.preflight, "check_effects", lambda resolved, **options: [])
     monkeypatch.setattr(ablate.planning.plan, "_changes", lambda *words, **options: {})
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ABLATE_DATA", str(tmp_path / "data"))

@@ -12,7 +12,7 @@ from fault_table import Proved
 from in_process import Ended, call
 from small_stores import make_study, new_store
 
-from ablate.store import Store
+from ablate.store.store import Store
 
 COMMANDS = [
     ("report", "group"),

@@ -24,7 +24,7 @@ READING = [
 REFUSED = [("run", "study.toml"), ("reindex",)]
 COMMANDS = """
 import json, sys
-from ablate.cli import main
+from ablate.cli.main import main
 for command in json.loads(sys.argv[1]):
     code = main(command)
     sys.stdout.flush()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cli_process import environment
 
-from ablate.cli import failing
+from ablate.cli import errors
 
 if TYPE_CHECKING:
     from fault_table import Proved
@@ -41,7 +41,7 @@ SHADOWS = (
 # What `ablate` is when it is installed: a script whose own folder Python looks into first.
 SCRIPT = """\
 import os, sys
-from ablate.cli import main
+from ablate.cli.main import main
 os.umask(0o027)
 words = " ".join(sys.argv[1:]).split(" then ")
 for command in words:
@@ -154,7 +154,7 @@ def test_no_plugins_refuses_what_is_not_bundled(
     program = """
         import sys
         sys.path[:] = [p for p in sys.path if p]
-        from ablate.cli import main
+        from ablate.cli.main import main
         for command in ("check", "plan", "run"):
             for study in ("installed.toml", "loose.toml"):
                 assert main([command, study, "--no-plugins"]) == 2, (command, study)
@@ -192,12 +192,12 @@ def test_a_link_in_a_crash_report_s_place_is_not_followed(
             for minute in range(60):
                 (folder / f"crash-{hour:02}{minute:02}.txt").symlink_to(victim)
     for place in (tmp_path / "no store", store):
-        saved = failing._save("a traceback", place)
+        saved = errors._save("a traceback", place)
         assert saved is not None
         assert not saved.is_symlink()
         assert "a traceback" in saved.read_text()
         times += 1
-    assert stat.S_IMODE(failing._save("x", tmp_path / "no store").stat().st_mode) == 0o600  # type: ignore[union-attr]
+    assert stat.S_IMODE(errors._save("x", tmp_path / "no store").stat().st_mode) == 0o600  # type: ignore[union-attr]
     assert victim.read_text() == "precious"
     proved(
         "safety", "links in the places of crash reports", "one for every minute of the day, in the "

@@ -17,9 +17,9 @@ import pytest
 from data_samples import WOOF, pack, write_images
 from misbehaving import Server, member, tar
 
-from ablate.data import fetch as fetching
+from ablate.data import download as fetching
 from ablate.data.catalogue import dataset_info
-from ablate.data.fetch import fetch_edition
+from ablate.data.download import fetch_edition
 from ablate.errors import AblateError, DataError
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ import markdown_it
 import pytest
 from small_stores import MACHINE, make_study, make_trial, new_store, train
 
-from ablate.attempt import Attempt
-from ablate.cli import main
-from ablate.resolved import ResolvedStudy
-from ablate.store import Store
+from ablate.cli.main import main
+from ablate.core.resolved_study import ResolvedStudy
+from ablate.store.attempt_writer import Attempt
+from ablate.store.store import Store
 
 if TYPE_CHECKING:
     from fault_table import Proved

@@ -16,16 +16,18 @@ import pytest
 import torch
 from small_stores import make_study, make_trial, new_store, train
 
-from ablate import foreign, index, spool, teacher
-from ablate.attempt import Attempt
-from ablate.data.pickled import as_binary
-from ablate.devices import choose_devices
+from ablate.core.trial import Numerics
+from ablate.data.sources.cifar import as_binary
+from ablate.engine import checkpoint
 from ablate.errors import AblateError
-from ablate.merging import carry_out, survey
-from ablate.predictions import read_predictions
-from ablate.training import checkpoint
-from ablate.trial import Numerics
-from ablate.weights import read_state
+from ablate.execution import teacher
+from ablate.index import database
+from ablate.models.weights import read_state
+from ablate.store import attempt_reader, untrusted
+from ablate.store.attempt_writer import Attempt
+from ablate.store.merge import carry_out, survey
+from ablate.store.predictions import read_predictions
+from ablate.util.devices import choose_devices
 
 if TYPE_CHECKING:
     from fault_table import Proved
@@ -90,7 +92,7 @@ def test_the_marker_appears_without_the_guard(tmp_path: Path) -> None:
 def test_no_code_in_weights_and_checkpoints_runs(tmp_path: Path, proved: Proved) -> None:
     store = new_store(tmp_path / "store")
     key = train(store, make_trial(0), 0.9)
-    (attempt,) = spool.attempts(store.path, key)
+    (attempt,) = attempt_reader.attempts(store.path, key)
     (device,) = choose_devices("cpu")
     loads: dict[str, Callable[[Path], object]] = {
         "a checkpoint": checkpoint.read,
@@ -167,12 +169,12 @@ def test_predictions_run_no_code_and_fill_no_memory(
         store = new_store(tmp_path / "store")
         study = make_study(store, {"baseline": [0.5], "warmup": [0.6]})
         key = study.order[0]
-        (attempt,) = spool.attempts(store.path, key)
+        (attempt,) = attempt_reader.attempts(store.path, key)
         make(attempt / "predictions.npz")
         with pytest.raises(AblateError) as caught:
             read_predictions(store.path, key, attempt.name)
         assert "\n" not in caught.value.message, what
-        with index.connect(store.path) as connection:
+        with database.connect(store.path) as connection:
             asked = "SELECT count(*), count(DISTINCT key) FROM predictions"
             assert connection.execute(asked).fetchall() == [(20, 1)], what
             (aside,) = connection.execute("SELECT path FROM spool.set_aside").fetchall()
@@ -181,7 +183,7 @@ def test_predictions_run_no_code_and_fill_no_memory(
         other = new_store(tmp_path / "other")
         merge = survey(other, store.path)
         carry_out(other, merge)
-        with index.connect(other.path) as connection:
+        with database.connect(other.path) as connection:
             found = connection.execute("SELECT count(*) FROM predictions").fetchall()
         assert found == [(20,)], what
         assert not marker.exists(), what
@@ -207,5 +209,5 @@ def _member(path: Path, name: str, data: bytes) -> None:
 def test_merging_takes_no_compressed_predictions(tmp_path: Path) -> None:
     path = tmp_path / "predictions.npz"
     np.savez_compressed(path, ids=np.arange(3))
-    with pytest.raises(foreign.Unfit):
-        foreign.check_arrays(path)
+    with pytest.raises(untrusted.Unfit):
+        untrusted.check_arrays(path)

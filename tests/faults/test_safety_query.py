@@ -15,8 +15,8 @@ import pytest
 from small_stores import make_trial, new_store, train
 
 from ablate.errors import AblateError
-from ablate.sql import ask
-from ablate.store import Store
+from ablate.sql.statement import ask
+from ablate.store.store import Store
 
 if TYPE_CHECKING:
     from fault_table import Proved
@@ -180,7 +180,7 @@ def test_hostile_statements_are_refused_in_a_line_and_change_nothing(
         assert SECRET not in message, sql
     proved(
         "safety", "a query that writes, reads files, attaches, loads, sets, asks for two things",
-        "statements to `ablate.sql.ask`; every file compared", len(REFUSED),
+        "statements to `ablate.sql.statement.ask`; every file compared", len(REFUSED),
         "nothing is read or written; one line",
     )  # fmt: skip
 

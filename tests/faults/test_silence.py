@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ablate.hanging import Silence, ended_by, in_words
-from ablate.whereabouts import SIZE, Board, Place, Whereabouts, here
+from ablate.execution.watchdog import Silence, ended_by, in_words
+from ablate.util.heartbeat import SIZE, Board, Place, Whereabouts, here
 
 
 def test_silence_counts_from_the_last_sign_of_each() -> None:

@@ -17,11 +17,12 @@ from cli_process import STUDY, Done
 from small_stores import make_study, make_trial, new_store, train
 
 import ablate
-from ablate import index, spool
-from ablate.attempt import Attempt
-from ablate.cli import main
+from ablate.cli.main import main
 from ablate.errors import AblateError
-from ablate.store import Store
+from ablate.index import database as index_database
+from ablate.store import attempt_reader
+from ablate.store.attempt_writer import Attempt
+from ablate.store.store import Store
 
 if TYPE_CHECKING:
     from fault_table import Proved
@@ -42,7 +43,7 @@ Run = Callable[..., Done]
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = new_store(tmp_path_factory.mktemp("small") / "store")
     make_study(store, {"baseline": [0.5, 0.51], "warmup": [0.6, 0.62]})
-    index.ingest(store.path)
+    index_database.ingest(store.path)
     return store.path
 
 
@@ -221,10 +222,10 @@ def test_a_newer_index_is_left_to_its_ablate(run: Run, proved: Proved) -> None:
     epochs = 4 * 3
     assert json.loads(told.stdout)["rows"] == [{"n": epochs * 4, "k": 4}]  # three metrics, seconds
     assert run("report", "group").returncode == 0
-    assert index.ingest(Path("store")) == 0
+    assert index_database.ingest(Path("store")) == 0
     assert database.read_bytes() == content
     assert sorted(p.name for p in Path("store").glob("results*")) == ["results.duckdb"]
-    assert index.standing(Path("store")).state == "newer"
+    assert index_database.standing(Path("store")).state == "newer"
     assert run("reindex").returncode == 0  # who asks for it gets this one's
     assert version_of(database) == newer - 1
     proved(
@@ -286,7 +287,7 @@ def test_an_older_store_goes_on_working(run: Run, small: Path, proved: Proved) -
     assert trial.key == key
     with Attempt.begin(store.path, key) as attempt:
         attempt.record("epoch", epoch=1, metrics={"top1": 0.1})
-    assert len(spool.attempts(store.path, key)) == 2
+    assert len(attempt_reader.attempts(store.path, key)) == 2
     proved(
         "store", "a store that an older ablate wrote",
         "endings without curves, saved runs and definitions without fields of today, index 1",

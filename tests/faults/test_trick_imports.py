@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ablate.cli import main
-from ablate.tricks import containing
+from ablate.cli.main import main
+from ablate.tricks import guard
 
 STUDY = """\
 [study]
@@ -69,8 +69,8 @@ def test_a_trick_that_fails_before_training_is_named_and_ends_nothing(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(containing, "LIMIT", 0.4)
-    monkeypatch.setattr(containing, "NOTICE", 0.2)
+    monkeypatch.setattr(guard, "LIMIT", 0.4)
+    monkeypatch.setattr(guard, "NOTICE", 0.2)
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     (tmp_path / "study.toml").write_text(STUDY)
     mask = os.umask(0o022)

@@ -12,11 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import get_model
 
 import support
-from ablate.cost import Costs
-from ablate.training_process import construct
-from ablate.trial import Trial, TrickSpec
-from ablate.tricks.chains import Hooks
+from ablate.core.trial import Trial, TrickSpec
+from ablate.planning.model_cost import Costs
+from ablate.tricks.construct import construct
 from ablate.tricks.discovery import load_catalogue
+from ablate.tricks.hooks import Hooks
 
 built: list[int] = []  # classes of each model that `plain` made
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 import support
 from ablate.models import build_model, initialise, outputs
 from ablate.models.catalogue import model_image_size, model_info, model_names
-from ablate.models.describe import multiply_adds
-from ablate.tricks.chains import Hooks
+from ablate.planning.model_card import multiply_adds
+from ablate.tricks.hooks import Hooks
 from ablate_tricks.squeeze_excitation import SqueezeExcitation
 
 THEIRS = set(torchvision.models.list_models(module=torchvision.models))

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ablate.errors import AblateError
 from ablate.models import build_model, initialise, outputs
-from ablate.models.describe import multiply_adds
+from ablate.planning.model_card import multiply_adds
 
 
 def on_meta(name: str, num_classes: int = 1000) -> nn.Module:

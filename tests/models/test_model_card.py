@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ablate.errors import AblateError
-from ablate.models.describe import describe_model
+from ablate.planning.model_card import describe_model
 from ablate_tricks.no_bias_decay import NoBiasDecay
 from ablate_tricks.resnet_b import ResnetB
 from ablate_tricks.resnet_c import ResnetC

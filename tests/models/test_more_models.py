@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ablate.baseline import Baseline
+from ablate.core.hook_types import Outputs
 from ablate.errors import AblateError
 from ablate.models import build_model, handles, initialise, outputs
 from ablate.models.catalogue import is_model, model_image_size, model_info
-from ablate.models.describe import describe_model
-from ablate.types import Outputs
+from ablate.planning.model_card import describe_model
 from ablate_tricks.blurpool import Blurpool
 from ablate_tricks.dropout import Dropout
 from ablate_tricks.no_bias_decay import NoBiasDecay

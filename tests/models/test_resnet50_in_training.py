@@ -12,9 +12,9 @@ import torchvision
 from timm.models import resnet as timm_resnet
 from torch import nn
 
-from ablate.recipe import Recipe
+from ablate.core.recipe import Recipe
 from ablate.tricks.base import Trick
-from ablate.tricks.chains import Hooks
+from ablate.tricks.hooks import Hooks
 from ablate_tricks.resnet_b import ResnetB
 from ablate_tricks.resnet_c import ResnetC
 from ablate_tricks.resnet_d import ResnetD

@@ -14,13 +14,31 @@ import pytest
 
 SLOW = ("torch", "torchvision", "scipy", "timm", "sklearn", "statsmodels")
 LIGHT = [
-    *("ablate", "ablate.errors", "ablate.recipe", "ablate.trial", "ablate.resolved"),
-    *("ablate.streams", "ablate.types", "ablate.hookspecs", "ablate.tricks", "ablate.schema"),
+    *(
+        "ablate",
+        "ablate.errors",
+        "ablate.core.recipe",
+        "ablate.core.trial",
+        "ablate.core.resolved_study",
+    ),
+    *(
+        "ablate.core.rng",
+        "ablate.core.hook_types",
+        "ablate.hookspecs",
+        "ablate.tricks",
+        "ablate.study.json_schema",
+    ),
     *("ablate.study", "ablate.design", "ablate.data.catalogue", "ablate.models.catalogue"),
-    *("ablate.files", "ablate.spool", "ablate.claims", "ablate.index", "ablate.store"),
-    *("ablate.sql", "ablate.effects"),
-    *("ablate.stats", "ablate.report", "ablate.runner", "ablate.executor"),
-    *("ablate.console", "ablate.cli", "ablate.worker", "ablate_tricks"),
+    *(
+        "ablate.util.files",
+        "ablate.store.attempt_reader",
+        "ablate.store.lease",
+        "ablate.index",
+        "ablate.store",
+    ),
+    *("ablate.sql", "ablate.sql.effects"),
+    *("ablate.stats", "ablate.report", "ablate.execution.runner", "ablate.execution.executor"),
+    *("ablate.console", "ablate.cli", "ablate.execution.trainer", "ablate_tricks"),
 ]
 
 IMPORT_ALL = """
@@ -48,8 +66,8 @@ def test_importing_it_imports_nothing_slow(module: str) -> None:
 
 
 def test_the_engine_imports_no_trick() -> None:
-    assert "ablate_tricks" not in imported("ablate.training")
-    assert "torch" in imported("ablate.training"), "else this test sees nothing"
+    assert "ablate_tricks" not in imported("ablate.engine")
+    assert "torch" in imported("ablate.engine"), "else this test sees nothing"
 
 
 @pytest.mark.parametrize(
@@ -64,7 +82,7 @@ def test_help_does_not_import_what_a_command_needs(
     arguments: list[str], unwanted: tuple[str, ...]
 ) -> None:
     code = (
-        "import sys; from ablate.cli import main; main(sys.argv[1:]); "
+        "import sys; from ablate.cli.main import main; main(sys.argv[1:]); "
         "print('MODULES', *{name.partition('.')[0] for name in sys.modules})"
     )
     done = subprocess.run(

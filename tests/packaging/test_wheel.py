@@ -87,7 +87,7 @@ def test_its_metadata(wheel: zipfile.ZipFile) -> None:
     required = {line.partition(";")[0].strip() for line in metadata.get_all("Requires-Dist") or ()}
     assert "torch>=2.8" in required
     entries = wheel.read(f"{folder}/entry_points.txt").decode()
-    assert "ablate = ablate.cli:main" in entries
+    assert "ablate = ablate.cli.main:main" in entries
     assert "[ablate.tricks]" in entries
 
 

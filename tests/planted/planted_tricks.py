@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ablate import Trick, hookimpl
-from ablate.types import Factors, Run, Schedule
+from ablate.core.hook_types import Factors, Run, Schedule
 
 
 class PlantedStrong(Trick):

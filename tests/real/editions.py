@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablate.data.catalogue import dataset_ref
+from ablate.core.trial import DatasetRef, Trial
+from ablate.data.fingerprint import dataset_ref
 from ablate.design import resolve
 from ablate.models.catalogue import model_image_size
 from ablate.study import load_study
-from ablate.study.find import shipped_folder
-from ablate.trial import DatasetRef, Trial
+from ablate.study.finder import shipped_folder
 
 IMAGES, BATCH = 10, 4  # of either split; two batches of four, the odd ones are dropped
 PIXELS, RESIZED = 64, 73  # Inception has a size of its own

@@ -28,16 +28,17 @@ from pydantic import PrivateAttr
 from torch import nn
 
 from ablate import Trick, hookimpl
+from ablate.core.hook_types import Batch, Run
 from ablate.data.cache import ensure_cache, open_cache
-from ablate.data.cached import CachedDataset
+from ablate.data.dataset import CachedDataset
 from ablate.data.loader import open_data
-from ablate.engine import train
+from ablate.engine.loop import train
 from ablate.errors import AblateError, Diverged
-from ablate.training_process import construct, set_numerics
-from ablate.types import Batch, Run
+from ablate.execution.trial_process import set_numerics
+from ablate.tricks.construct import construct
 
 if TYPE_CHECKING:  # pytest would collect it
-    from ablate.training.evaluate import Tested
+    from ablate.engine.evaluate import Tested
 
 CPU = torch.device("cpu")
 STEPS = 2
@@ -72,7 +73,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     From 65,536 the first steps overflow on batches as small as these, and are left out as they
     should be: two of them would be all.
     """
-    monkeypatch.setattr("ablate.training.precision._INITIAL", 16.0)
+    monkeypatch.setattr("ablate.engine.precision._INITIAL", 16.0)
 
 
 class Watch(Trick):

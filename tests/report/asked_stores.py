@@ -10,13 +10,13 @@ import numpy as np
 import report_studies as made
 from scipy import special
 
-from ablate.attempt import Attempt
-from ablate.lookup import tables_of
-from ablate.report.asked import Asked
+from ablate.core.resolved_study import ResolvedStudy, Table
 from ablate.report.model import ReportTable
-from ablate.resolved import ResolvedStudy, Table
-from ablate.spool import trial_path
-from ablate.store import Store
+from ablate.report.options import Asked
+from ablate.session.lookup import tables_of
+from ablate.store.attempt_reader import trial_path
+from ablate.store.attempt_writer import Attempt
+from ablate.store.store import Store
 
 CLASSES, IMAGES = 4, 120
 LABELS = np.arange(IMAGES) % CLASSES

@@ -7,10 +7,10 @@ from typing import Any
 
 from report_studies import results, study
 
+from ablate.core.resolved_study import ResolvedStudy, Table
+from ablate.core.trial import TrickSpec
 from ablate.report import build_tables
-from ablate.report.published import beside_paper
-from ablate.resolved import ResolvedStudy, Table
-from ablate.trial import TrickSpec
+from ablate.report.published.attach import beside_paper
 
 RECIPE = ("xavier_init", "color_jitter", "pca_lighting")
 EFFICIENT = ("linear_scaling", "warmup", "zero_gamma", "no_bias_decay", "fp16")

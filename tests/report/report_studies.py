@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ablate.curves import Curves
-from ablate.recipe import Recipe
-from ablate.resolved import ResolvedStudy, Row, Table
-from ablate.trial import DatasetRef, Numerics, Trial
+from ablate.core.recipe import Recipe
+from ablate.core.resolved_study import ResolvedStudy, Row, Table
+from ablate.core.trial import DatasetRef, Numerics, Trial
+from ablate.store.curves import Curves
 
 GPU = {
     "device_name": "NVIDIA RTX 4090",

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from report_studies import Result, key, study
 
+from ablate.core.resolved_study import Row, Table
 from ablate.report import build_tables
 from ablate.report.model import Block, BlockLine, ReportTable
-from ablate.resolved import Row, Table
 
 Sets = Sequence[Sequence[str]]
 

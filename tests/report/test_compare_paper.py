@@ -15,8 +15,8 @@ from scipy import stats
 
 from ablate.errors import AblateError
 from ablate.report import render_terminal
-from ablate.report.published import check_name, nothing_published
-from ablate.report.published_data import paper
+from ablate.report.published.attach import check_name, nothing_published
+from ablate.report.published.data import paper
 
 TABLE4 = stacked("linear_scaling", "warmup", "zero_gamma", "no_bias_decay", "fp16")
 TABLE6 = stacked(

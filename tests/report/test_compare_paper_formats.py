@@ -13,7 +13,7 @@ from report_studies import GROUP1, table
 from rich.cells import cell_len
 
 from ablate.report import render_csv, render_json, render_markdown, render_terminal
-from ablate.report.published_data import paper
+from ablate.report.published.data import paper
 
 ROWS = stacked("linear_scaling", "warmup", "zero_gamma", "no_bias_decay", "fp16")
 # Made up so that the reference transcript's numbers come out.

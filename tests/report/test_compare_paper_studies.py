@@ -10,8 +10,8 @@ from cli_process import Done, run_here
 
 from ablate.design import resolve
 from ablate.errors import AblateError
-from ablate.report.published_data import paper
-from ablate.report.published_match import whole
+from ablate.report.published.data import paper
+from ablate.report.published.match import whole
 from ablate.study import load_study
 
 STUDIES = Path(__file__).resolve().parents[2] / "studies"

@@ -11,7 +11,7 @@ from typing import Any
 import html_studies
 import pytest
 
-from ablate.report.html import render_html, render_notebook
+from ablate.report.formats.html import render_html, render_notebook
 
 LAYOUT = (Path(__file__).parent / "html_layout.js").read_text(encoding="utf-8")
 FLAGS = (

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ablate.report.html.axes import axis, round_step
-from ablate.report.html.labels import Label, placed
+from ablate.report.formats.html.drawing import Label, axis, placed, round_step
 
 PLACES = st.lists(st.tuples(st.floats(0.01, 0.87), st.floats(0.05, 0.95)), min_size=2, max_size=30)
 

@@ -30,9 +30,9 @@ from test_compare_paper_formats import table4
 from test_terminal_layout import LABELS, NETTE
 
 from ablate.report import build_tables, render
-from ablate.report.html import render_html
+from ablate.report.captions import notes
+from ablate.report.formats.html import render_html
 from ablate.report.model import Block, BlockCell, BlockLine
-from ablate.report.together import notes
 
 SECTIONS = [
     "Verdict",

@@ -30,12 +30,12 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix
 
 from ablate import stats
+from ablate.core.metrics import metric_named
 from ablate.errors import AblateError
-from ablate.lookup import tables_of
 from ablate.report import render, render_terminal
-from ablate.report.asked import Asked
-from ablate.report.model import metric_named
-from ablate.store import Store
+from ablate.report.options import Asked
+from ablate.session.lookup import tables_of
+from ablate.store.store import Store
 
 RESOLVED = study_of("warmup", "mixup", "zero_gamma")
 ROWS = range(4)
@@ -116,7 +116,7 @@ def test_an_undeclared_metric_is_exploratory_and_has_no_margin(store: Store) -> 
 
 
 def test_a_declared_margin_holds_for_its_own_metric_and_for_accuracies() -> None:
-    from ablate.report.metrics import margin
+    from ablate.report.tables.metrics import margin
 
     loss = study_of("warmup", metric="loss", margin=0.02)
     assert margin(loss, metric_named("loss")) == 0.02
@@ -374,7 +374,7 @@ def test_of_many_tricks_alone_each_has_its_classes(tmp_path: Path) -> None:
 
 
 def test_classes_have_the_names_that_are_known(tmp_path: Path) -> None:
-    from ablate.report.classes import class_names
+    from ablate.report.tables.per_class import class_names
 
     assert class_names("imagenette", 10)[0] == "tench"
     assert class_names("imagenette", 9) == [f"class {c}" for c in range(9)]

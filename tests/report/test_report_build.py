@@ -8,9 +8,9 @@ from report_studies import GPU, GROUP1, Result, State, cumulative, key, results,
 from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
 
+from ablate.core.trial import Numerics
 from ablate.errors import AblateError
 from ablate.report import build_tables, render_markdown, render_terminal
-from ablate.trial import Numerics
 
 V1 = {
     "baseline": (90.0, 90.4, 90.2),

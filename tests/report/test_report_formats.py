@@ -20,7 +20,7 @@ from ablate.report import (
     render_markdown,
     row_address,
 )
-from ablate.report.escape import ascii_only, code, markdown, visible
+from ablate.report.formats.escape import ascii_only, code, markdown, visible
 
 NASTY = "a|b`c<img src=x>*_d_\u202e\x1b[2J\n"
 

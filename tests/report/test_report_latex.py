@@ -16,7 +16,7 @@ from test_report_costs import uneven
 from test_terminal_layout import nette, one_seed, woof
 
 from ablate.report import build_tables, render_latex
-from ablate.report.latex_text import breakable, latex, number, prose
+from ablate.report.formats.latex.text import breakable, latex, number, prose
 
 needs_latex = pytest.mark.skipif(
     shutil.which("pdflatex") is None, reason="needs pdflatex with booktabs, from the system"

@@ -14,9 +14,9 @@ from test_compare_paper_formats import table4
 from test_report_latex import BEYOND, SPECIAL, compile_, hostile, incomplete, needs_latex, studies
 from test_terminal_layout import nette, one_seed, woof
 
+from ablate.core.resolved_study import Tuning, Until
 from ablate.errors import AblateError
 from ablate.report import build_tables, render_methods
-from ablate.resolved import Tuning, Until
 
 HOLM = "Holm, S. (1979). A simple sequentially rejective multiple test procedure."
 

@@ -28,10 +28,10 @@ from set_studies import (
 )
 from statsmodels.stats.multitest import multipletests
 
-from ablate.planning.detectable import family
+from ablate.core.resolved_study import Row
+from ablate.planning.power import family
 from ablate.report import render, render_json, render_markdown, render_terminal
 from ablate.report.model import Block
-from ablate.resolved import Row
 
 # The design page's third test vector: N = 1,000, nu = 6.
 V3 = {

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ablate.recipe import Recipe
-from ablate.report.settings import changed_settings
-from ablate.trial import DatasetRef, Numerics, Trial, TrickSpec
+from ablate.core.recipe import Recipe
+from ablate.core.trial import DatasetRef, Numerics, Trial, TrickSpec
+from ablate.report.tables.settings import changed_settings
 
 
 def trick(name: str, behaviour: str = "v1", **params: Any) -> TrickSpec:

@@ -71,7 +71,7 @@ class DiesWhenDone(Trick):
 
     @hookimpl
     def on_trial_start(self) -> None:
-        from ablate.attempt import Attempt
+        from ablate.store.attempt_writer import Attempt
 
         finish = Attempt.finish
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 import support
-from ablate.resolved import ResolvedStudy
-from ablate.store import Store
-from ablate.trial import Trial, TrickSpec
+from ablate.core.resolved_study import ResolvedStudy
+from ablate.core.trial import Trial, TrickSpec
+from ablate.store.store import Store
 from ablate.tricks.discovery import load_catalogue
 from support import recipe
 

@@ -12,13 +12,13 @@ import torch
 from torch import nn
 from workers import Worker
 
-from ablate.attempt import Attempt
+from ablate.engine.checkpoint import Snapshot
 from ablate.errors import AblateError
-from ablate.recording import Writer
-from ablate.spool import checkpoints
-from ablate.spool_lines import read_lines
-from ablate.store import Store
-from ablate.training.snapshot import Snapshot
+from ablate.execution.recorder import Writer
+from ablate.store.attempt_reader import checkpoints
+from ablate.store.attempt_writer import Attempt
+from ablate.store.journal import read_lines
+from ablate.store.store import Store
 from studies import spec, trial
 
 SABOTEURS = Path(__file__).parent / "saboteurs.py"

@@ -14,14 +14,13 @@ from typing import Any
 import pytest
 
 import support
-from ablate.compiler import compiler_lacks
-from ablate.executor import Device
-from ablate.runner import Runner
-from ablate.store import Store
-from ablate.trial import Numerics, Trial
+from ablate.core.trial import Numerics, Trial
+from ablate.execution.runner import Runner
+from ablate.store.store import Store
+from ablate.util.devices import Device, compiler_lacks
 from studies import Silent, equal, outcome, spec, study
 
-ABLATE = [sys.executable, "-c", "import sys; from ablate.cli import main; sys.exit(main())"]
+ABLATE = [sys.executable, "-c", "import sys; from ablate.cli.main import main; sys.exit(main())"]
 LACKING = compiler_lacks("cpu")
 pytestmark = pytest.mark.timeout(1200)  # half a minute of compiling is minutes on a busy machine
 compiles = pytest.mark.skipif(bool(LACKING), reason=f"cannot compile here: {', '.join(LACKING)}")

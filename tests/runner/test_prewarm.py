@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from ablate.executor import Device, Workers
-from ablate.runner import Runner
-from ablate.store import Store
+from ablate.execution.executor import Workers
+from ablate.execution.runner import Runner
+from ablate.store.store import Store
+from ablate.util.devices import Device
 from studies import Silent, study, trial
 
 needs_proc = pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")
@@ -90,7 +91,7 @@ def test_none_is_left_when_the_check_raises(capfd: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize("forks", [True, False])
 def test_none_is_left_when_the_coordinator_is_killed_while_it_checks(forks: bool) -> None:
     code = (
-        "import time\nfrom ablate.executor import Device, Workers\n"
+        "import time\nfrom ablate.execution.executor import Device, Workers\n"
         f"w = Workers([Device('cpu', 1, forks={forks})])\nw.start(1)\n"
         "print(w.executors[0].pid, flush=True)\ntime.sleep(60)"
     )

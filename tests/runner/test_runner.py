@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ablate.executor import Device
-from ablate.resolved import ResolvedStudy
-from ablate.runner import Outcome, Runner
-from ablate.store import Store
+from ablate.core.resolved_study import ResolvedStudy
+from ablate.execution.runner import Outcome, Runner
+from ablate.store.store import Store
+from ablate.util.devices import Device
 from studies import Silent, equal, outcome, spec, study, trial
 
 SABOTEURS = Path(__file__).parent / "saboteurs.py"

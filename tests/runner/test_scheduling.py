@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ablate.executor import Device
-from ablate.runner import Runner
-from ablate.scheduling import choose
-from ablate.store import Store
+from ablate.execution.runner import Runner
+from ablate.execution.scheduler import choose
+from ablate.store.store import Store
+from ablate.util.devices import Device
 from studies import Silent, equal, outcome, study, trial
 
 

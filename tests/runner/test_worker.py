@@ -14,8 +14,8 @@ import pytest
 import torch
 from workers import Worker, request
 
-from ablate.sentinel import Sentinel
-from ablate.store import Store
+from ablate.execution.state_guard import Sentinel
+from ablate.store.store import Store
 from studies import equal, outcome, spec, trial
 
 SABOTEURS = Path(__file__).parent / "saboteurs.py"
@@ -151,7 +151,7 @@ def test_the_sentinel_sees_it(name: str, change: Any, back: Any) -> None:
 
 def test_a_profiles_own_switches_are_no_trials_leavings(tmp_path: Path) -> None:
     """TF32 is such a switch: with it, a worker that left after every trial would be no warm one."""
-    from ablate.trial import Numerics
+    from ablate.core.trial import Numerics
 
     store = Store.open(tmp_path, create=True)
     worker = Worker("--warm", "cpu")
@@ -165,10 +165,10 @@ def test_a_profiles_own_switches_are_no_trials_leavings(tmp_path: Path) -> None:
 def test_what_the_compiler_changes_in_torch_is_not_the_first_trials_leaving() -> None:
     code = """
         import torch
-        from ablate import training_process
-        from ablate.sentinel import Sentinel
-        from ablate.training import compiled
-        training_process.preload()
+        from ablate.execution import trial_process
+        from ablate.execution.state_guard import Sentinel
+        from ablate.engine import compiled
+        trial_process.preload()
         compiled.prepare()
         sentinel = Sentinel("cpu")
         torch.compile(torch.nn.Linear(2, 2), backend="eager")(torch.ones(1, 2)).sum().backward()

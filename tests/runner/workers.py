@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ablate.trial import Trial
+from ablate.core.trial import Trial
 
 
 def request(made: Trial, store: Path, **more: Any) -> dict[str, Any]:
@@ -27,11 +27,11 @@ def request(made: Trial, store: Path, **more: Any) -> dict[str, Any]:
 
 
 class Worker:
-    """`python -m ablate.worker`, when it is ready. `before`: a command to start it with."""
+    """`ablate.execution.trainer`, when it is ready. `before`: a command to start it with."""
 
     def __init__(self, *mode: str, before: tuple[str, ...] = ()) -> None:
         self.process = subprocess.Popen(
-            [*before, sys.executable, "-P", "-m", "ablate.worker", *mode],
+            [*before, sys.executable, "-P", "-m", "ablate.execution.trainer", *mode],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ablate.attempt import Attempt
-from ablate.runner import Outcome
-from ablate.session import Session, open_session
-from ablate.stages import Ran, run_stages
+from ablate.core.trial import Trial
+from ablate.execution.runner import Outcome
+from ablate.session.session import Session, open_session
+from ablate.session.stages import Ran, run_stages
+from ablate.store.attempt_writer import Attempt
 from ablate.study import load_study
-from ablate.trial import Trial
 
 # of a trial: its top-1 as a fraction, or how it ended
 Measure = Callable[[Trial], float | str]

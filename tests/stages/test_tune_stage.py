@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from ablate.core.resolved_study import ResolvedStudy
+from ablate.core.trial import Trial
 from ablate.errors import StudyError
-from ablate.lookup import from_file, from_store, tables_of
+from ablate.planning.tuning import best
 from ablate.report import render_methods
-from ablate.resolved import ResolvedStudy
-from ablate.store import Store
+from ablate.session.lookup import from_file, from_store, tables_of
+from ablate.store.store import Store
 from ablate.study import load_study
-from ablate.trial import Trial
-from ablate.tuning import best
 from planted import TUNED, Planted, session
 
 FACTORS = (0.3, 1, 3)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ablate.effects import effects
+from ablate.core.trial import Trial
 from ablate.errors import AblateError
-from ablate.lookup import from_file, from_store, tables_of
+from ablate.planning.looks import looks_of
 from ablate.report import (
     render,
     render_json,
@@ -19,11 +19,11 @@ from ablate.report import (
     render_methods,
     render_terminal,
 )
-from ablate.stages import looks_of
+from ablate.session.lookup import from_file, from_store, tables_of
+from ablate.sql.effects import effects
 from ablate.stats import LOOKS
-from ablate.store import Store
+from ablate.store.store import Store
 from ablate.study import load_study
-from ablate.trial import Trial
 from planted import STUDY, Planted, session
 
 TWICE = STUDY.replace('["cosine", "mixup"]', '["cosine"]')

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from store_samples import make_trial
 
-from ablate.store import Store
+from ablate.store.store import Store
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 def trained(store: Store) -> Callable[..., str]:
     """Writes a finished attempt, as the engine does, and returns the trial's key."""
-    from ablate.attempt import Attempt
+    from ablate.store.attempt_writer import Attempt
 
     def train(seed: int = 0, *tricks: str, top1: float = 0.9, status: str = "done") -> str:
         trial = make_trial(seed, *tricks)

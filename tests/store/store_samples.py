@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ablate.recipe import Recipe
-from ablate.trial import DatasetRef, Numerics, Trial, TrickSpec
+from ablate.core.recipe import Recipe
+from ablate.core.trial import DatasetRef, Numerics, Trial, TrickSpec
 
 
 def make_trial(seed: int = 0, *tricks: str) -> Trial:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from ablate import claims
-from ablate.claims import Lease, claim, holder
+from ablate.store import lease as leases
+from ablate.store.lease import Lease, claim, holder
 
 KEY = "ab" * 32
 KEYS = [f"{number:064x}" for number in range(20)]
@@ -26,7 +26,7 @@ CONTENDERS = 8
 CONTENDER = """
     import sys, time
     from pathlib import Path
-    from ablate.claims import claim
+    from ablate.store.lease import claim
     store, keys = Path(sys.argv[1]), sys.argv[2].split(",")
     print("ready", flush=True)
     while not (store / "go").exists():
@@ -100,7 +100,7 @@ def test_each_trial_is_claimed_once_and_again_after_a_kill(
 INSIDE = """
     import os, sys, time
     from pathlib import Path
-    from ablate.claims import claim
+    from ablate.store.lease import claim
     store, key, end = Path(sys.argv[1]), sys.argv[2], time.monotonic() + 1.5
     entered = 0
     while time.monotonic() < end:
@@ -133,7 +133,7 @@ def test_claims_and_releases_never_overlap(tmp_path: Path) -> None:
 HOLDER = """
     import sys
     from pathlib import Path
-    from ablate.claims import claim
+    from ablate.store.lease import claim
     print(claim(Path(sys.argv[1]), sys.argv[2], "s") is not None, flush=True)
     sys.stdin.read()
 """
@@ -195,7 +195,7 @@ def test_on_another_machine_the_heartbeat_decides(
 def test_a_heartbeat_from_the_future_expires_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "EXPIRY", 0.3)
+    monkeypatch.setattr(leases, "EXPIRY", 0.3)
     lease = rewrite(tmp_path, host="elsewhere")
     os.utime(lease, (time.time() + 9000, time.time() + 9000))  # the clock was set back since
     assert claim(tmp_path, KEY, "new") is None
@@ -215,7 +215,7 @@ def test_whoever_judged_first_and_acts_last_takes_nothing(tmp_path: Path) -> Non
     assert judged is not None
     held = claim(tmp_path, KEY, "faster")
     assert held is not None
-    assert claims._bury(place, judged.token) is None
+    assert leases._bury(place, judged.token) is None
     assert held.held()
 
 
@@ -242,7 +242,7 @@ def test_a_forked_child_does_not_give_back_its_parents_claim(tmp_path: Path) -> 
     code = """
         import os, sys
         from pathlib import Path
-        from ablate.claims import claim
+        from ablate.store.lease import claim
         held = claim(Path(sys.argv[1]), sys.argv[2], "s")
         child = os.fork()
         if child == 0:
@@ -267,7 +267,7 @@ def test_a_damaged_lease_blocks_until_it_is_old(tmp_path: Path) -> None:
 WRITER = """
     import sys
     from pathlib import Path
-    from ablate.attempt import Attempt
+    from ablate.store.attempt_writer import Attempt
     attempt = Attempt.begin(Path(sys.argv[1]), sys.argv[2])
     print("ready", flush=True)
     sys.stdin.read()

@@ -14,11 +14,11 @@ import numpy as np
 from spool_rows import COUNT, spooled
 from store_samples import make_trial
 
-from ablate.attempt import Attempt
-from ablate.index import connect, in_memory, ingest, reindex
-from ablate.spool import attempts
-from ablate.spool_lines import read_lines
-from ablate.store import Store
+from ablate.index.database import connect, in_memory, ingest, reindex
+from ablate.store.attempt_reader import attempts
+from ablate.store.attempt_writer import Attempt
+from ablate.store.journal import read_lines
+from ablate.store.store import Store
 
 Train = Callable[..., str]
 
@@ -95,7 +95,7 @@ def test_the_file_is_in_the_storage_format_of_duckdb_1(store: Store, trained: Tr
 WRITER = """
     import sys
     from pathlib import Path
-    from ablate.attempt import Attempt
+    from ablate.store.attempt_writer import Attempt
     attempt = Attempt.begin(Path(sys.argv[1]), sys.argv[2])
     print(attempt.name, flush=True)
     for epoch in range(1, 1_000_000):
@@ -106,7 +106,7 @@ WRITER = """
 INGESTER = """
     import sys, time
     from pathlib import Path
-    from ablate.index import ingest
+    from ablate.index.database import ingest
     print("ready", flush=True)
     while True:
         ingest(Path(sys.argv[1]))
@@ -227,7 +227,7 @@ def test_a_reader_that_stays_makes_ingesters_skip_not_fail(store: Store, trained
         """
         import sys, time
         from pathlib import Path
-        from ablate.index import connect
+        from ablate.index.database import connect
         reader = connect(Path(sys.argv[1]))
         print("ready", flush=True)
         time.sleep(600)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import special
 
-from ablate.attempt import Attempt
 from ablate.errors import AblateError
-from ablate.predictions import read_predictions
 from ablate.stats import calibration_error
+from ablate.store.attempt_writer import Attempt
+from ablate.store.predictions import read_predictions
 
 KEY = "ab" * 32
 

@@ -16,12 +16,11 @@ import pytest
 from store_samples import make_trial
 
 import ablate
-from ablate.attempt import Attempt
 from ablate.errors import AblateError
-from ablate.index import connect, ingest
-from ablate.sql import ask
-from ablate.sql_errors import VIEWS
-from ablate.store import Store
+from ablate.index.database import connect, ingest
+from ablate.sql.statement import VIEWS, ask
+from ablate.store.attempt_writer import Attempt
+from ablate.store.store import Store
 
 Train = Callable[..., str]
 
@@ -129,8 +128,8 @@ def test_time_that_the_reader_takes_is_not_counted(store: Store, trained: Train)
 HELD = """
     import sys, time
     from pathlib import Path
-    from ablate.store import Store
-    from ablate.sql import ask
+    from ablate.store.store import Store
+    from ablate.sql.statement import ask
     with ask(Store(Path(sys.argv[1])), "from trials", warn=print) as answer:
         print("ready", flush=True)
         time.sleep(600)

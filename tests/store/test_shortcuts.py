@@ -17,16 +17,18 @@ from hypothesis import strategies as st
 from store_samples import make_trial
 from test_store import resolved
 
-from ablate import index_insert, index_rows, spool, spool_lines
-from ablate.attempt import Attempt
-from ablate.claims import claim
-from ablate.curves import Curves
-from ablate.index import in_memory
-from ablate.resolved import Row, Table
-from ablate.session import tables_of
-from ablate.spool import checkpoint_files
-from ablate.spool_lines import last_epoch, read_lines, read_pieces
-from ablate.store import Store, TrialState
+from ablate.core.resolved_study import Row, Table
+from ablate.index import database
+from ablate.index import rows as index_rows
+from ablate.index.database import in_memory
+from ablate.session.lookup import tables_of
+from ablate.store import attempt_reader, journal
+from ablate.store.attempt_reader import checkpoint_files
+from ablate.store.attempt_writer import Attempt
+from ablate.store.curves import Curves
+from ablate.store.journal import last_epoch, read_lines, read_pieces
+from ablate.store.lease import claim
+from ablate.store.store import Store, TrialState
 
 Train = Callable[..., str]
 METRICS = ("train_loss", "loss", "top1", "top5")
@@ -63,7 +65,7 @@ def long_way(store: Store, key: str) -> tuple[str, str | None, int, int]:
     folder = store.path / "trials" / key
     attempts = sorted(p for p in folder.iterdir() if p.is_dir() and p.name[0].isdigit())
     ends = {p: json.loads(d.read_text()) for p in attempts if (d := p / "done.json").exists()}
-    unfinal = [p for p in attempts if ends.get(p, {}).get("status") not in spool.FINAL]
+    unfinal = [p for p in attempts if ends.get(p, {}).get("status") not in attempt_reader.FINAL]
     kept = max((epoch for p in unfinal for epoch, _ in checkpoint_files(p)), default=0)
     running = (folder / "claim").exists()
     done = [p for p in attempts if ends.get(p, {}).get("status") == "done"]
@@ -77,7 +79,7 @@ def long_way(store: Store, key: str) -> tuple[str, str | None, int, int]:
     if counting not in ends:
         return "interrupted", counting.name, max(last, kept), kept
     status = ends[counting]["status"]
-    return status, counting.name, last, last if status in spool.FINAL else kept
+    return status, counting.name, last, last if status in attempt_reader.FINAL else kept
 
 
 def short_way(state: TrialState) -> tuple[str, str | None, int, int]:
@@ -101,7 +103,7 @@ def write(random: random.Random, store: Store, key: str, epochs: int, ending: st
             attempt.record("note", text="ü" * random.randrange(300))
         if random.random() < 0.3:
             attempt.save_checkpoint(epoch, lambda file: file.write(b"weights"))
-    if ending in spool.STATUSES:
+    if ending in attempt_reader.STATUSES:
         attempt.save_environment({"host": "here", "device_name": "cpu"})
         attempt.finish(ending, "because", examples=1000)
         return
@@ -113,7 +115,15 @@ def write(random: random.Random, store: Store, key: str, epochs: int, ending: st
             file.write(b'{"seq":99,"kind":"epoch","epoch":99,"metr')
 
 
-ENDINGS = (*spool.STATUSES, *spool.STATUSES, "done", "killed", "torn", "damaged", "damaged torn")
+ENDINGS = (
+    *attempt_reader.STATUSES,
+    *attempt_reader.STATUSES,
+    "done",
+    "killed",
+    "torn",
+    "damaged",
+    "damaged torn",
+)
 
 
 def fill(random: random.Random, store: Store, trials: int) -> list[str]:
@@ -158,7 +168,7 @@ def check_results(store: Store, states: dict[str, TrialState]) -> None:
         assert found.typical == (statistics.median(seconds) if seconds else None)
         assert result.epoch_seconds == seconds
         assert result.finished == states[key].finished
-        assert spool.curves(path, {}) == found  # as if an older release had written it
+        assert attempt_reader.curves(path, {}) == found  # as if an older release had written it
 
 
 def pairs(items: list[Any]) -> Iterator[tuple[Any, Any]]:
@@ -253,7 +263,7 @@ def test_a_trial_that_goes_on_is_seen_by_a_store_that_is_open(store: Store) -> N
     write(random.Random(0), store, key, 3, "done")
     assert seen == [(1, {}), (2, {}), ("failed", None)]
     assert store.results(store.states([key]))[key].curves.epochs == 3
-    spool.retire(store.path, key)
+    attempt_reader.retire(store.path, key)
     assert store.state(key).status == "new"
     assert store.result(key) is None
 
@@ -265,7 +275,7 @@ def test_a_trial_that_goes_on_is_seen_by_a_store_that_is_open(store: Store) -> N
 def test_the_last_epoch_is_found_from_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tail: int
 ) -> None:
-    monkeypatch.setattr(spool_lines, "_TAIL", tail)
+    monkeypatch.setattr(journal, "_TAIL", tail)
     chosen = random.Random(tail)
     path = tmp_path / "metrics.jsonl"
     assert last_epoch(path) == 0
@@ -372,7 +382,7 @@ def test_the_index_has_every_number_whatever_the_size_of_a_batch(
             }
 
     arrays = dump()
-    monkeypatch.setattr(index_insert, "_MANY", 10**9)
+    monkeypatch.setattr(database, "_MANY", 10**9)
     monkeypatch.setattr(index_rows, "_PIECE", 64)
     monkeypatch.setattr(index_rows, "_ROWS", 10)
     assert dump() == arrays

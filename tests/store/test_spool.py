@@ -11,17 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ablate.attempt import Attempt
 from ablate.errors import AblateError
-from ablate.spool import (
-    attempts,
-    checkpoints,
-    conclude,
-    ending,
-    resumable,
-    retire,
-)
-from ablate.spool_lines import read_lines
+from ablate.store.attempt_reader import attempts, checkpoints, conclude, ending, resumable, retire
+from ablate.store.attempt_writer import Attempt
+from ablate.store.journal import read_lines
 
 KEY = "ab" * 32
 

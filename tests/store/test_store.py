@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 from store_samples import make_trial
 
-from ablate.attempt import Attempt
-from ablate.claims import claim
+from ablate.core.resolved_study import ResolvedStudy
 from ablate.errors import AblateError
-from ablate.index import ingest
-from ablate.resolved import ResolvedStudy
-from ablate.store import Store
+from ablate.index.database import ingest
+from ablate.store.attempt_writer import Attempt
+from ablate.store.lease import claim
+from ablate.store.store import Store
 
 Train = Callable[..., str]
 
@@ -84,10 +84,10 @@ READ_ONLY = """
     import os, sys
     from pathlib import Path
     import duckdb, numpy, tempfile
-    from ablate.claims import claim
+    from ablate.store.lease import claim
     from ablate.errors import AblateError
-    from ablate.index import connect, ingest
-    from ablate.store import Store
+    from ablate.index.database import connect, ingest
+    from ablate.store.store import Store
     path, key = Path(sys.argv[1]), sys.argv[2]
     connect(Path(sys.argv[3])).close()  # all imports done: another user may not read the library
     if os.getuid() == 0:
@@ -264,7 +264,8 @@ def test_states_of_three_hundred_trials_take_less_than_a_second_of_computing(sto
 
 
 def test_reading_a_store_needs_no_torch_and_no_database_module() -> None:
-    code = "import sys, ablate.store, ablate.claims, ablate.spool, ablate.index as i;"
+    code = "import sys, ablate.store.store, ablate.store.lease, ablate.store.attempt_reader;"
+    code += "import ablate.index.database;"
     code += "print([m for m in ('torch', 'scipy', 'duckdb', 'numpy') if m in sys.modules])"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert child.stdout == "[]\n", child.stderr

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-import ablate.data.known
+import ablate.data.builtin
 import ablate.models.catalogue
-from ablate.data.known import DatasetInfo, Edition
+from ablate.data.builtin import DatasetInfo, Edition
 from ablate.models.catalogue import ModelInfo, is_model
 from ablate.study import Study, load_study
 from ablate.tricks.discovery import Catalogue, load_catalogue
@@ -33,7 +33,7 @@ def add_what_is_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
         info = ModelInfo(model, "to come", "")
         monkeypatch.setitem(ablate.models.catalogue._MODELS, model, info)
     for name, classes, size in (("cifar10", 10, 32), ("imagenet", 1000, 224)):
-        if name in ablate.data.known.CATALOGUE:
+        if name in ablate.data.builtin.CATALOGUE:
             continue
         data = DatasetInfo(
             name=name,
@@ -42,7 +42,7 @@ def add_what_is_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
             image_size=size,
             editions={"full": Edition(name, None, 1)},
         )
-        monkeypatch.setitem(ablate.data.known.CATALOGUE, name, data)
+        monkeypatch.setitem(ablate.data.builtin.CATALOGUE, name, data)
 
 
 def reference(name: str, **options: object) -> Study:

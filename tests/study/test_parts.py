@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.cli import main
+from ablate.cli.main import main
 from ablate.errors import StudyError
 from ablate.study import load_study, shipped_studies
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stand_ins import REFERENCE, REPOSITORY
 
-from ablate.study.positions import Positions, find_positions
+from ablate.study.toml_positions import Positions, find_positions
 
 FILES = sorted([*REFERENCE.glob("*.toml"), *(REPOSITORY / "studies").rglob("*.toml")])
 

@@ -12,8 +12,8 @@ import pytest
 from stand_ins import REFERENCE, REPOSITORY
 
 from ablate.errors import StudyError
-from ablate.schema import study_schema
 from ablate.study import init_text, load_study, shipped_studies
+from ablate.study.json_schema import study_schema
 from ablate.tricks.discovery import load_catalogue
 
 SHIPPED = sorted((REPOSITORY / "studies").rglob("*.toml"))

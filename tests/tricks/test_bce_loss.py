@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from ablate.testing import check_trick
-from ablate.tricks.chains import Hooks
+from ablate.tricks.hooks import Hooks
 from ablate_tricks.bce_loss import BceLoss
 from ablate_tricks.label_smoothing import LabelSmoothing
 from ablate_tricks.mixup import Mixup

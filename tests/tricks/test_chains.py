@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ablate import Trick, hookimpl
 from ablate.errors import AblateError, TrickError
-from ablate.tricks.chains import Hooks
-from ablate.tricks.order import register, stack_problems
+from ablate.tricks.hooks import Hooks
+from ablate.tricks.ordering import register, stack_problems
 
 LABELS = torch.tensor([0, 2])
 

@@ -15,11 +15,12 @@ from torch import Tensor
 from torchvision.transforms import RandomErasing as Published
 from torchvision.transforms import functional as F
 
-from ablate import Augmentation, Trick, streams
+from ablate import Augmentation, Trick
+from ablate.core import rng
+from ablate.core.hook_types import Ragged
 from ablate.data.pipeline import Pipeline, Task
 from ablate.testing import check_trick
-from ablate.tricks.chains import Hooks
-from ablate.types import Ragged
+from ablate.tricks.hooks import Hooks
 from ablate_tricks.color_jitter import ColorJitter
 from ablate_tricks.pca_lighting import PcaLighting
 from ablate_tricks.random_erasing import Erase, RandomErasing
@@ -38,7 +39,7 @@ def augmentation(trick: Trick) -> Augmentation:
 
 
 def uniforms(made: Augmentation, count: int = B) -> NDArray[np.float64]:
-    return streams.uniforms(streams.key(0, "test", made.name), np.arange(count), made.draws)
+    return rng.uniforms(rng.stream_key(0, "test", made.name), np.arange(count), made.draws)
 
 
 def given(made: Augmentation) -> Tensor:

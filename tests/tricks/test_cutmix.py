@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 from torchvision.transforms import v2
 
-from ablate.recipe import Recipe
-from ablate.streams import Draws
+from ablate.core.hook_types import Mixer
+from ablate.core.recipe import Recipe
+from ablate.core.rng import Draws
 from ablate.testing import check_trick
-from ablate.tricks.chains import Hooks
-from ablate.types import Mixer
+from ablate.tricks.hooks import Hooks
 from ablate_tricks.cutmix import Cutmix, box
 from ablate_tricks.label_smoothing import LabelSmoothing
 from support import run, same, weights

@@ -195,7 +195,7 @@ def test_what_a_package_imports_of_its_own_is_behaviour_too(
     )
     (tmp_path / "bystander.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
-    from ablate.tricks.behaviour import behaviour as of
+    from ablate.tricks.fingerprint import behaviour as of
 
     cls = __import__("pkg_of_tricks.my_trick").my_trick.MyTrick
     before = of(cls, folder / "my_trick.py")

@@ -18,18 +18,19 @@ from torch.nn.functional import cross_entropy, kl_div
 from torchvision.models import DenseNet, get_model
 
 import support
-from ablate import Trick, spool
-from ablate.cli import main
+from ablate import Trick
+from ablate.cli.main import main
+from ablate.core.hook_types import Batch, Outputs, Precision, Run
+from ablate.core.resolved_study import ResolvedStudy
 from ablate.design import resolve
+from ablate.engine import checkpoint
 from ablate.errors import AblateError
+from ablate.execution.teacher import load
 from ablate.models.build import build_model
-from ablate.resolved import ResolvedStudy
-from ablate.store import Store
+from ablate.models.weights import load_into
+from ablate.store import attempt_reader
+from ablate.store.store import Store
 from ablate.study import load_study
-from ablate.teacher import load
-from ablate.training import checkpoint
-from ablate.types import Batch, Outputs, Precision, Run
-from ablate.weights import load_into
 from ablate_tricks.distill import Distill
 from studies import equal, outcome, spec, study, trial
 
@@ -118,7 +119,7 @@ def test_a_student_learns_from_the_teacher_that_the_study_trained(tmp_path: Path
     student = trial([configured], seed=1, epochs=1).model_copy(update={"teacher": teacher.key})
     # The teacher was trained before, as somebody's ordinary row: its weights were not kept.
     run_study(tmp_path, study(teacher))
-    assert spool.weights(tmp_path, teacher.key) is None
+    assert attempt_reader.weights(tmp_path, teacher.key) is None
     result, _ = run_study(tmp_path, study(teacher, student, plain))
     assert set(result.statuses.values()) == {"done"}, result.messages
     store = Store.open(tmp_path, create=False)
@@ -135,10 +136,10 @@ def test_damaged_weights_are_trained_again(tmp_path: Path) -> None:
     teacher, student = trial(epochs=1), trial(seed=1, epochs=1)
     student = student.model_copy(update={"teacher": teacher.key})
     run_study(tmp_path, study(teacher, student))
-    path = spool.weights(tmp_path, teacher.key)
+    path = attempt_reader.weights(tmp_path, teacher.key)
     assert path is not None
     path.write_bytes(path.read_bytes()[:-100])
-    assert spool.weights(tmp_path, teacher.key) is None
+    assert attempt_reader.weights(tmp_path, teacher.key) is None
     again, observer = run_study(tmp_path, study(teacher, student))
     assert [args[0] for args in observer.of("trial_start")] == [teacher.key]
     assert again.exit_code == 0
@@ -188,7 +189,7 @@ def test_weights_that_a_study_trained_teach_the_same_from_a_file(
     study = resolved()
     student = study.trials[study.tables[0].rows[1].keys[0]]
     assert student.teacher is not None
-    kept = spool.weights(folder / "store", student.teacher)
+    kept = attempt_reader.weights(folder / "store", student.teacher)
     assert kept is not None
     kept.rename(folder / "kept.pt")  # no longer in the store: only the file can teach
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ablate import Trick, hookimpl
+from ablate.core.hook_types import Run
+from ablate.engine import checkpoint
 from ablate.testing import check_trick
-from ablate.training import checkpoint
-from ablate.types import Run
 from ablate_tricks.ema import Ema
 from support import Memory, run, same, weights
 from tape import taped

@@ -14,10 +14,10 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
 from ablate import Trick, hookimpl
-from ablate.recipe import Recipe
+from ablate.core.hook_types import Precision
+from ablate.core.recipe import Recipe
 from ablate.testing import check_trick
-from ablate.tricks.chains import Hooks, resolve_recipe
-from ablate.types import Precision
+from ablate.tricks.hooks import Hooks, resolve_recipe
 from ablate_tricks.gradient_accumulation import GradientAccumulation
 from ablate_tricks.gradient_clipping import GradientClipping
 from ablate_tricks.mixup import Mixup

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.trial import ENGINE_BEHAVIOUR
+from ablate.core.trial import ENGINE_BEHAVIOUR
 from installed import CATALOGUE, NAMES, alone, lr_for
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from ablate import LocalFile, Trick
-from ablate.cli import main
+from ablate.cli.main import main
+from ablate.core.resolved_study import ResolvedStudy
+from ablate.core.trial import Trial
 from ablate.design import resolve
 from ablate.errors import AblateError, StudyError
-from ablate.resolved import ResolvedStudy
 from ablate.study import load_study
-from ablate.training_process import construct
-from ablate.trial import Trial
+from ablate.tricks.construct import construct
 
 SHIFT = '''\
 """Shift the logits by what a file says."""

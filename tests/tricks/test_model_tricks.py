@@ -20,14 +20,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import stochastic_depth
 
+from ablate.core.recipe import Recipe
+from ablate.engine.noise import uses_noise
 from ablate.errors import NoEffect
 from ablate.models import build_model, handles
 from ablate.models.pooling import BlurPool as OurBlur
 from ablate.models.surgery import attach
-from ablate.recipe import Recipe
-from ablate.training.noise import uses_noise
 from ablate.tricks.base import Trick
-from ablate.tricks.chains import Hooks
+from ablate.tricks.hooks import Hooks
 from ablate_tricks.blurpool import Blurpool
 from ablate_tricks.dropout import Dropout
 from ablate_tricks.no_bias_decay import NoBiasDecay

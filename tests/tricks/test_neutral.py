@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from ablate import Trick, hookimpl
+from ablate.core.hook_types import Run
+from ablate.core.recipe import Recipe
 from ablate.models.init import initialise
-from ablate.recipe import Recipe
-from ablate.types import Run
 from ablate_tricks.rmsprop import Rmsprop
 from installed import Training, alone, made, trained
 from support import run, weights

@@ -10,11 +10,12 @@ import torch
 from timm.optim import param_groups_weight_decay
 from torch import nn
 
+from ablate.core.recipe import Recipe
 from ablate.errors import NoEffect
+from ablate.hookspecs import hookimpl
 from ablate.models import build_model, initialise
-from ablate.recipe import Recipe
-from ablate.tricks.base import Trick, hookimpl
-from ablate.tricks.chains import Hooks
+from ablate.tricks.base import Trick
+from ablate.tricks.hooks import Hooks
 from ablate_tricks.no_bias_decay import NoBiasDecay
 from ablate_tricks.resnet_b import ResnetB
 from ablate_tricks.resnet_c import ResnetC

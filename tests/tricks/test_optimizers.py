@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from ablate import Trick
-from ablate.recipe import Recipe
+from ablate.core.recipe import Recipe
 from ablate.testing import check_trick
-from ablate.tricks.order import stack_problems
+from ablate.tricks.ordering import stack_problems
 from ablate_tricks.adam import Adam
 from ablate_tricks.adamw import Adamw
 from ablate_tricks.no_bias_decay import NoBiasDecay

@@ -17,8 +17,8 @@ import pytest
 from ablate.design import resolve
 from ablate.errors import StudyError
 from ablate.study import Study, load_study
-from ablate.tricks.chains import Hooks
-from ablate.tricks.order import stack_problems
+from ablate.tricks.hooks import Hooks
+from ablate.tricks.ordering import stack_problems
 from installed import CATALOGUE, NAMES, PARAMETERS, alone, lr_for, made, trained
 
 Pair = tuple[str, str]

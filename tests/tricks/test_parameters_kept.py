@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cli_process import run_cli
 
-from ablate.cli import main
+from ablate.cli.main import main
 
 TRICK = """\
 # -*- coding: latin-1 -*-

@@ -14,10 +14,11 @@ from torch import Tensor
 from torchvision import transforms as v1
 from torchvision.transforms import v2
 
-from ablate import Augmentation, Trick, streams
-from ablate.data.policy import OPERATIONS, SIGNED, operate
+from ablate import Augmentation, Trick
+from ablate.core import rng
+from ablate.data.augment_policies import OPERATIONS, SIGNED, operate
 from ablate.testing import check_trick
-from ablate.tricks.chains import Hooks
+from ablate.tricks.hooks import Hooks
 from ablate_tricks.auto_augment import AutoAugment, learned
 from ablate_tricks.rand_augment import RandAugment
 from ablate_tricks.trivial_augment import TrivialAugment
@@ -56,7 +57,7 @@ def augmentation(trick: Trick) -> Augmentation:
 
 
 def uniforms(made: Augmentation, count: int = B) -> NDArray[np.float64]:
-    return streams.uniforms(streams.key(0, "test", made.name), np.arange(count), made.draws)
+    return rng.uniforms(rng.stream_key(0, "test", made.name), np.arange(count), made.draws)
 
 
 class Forced:

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from ablate import Trick, hookimpl
+from ablate.core.resolved_study import Row, Table
+from ablate.core.trial import DatasetRef, Numerics, Trial
 from ablate.errors import AblateError
-from ablate.probe import Effect, check_effects, probe
-from ablate.resolved import Row, Table
-from ablate.trial import DatasetRef, Numerics, Trial
+from ablate.planning.preflight import Effect, check_effects, probe
 from studies import spec, study
 from support import recipe
 
@@ -135,6 +135,6 @@ class Wrapper(Trick):
 
 
 def test_initialisation_that_writes_nothing_is_idle() -> None:
-    from ablate.probe import _effect
+    from ablate.planning.preflight import _effect
 
     assert _effect(Wrapper(), [Wrapper()], recipe(), 10).idle == "it changes nothing"

@@ -11,12 +11,12 @@ import torchvision
 from timm.models import resnet as timm_resnet
 from torch import nn
 
+from ablate.core.recipe import Recipe
 from ablate.errors import NoEffect
 from ablate.models import build_model
-from ablate.models.describe import multiply_adds
-from ablate.recipe import Recipe
+from ablate.planning.model_card import multiply_adds
 from ablate.tricks.base import Trick
-from ablate.tricks.chains import Hooks
+from ablate.tricks.hooks import Hooks
 from ablate_tricks.resnet_b import ResnetB
 from ablate_tricks.resnet_c import ResnetC
 from ablate_tricks.resnet_d import ResnetD

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ablate import Trick, hookimpl
+from ablate.core.hook_types import Outputs, Precision, Run
 from ablate.errors import Interrupted
 from ablate.testing import check_trick
-from ablate.types import Outputs, Precision, Run
 from ablate_tricks.adam import Adam
 from ablate_tricks.fp16 import Fp16
 from ablate_tricks.gradient_clipping import GradientClipping
@@ -161,7 +161,7 @@ def test_an_overflow_in_either_pass_skips_the_step_and_halves_the_scale_once(at:
 
 
 def test_it_trains_in_fp16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ablate.training.precision._INITIAL", 2.0**8)
+    monkeypatch.setattr("ablate.engine.precision._INITIAL", 2.0**8)
     half, whole = (weights(run([Sam(), *more])[0]) for more in ([Fp16()], []))
     for name, value in whole.items():
         assert torch.isfinite(half[name]).all()

@@ -12,11 +12,11 @@ import torch
 from torch.optim import lr_scheduler
 
 from ablate import Trick
-from ablate.engine import set_factors
+from ablate.core.recipe import Recipe
+from ablate.engine.loop import set_factors
 from ablate.errors import TrickError
-from ablate.recipe import Recipe
 from ablate.testing import check_trick
-from ablate.tricks.chains import Hooks, resolve_recipe
+from ablate.tricks.hooks import Hooks, resolve_recipe
 from ablate_tricks.adam import Adam
 from ablate_tricks.cosine import Cosine
 from ablate_tricks.linear import Linear

@@ -11,7 +11,7 @@ from ablate.data.cache import ensure_cache
 from ablate.data.loader import open_data
 from ablate.errors import NoEffect
 from ablate.testing import check_trick
-from ablate.tricks.chains import Hooks, resolve_recipe
+from ablate.tricks.hooks import Hooks, resolve_recipe
 from ablate_tricks.progressive_resizing import ProgressiveResizing
 from ablate_tricks.test_resolution import TestResolution as LargerEvaluation
 from support import CPU, Memory, recipe, run, same, weights

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 from torchvision.transforms import v2
 
-from ablate.streams import Draws
-from ablate.tricks.chains import Hooks
-from ablate.types import Mixer
+from ablate.core.hook_types import Mixer
+from ablate.core.rng import Draws
+from ablate.tricks.hooks import Hooks
 from ablate_tricks.label_smoothing import LabelSmoothing
 from ablate_tricks.mixup import Mixup
 
@@ -44,7 +44,7 @@ def test_the_papers_form_gives_the_others_an_equal_share() -> None:
 
 
 def mixer(alpha: float) -> Mixer:
-    from ablate.recipe import Recipe
+    from ablate.core.recipe import Recipe
 
     [made] = Hooks([Mixup(alpha=alpha)]).batch_mixers(Recipe(model="resnet8"))
     assert isinstance(made, Mixer)

@@ -8,10 +8,10 @@ import torch
 import torchvision
 from torch import nn
 
+from ablate.core.recipe import Recipe
 from ablate.errors import NoEffect
-from ablate.recipe import Recipe
 from ablate.tricks.base import Trick
-from ablate.tricks.chains import Hooks
+from ablate.tricks.hooks import Hooks
 from ablate_tricks.resnet_b import ResnetB
 from ablate_tricks.resnet_c import ResnetC
 from ablate_tricks.resnet_d import ResnetD

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from ablate import Trick, hookimpl
-from ablate.streams import Draws
+from ablate import Draws, Trick, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from torch import Tensor
 
-    from ablate.types import Run
+    from ablate import Run
 
 
 class LabelNoise(Trick):

@@ -1,0 +1,1 @@
+"""One file a command; each registers itself with `cli.app` when it is imported, by `cli.lazy`."""

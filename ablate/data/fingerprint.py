@@ -1,0 +1,152 @@
+"""Which data set exactly: its contents' fingerprint, known without hashing after the first time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablate.core.trial import DatasetRef
+from ablate.data import catalogue
+from ablate.data.decode import DECODER
+from ablate.data.sources.base import Source
+from ablate.errors import AblateError, DataError
+from ablate.util.paths import decoded_root, shown
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What is known of a data set's contents without decoding them.
+
+    counts: train and evaluation images. source: its files, None for one that is in memory.
+    """
+
+    name: str
+    variant: str
+    fingerprint: str
+    classes: tuple[str, ...]
+    counts: tuple[int, int]
+    source: Source | None = None
+
+    def ref(self, limit: int | None) -> DatasetRef:
+        """As a trial names it; a limit that leaves nothing out is none."""
+        if limit is not None and limit < len(self.classes):
+            raise AblateError(
+                f"a limit of {limit} is below the {len(self.classes)} classes of {self.name}",
+                hint=f"--limit {len(self.classes) * 10}",
+            )
+        return DatasetRef(
+            name=self.name,
+            variant=self.variant,
+            fingerprint=self.fingerprint,
+            decoder=DECODER,
+            limit=None if limit is None or limit >= max(self.counts) else limit,
+            num_classes=len(self.classes),
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the table should know: a copy that is not the published one."""
+        published = None if ":" in self.name else catalogue.dataset_info(self.name).counts
+        if published is None or published == self.counts:
+            return ()
+        (train, test), (all_train, all_test) = self.counts, published
+        return (
+            f"this copy of {self.name} has {train:,} training and {test:,} evaluation images, "
+            f"the published one {all_train:,} and {all_test:,}",
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where its decoded cache is, or will be."""
+        return cache_folder(self.name, self.variant, self.fingerprint)
+
+
+def cache_folder(name: str, variant: str, fingerprint: str) -> Path:
+    """The folder of the decoded cache with these contents."""
+    kind = name.partition(":")[0] + (f"-{variant}" if variant else "")
+    return decoded_root() / f"{kind}-{DECODER}-{fingerprint[:24]}"
+
+
+def dataset_ref(
+    name: str, *, image_size: int, data_root: Path | None, limit: int | None
+) -> DatasetRef:
+    """The data set as a trial names it, with the fingerprint of its contents.
+
+    Reads sizes and times of the files only, once their contents are known. Raises DataError where
+    the files are missing, AblateError for an unknown name or a limit below the number of classes.
+    """
+    return identify(name, image_size=image_size, root=data_root).ref(limit)
+
+
+def identify(name: str, *, image_size: int, root: Path | None) -> Identity:
+    """Find a data set and its fingerprint; hashes files only when their sizes or times are new.
+
+    Raises DataError where the files are missing or not laid out as they should be.
+    """
+    catalogue.check_name(name)
+    if catalogue.in_memory(name):
+        arrays = catalogue.load_arrays(name)
+        counts = (len(arrays.train_labels), len(arrays.eval_labels))
+        return Identity(name, "", arrays.fingerprint(), arrays.classes, counts)
+    variant, source = catalogue.find_source(name, image_size=image_size, root=root)
+    index = _index_file(source.location)
+    known = _read(index)
+    if known.get("stat") != source.stat or known.get("format") != _FORMAT:
+        known = _measure(name, source)
+        _write(index, known)
+    return Identity(
+        name=name,
+        variant=variant,
+        fingerprint=known["fingerprint"],
+        classes=tuple(known["classes"]),
+        counts=(known["counts"][0], known["counts"][1]),
+        source=source,
+    )
+
+
+def _measure(name: str, source: Source) -> dict[str, Any]:
+    expected = () if ":" in name else catalogue.dataset_info(name).folders
+    if expected and source.classes != expected:
+        missing, extra = set(expected) - set(source.classes), set(source.classes) - set(expected)
+        odd = f"lacks the class {min(missing)}" if missing else f"has the class {min(extra)}"
+        raise DataError(f"{shown(source.location)} is not {name}: it {odd}")
+    return {
+        "format": _FORMAT,
+        "location": str(source.location),
+        "stat": source.stat,
+        "fingerprint": source.fingerprint(),
+        "classes": list(source.classes),
+        "counts": [source.count("train"), source.count("eval")],
+    }
+
+
+def _index_file(location: Path) -> Path:
+    digest = hashlib.sha256(os.fsencode(location.resolve())).hexdigest()[:24]
+    return decoded_root() / "sources" / f"{digest}.json"
+
+
+def _read(index: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(index.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not there yet, or damaged: measured again
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _write(index: Path, document: dict[str, Any]) -> None:
+    """Best effort: planning works where nothing can be written, it only hashes every time."""
+    try:
+        index.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=index.parent, suffix=".tmp")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(document, file)
+        Path(temporary).replace(index)
+    except OSError:
+        return

@@ -1,0 +1,218 @@
+"""What a data set's images come from: `Source`, and what is common to all of them.
+
+Nothing is decoded here: a source lists its images, reads their bytes and fingerprints them.
+
+The usual layout of labelled image files, `train/CLASS/…` and `val/CLASS/…`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.errors import DataError
+from ablate.util.paths import shown
+
+SAMPLE = 64  # images whose headers tell how large the cache will be
+UNDER_WAY = 256  # files read ahead of their use: an archive's bytes wait in memory
+
+SplitName = Literal["train", "eval"]
+Read = Callable[[], bytes]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image file: its split, class number, path below the data set's folder and bytes."""
+
+    split: SplitName
+    label: int
+    path: str
+    size: int
+
+
+class Source(ABC):
+    """The files of one data set.
+
+    name: as the user wrote it. location: the folder or archive. stat: a digest of sizes and times;
+    while it stays the same, the contents are taken to be the same.
+    """
+
+    name: str
+    location: Path
+    stat: str
+    compressed: bool = True  # a file is smaller than its pixels, and `decode` is the one below
+
+    @property
+    @abstractmethod
+    def _layout(self) -> tuple[tuple[str, ...], tuple[Entry, ...]]:
+        """`classes` and `entries`."""
+
+    @abstractmethod
+    def reads(self) -> Iterator[tuple[int, Read]]:
+        """(index into `entries`, a function that reads its bytes): each once, in any order."""
+
+    def decode(self, data: bytes) -> NDArray[np.uint8]:
+        """[h, w, 3] uint8 of one entry's bytes; raises anything for a damaged one."""
+        from ablate.data.decode import decode
+
+        return decode(data)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Sorted names of the class folders; a label is a position in it."""
+        return self._layout[0]
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Every image: train, then eval, sorted by class and path."""
+        return self._layout[1]
+
+    def count(self, split: SplitName) -> int:
+        """Images of this split."""
+        return sum(entry.split == split for entry in self.entries)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the manifest (path, size and SHA-256 of every file), in hex."""
+        digests: dict[int, bytes] = {}
+
+        def digest(index: int, read: Read) -> None:
+            digests[index] = hashlib.sha256(self._guarded(index, read)).digest()
+
+        for _ in in_threads(digest, self.reads()):
+            pass
+        return manifest_digest(self.entries, digests)
+
+    def damaged(self, index: int, error: Exception) -> DataError:
+        """What to say of an entry that does not decode."""
+        entry = self.entries[index]
+        number = index if entry.split == "train" else index - self.count("train")
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "cannot identify image file" in reason:  # Pillow names its own buffer there
+            reason = "not an image"
+        place = shown(self.location / entry.path)
+        if isinstance(error, OSError) and error.errno is not None:  # Pillow's own has no number
+            verb, reason = "read", error.strerror or reason
+        else:
+            verb = "decoded"
+        return DataError(
+            f"{self.name}: {entry.split} image {number}, {place}, cannot be {verb}: {reason}",
+            hint="replace it with a whole copy",
+        )
+
+    def decoded_bytes(self) -> int:
+        """About what all images take when decoded, judged by the headers of some."""
+        from ablate.data.decode import size
+
+        found: list[int] = []
+        for index, read in islice(self.sample(), SAMPLE):
+            try:
+                height, width = size(read())
+            except Exception as error:  # decoders raise anything for damaged files
+                raise self.damaged(index, error) from error
+            found.append(height * width * 3)
+        return sum(found) * len(self.entries) // len(found)
+
+    def sample(self) -> Iterator[tuple[int, Read]]:
+        """`reads`, in an order that begins with some of all kinds where that costs nothing."""
+        return self.reads()
+
+    def _guarded(self, index: int, read: Read) -> bytes:
+        try:
+            return read()
+        except OSError as error:
+            path = self.location / self.entries[index].path
+            raise DataError(
+                f"{self.name}: {shown(path)} cannot be read: {error.strerror}"
+            ) from error
+
+
+def manifest_digest(entries: Sequence[Entry], digests: Mapping[int, bytes]) -> str:
+    """SHA-256 over path, size and content hash of every entry, in hex."""
+    manifest = hashlib.sha256()
+    for index, entry in enumerate(entries):
+        manifest.update(b"%s\0%d\0" % (os.fsencode(entry.path), entry.size) + digests[index])
+    return manifest.hexdigest()
+
+
+def in_threads(
+    function: Callable[[int, Read], T], reads: Iterator[tuple[int, Read]]
+) -> Iterator[T]:
+    """`function` of each of `reads`, on as many threads as cores; results in order."""
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        waiting: deque[Future[T]] = deque()
+        try:
+            for index, read in reads:
+                waiting.append(pool.submit(function, index, read))
+                if len(waiting) >= UNDER_WAY:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def constant(data: bytes) -> Read:
+    """A `Read` of bytes that are there already."""
+    return lambda: data
+
+
+# torchvision's ImageFolder takes the same files as images and leaves out all others.
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+EVAL_FOLDERS = ("val", "test")  # the first that exists is the evaluation split
+
+
+def is_image(name: str) -> bool:
+    """Whether a file of this name is taken as an image; hidden files never are."""
+    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+
+
+def layout(
+    name: str, location: Path, files: Mapping[str, int], folders: set[str]
+) -> tuple[tuple[str, ...], tuple[Entry, ...]]:
+    """Classes and entries of `split/class/…` paths; DataError where a split or class is empty."""
+    place = shown(location)
+    found = {folder.split("/")[0] for folder in folders}
+    eval_folder = next((f for f in EVAL_FOLDERS if f in found), None)
+    if "train" not in found:
+        raise DataError(
+            f"{name}: {place} has no class folders in train/", hint="expected train/CLASS/IMAGE"
+        )
+    if eval_folder is None:
+        raise DataError(
+            f"{name}: {place} has no class folders in val/ or test/",
+            hint="expected val/CLASS/IMAGE, the images to evaluate on",
+        )
+    classes = tuple(sorted(f.split("/")[1] for f in folders if f.startswith("train/")))
+    numbers = {folder: label for label, folder in enumerate(classes)}
+    splits: tuple[tuple[SplitName, str], ...] = (("train", "train"), ("eval", eval_folder))
+    entries: list[Entry] = []
+    for split, top in splits:
+        here = sorted(f.split("/")[1] for f in folders if f.startswith(f"{top}/"))
+        for odd in sorted(set(here) ^ set(classes)):
+            where, other = (top, "train") if odd in here else ("train", top)
+            raise DataError(f"{name}: {place} has the class {where}/{odd}, but no {other}/{odd}")
+        found_files = sorted(
+            (path.split("/", 2)[1], path, size)
+            for path, size in files.items()
+            if path.startswith(f"{top}/") and path.count("/") > 1
+        )
+        entries += [Entry(split, numbers[c], path, size) for c, path, size in found_files]
+        empty = set(here) - {c for c, _, _ in found_files}
+        if empty:
+            raise DataError(f"{name}: {place}/{top}/{min(empty)} has no images")
+    if len(classes) == 1:
+        raise DataError(f"{name}: {place} has one class, {classes[0]}: nothing to tell apart")
+    return classes, tuple(entries)

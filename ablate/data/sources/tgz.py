@@ -1,0 +1,65 @@
+"""Labelled image files in a .tgz archive."""
+
+from __future__ import annotations
+
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from ablate.data.sources.base import Entry, Read, Source, constant, is_image, layout
+from ablate.errors import DataError
+from ablate.util.paths import shown
+
+
+class ArchiveSource(Source):
+    """Files in a .tgz as fast.ai publishes it: one top folder that holds train/ and val/."""
+
+    def __init__(self, name: str, location: Path) -> None:
+        self.name = name
+        self.location = location
+        status = location.stat()
+        self.stat = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+
+    @cached_property
+    def _members(self) -> dict[str, tuple[str, int]]:
+        """Path below the top folder -> name in the archive and bytes."""
+        members: dict[str, tuple[str, int]] = {}
+        with self._opened() as archive:
+            for member in archive:
+                path = PurePosixPath(member.name)
+                if member.isfile() and ".." not in path.parts and is_image(path.name):
+                    below = PurePosixPath(*path.parts[1:]).as_posix()
+                    members[below] = (member.name, member.size)
+        return members
+
+    @contextmanager
+    def _opened(self) -> Iterator[tarfile.TarFile]:
+        """The archive; what is wrong with it as one line."""
+        try:
+            with tarfile.open(self.location, "r:gz") as archive:
+                yield archive
+        except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+            raise DataError(
+                f"{self.name}: the archive {shown(self.location)} is damaged: {error}",
+                hint="remove it and fetch it again",
+            ) from error
+
+    @cached_property
+    def _layout(self) -> tuple[tuple[str, ...], tuple[Entry, ...]]:
+        sizes = {path: size for path, (_, size) in self._members.items()}
+        paths = (PurePosixPath(path).parts for path in self._members)
+        folders = {"/".join(parts[:2]) for parts in paths if len(parts) > 2}
+        return layout(self.name, self.location, sizes, folders)
+
+    def reads(self) -> Iterator[tuple[int, Read]]:
+        """Every file in the archive's order: any other reads it from the start each time."""
+        wanted = {self._members[entry.path][0]: i for i, entry in enumerate(self.entries)}
+        with self._opened() as archive:
+            for member in archive:
+                index = wanted.get(member.name)
+                stream = archive.extractfile(member) if index is not None else None
+                if index is not None and stream is not None:
+                    yield index, constant(stream.read())

@@ -1,0 +1,63 @@
+"""A tenth of the training images, held out to choose settings on: never the test images.
+
+The same images for every seed and every row: which ones follows from labels and a fixed stream.
+
+`--limit N`: at most N images of a split, as many of every class as can be.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.core import rng
+from ablate.errors import AblateError
+
+
+def limited(labels: NDArray[np.int64], limit: int | None, split: str) -> NDArray[np.int64]:
+    """Sorted positions of at most `limit` images, class-balanced.
+
+    Classes share the limit equally, lower labels get what does not divide, and what a small class
+    cannot give goes to the others. Within a class, the images with the smallest draws of a fixed
+    stream: the same ones for every seed, and more of them for a larger limit.
+    """
+    count = len(labels)
+    if limit is None or limit >= count:
+        return np.arange(count, dtype=np.int64)
+    draws = rng.uniforms(rng.stream_key("limit", split), np.arange(count, dtype=np.int64), 1)[:, 0]
+    order = np.lexsort((draws, labels))  # by class, then draw
+    rank = np.empty(count, dtype=np.int64)  # within the class
+    starts = np.searchsorted(labels[order], labels[order], side="left")
+    rank[order] = np.arange(count) - starts
+    # round robin over the classes: everyone's first, then everyone's second, …
+    chosen = np.lexsort((labels, rank))[:limit]
+    return np.sort(chosen).astype(np.int64)
+
+
+TENTH = 10  # one image of so many
+
+
+def held_out(
+    labels: NDArray[np.int64], ids: NDArray[np.int64], one_in: int = TENTH
+) -> NDArray[np.int64]:
+    """Sorted members of `ids` that are held out: of every class its share, rounded.
+
+    labels: int64 [whole split], indexed by id. ids: those in use, within the limit. A class of two
+    images or more gives at least one, so that each can be got right, and keeps at least one. Within
+    a class, the images with the smallest draws. Raises AblateError where no class has two.
+    """
+    draws = rng.uniforms(rng.stream_key("held out"), ids, 1)[:, 0]
+    of = labels[ids]
+    order = np.lexsort((draws, of))  # by class, then draw
+    rank = np.empty(len(ids), dtype=np.int64)  # within the class
+    starts = np.searchsorted(of[order], of[order], side="left")
+    rank[order] = np.arange(len(ids)) - starts
+    sizes = np.bincount(of)
+    shares = np.where(sizes > 1, np.clip((2 * sizes + one_in) // (2 * one_in), 1, None), 0)
+    chosen = np.sort(ids[rank < shares[of]]).astype(np.int64)
+    if not len(chosen):
+        raise AblateError(
+            f"{len(ids):,} training images are too few to hold some out: no class has two",
+            hint="a larger --limit, or no tune",
+        )
+    return chosen

@@ -1,0 +1,95 @@
+"""In which order a study's trials are trained, and which of them share a compiled model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ablate.core.resolved_study import Table
+from ablate.core.trial import Trial
+
+if TYPE_CHECKING:
+    from ablate.tricks.discovery import Catalogue
+
+# The hooks that can change what `model(images)` computes with: its layers, its number format, the
+# size of its images. What a trick does to the recipe is in the recipe.
+_SHAPING = ("build_model", "precision", "train_size")
+
+
+def graphs(trials: Mapping[str, Trial], catalogue: Catalogue) -> dict[str, int]:
+    """A number for each trial, the same for two whose models compile to the same graphs.
+
+    Told from hooks and parameters, without building a model: a trick that could change the graph
+    and does not costs an order that is not the best, nothing else.
+    """
+    shaping: dict[str, bool] = {}
+
+    def shapes(name: str) -> bool:
+        if name not in shaping:
+            cls = catalogue.load(name).cls
+            shaping[name] = any(
+                hasattr(getattr(cls, hook, None), "ablate_impl") for hook in _SHAPING
+            )
+        return shaping[name]
+
+    numbers: dict[Any, int] = {}
+    same: dict[tuple[int, ...], int] = {}  # seeds of a row share their objects
+    found = {}
+    for key, trial in trials.items():
+        recipe = trial.recipe
+        shared = (id(recipe), id(trial.dataset), id(trial.tricks))
+        if shared in same:
+            found[key] = same[shared]
+            continue
+        tricks = tuple(spec for spec in trial.tricks if shapes(spec.name))
+        graph = (
+            recipe.model,
+            recipe.image_size,
+            recipe.eval_size,
+            recipe.batch_size,
+            recipe.micro_batches,
+            trial.dataset.num_classes,
+            trial.model_copy(update={"tricks": tricks}).tricks_key(),
+        )
+        found[key] = same[shared] = numbers.setdefault(graph, len(numbers))
+    return found
+
+
+def work_order(
+    tables: Sequence[Table], trials: Mapping[str, Trial], graphs: Mapping[str, int]
+) -> tuple[str, ...]:
+    """What settings are chosen by; the first seed of every row, so that stopping early leaves a
+    table; then the other seeds. Rows whose settings are not chosen have no trials yet.
+
+    Those by graph and data set, as they first appear, row by row with seeds innermost: so a worker
+    goes from one graph, and from one data set, to the next as rarely as can be. A teacher comes
+    right before the first who needs it.
+    """
+    order: dict[str, None] = {}
+
+    def add(key: str) -> None:
+        if key in order:
+            return
+        teacher = trials[key].teacher
+        if teacher is not None:
+            add(teacher)
+        order[key] = None
+
+    for table in tables:
+        for row in table.rows:
+            for key in row.tuning:
+                add(key)
+    rows = [row for table in tables for row in table.rows if not row.open]
+    for row in rows:
+        add(row.keys[0])
+
+    groups = [(graphs[row.keys[0]], trials[row.keys[0]].dataset.fingerprint) for row in rows]
+    seen = list(dict.fromkeys(groups))
+    by_graph = list(dict.fromkeys(graph for graph, _ in groups))
+    for _, row in sorted(
+        zip(groups, rows, strict=True),
+        key=lambda pair: (by_graph.index(pair[0][0]), seen.index(pair[0])),
+    ):
+        for key in row.keys[1:]:
+            add(key)
+    return tuple(order)

@@ -1,0 +1,426 @@
+"""The index: what the spool says, in DuckDB, for reports and queries. Rebuilt at any time.
+
+What tables and views there are: `ablate.index.schema`. The file is held for milliseconds: one
+transaction takes in the new complete lines *and* how far they were read, so that a kill neither
+loses nor doubles a row. A file is made, and remade, under another name and renamed into place.
+Never open results.duckdb by other means in a process that has it open in DuckDB: closing it would
+drop DuckDB's lock.
+
+Rows into the index: the many as NumPy arrays, the few as lists.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
+
+from ablate.errors import AblateError
+from ablate.index.lock import Busy, Refused, exclusively, is_refused, patiently
+from ablate.index.rows import Read, Sources, Stale, collect
+from ablate.index.schema import NAMES, TABLES, VERSION, VIEWS
+from ablate.util.files import utc_now
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+    from numpy.typing import NDArray
+
+    from ablate.index.rows import Batch, Predictions
+
+
+# DuckDB takes NumPy arrays a hundred times faster than lists, but has no NULL in them: a number
+# that no row can have stands for it.
+_NO_INTEGER: Final = -(2**63)
+_FROM_ARRAY: Final = {
+    "VARCHAR": "{}",
+    "BIGINT": f"nullif({{}}, {_NO_INTEGER})",
+    "INTEGER": f"nullif({{}}, {_NO_INTEGER})",
+    "DOUBLE": "CASE WHEN isnan({0}) THEN NULL ELSE {0} END",
+}
+_MANY: Final = 1000  # rows from which arrays are faster
+
+
+def insert(connection: DuckDBPyConnection, batch: Batch) -> None:
+    """All of a batch, in one transaction."""
+    connection.execute("BEGIN")
+    for name, rows in batch.tables.items():
+        table = f"spool.{name}"
+        described = connection.execute(f"DESCRIBE {table}").fetchall()
+        types = [str(column[1]) for column in described]
+        columns = [list(values) for values in zip(*rows, strict=True)]
+        if len(rows) < _MANY or not set(types) <= set(_FROM_ARRAY):
+            listed = ", ".join(f"unnest(?::{type_}[])" for type_ in types)
+            connection.execute(f"INSERT INTO {table} SELECT {listed}", columns)
+        else:
+            arrays = {
+                f"c{i}": _array(v, t) for i, (v, t) in enumerate(zip(columns, types, strict=True))
+            }
+            listed = ", ".join(_FROM_ARRAY[t].format(f"c{i}") for i, t in enumerate(types))
+            _insert_arrays(connection, table, listed, arrays)
+    alike: dict[tuple[int, bool], list[Predictions]] = {}
+    for one in batch.predictions:
+        alike.setdefault((one.scores.shape[1], one.classes is None), []).append(one)
+    for predictions in alike.values():
+        _insert_predictions(connection, predictions)
+    connection.execute("COMMIT")
+
+
+def _array(values: list[Any], type_: str) -> NDArray[Any]:
+    import numpy as np
+
+    if type_ == "VARCHAR":
+        return np.array(values, dtype=object)
+    if type_ == "DOUBLE":
+        return np.array(values, dtype=np.float64)  # None is NaN
+    return np.array([_NO_INTEGER if v is None else v for v in values], dtype=np.int64)
+
+
+def _insert_predictions(connection: DuckDBPyConnection, alike: list[Predictions]) -> None:
+    """Those of several attempts, of as many scores an image: each insertion takes milliseconds."""
+    import numpy as np
+
+    arrays: dict[str, NDArray[Any]] = {
+        "run": np.repeat([one.run for one in alike], [len(one.ids) for one in alike]),
+        "id": np.concatenate([one.ids for one in alike]),
+        "label": np.concatenate([one.labels for one in alike]),
+    }
+    lists = []
+    classes = [one.classes for one in alike if one.classes is not None]
+    for name, values, type_ in (
+        ("s", [one.scores for one in alike], "FLOAT"),
+        ("c", classes, "INTEGER"),
+    ):
+        if not values:
+            lists.append("NULL")
+            continue
+        whole: NDArray[Any] = np.concatenate(values)
+        columns = {f"{name}{i}": np.ascontiguousarray(v) for i, v in enumerate(whole.T)}
+        arrays |= columns
+        lists.append(f"[{', '.join(columns)}]::{type_}[]")
+    listed = f"run, id, label, {', '.join(lists)}"
+    _insert_arrays(connection, "spool.prediction", listed, arrays)
+
+
+def _insert_arrays(
+    connection: DuckDBPyConnection,
+    table: str,
+    listed: str,
+    arrays: dict[str, NDArray[Any]],
+) -> None:
+    connection.register("arrays", arrays)
+    try:
+        connection.execute(f"INSERT INTO {table} SELECT {listed} FROM arrays")  # noqa: S608
+    finally:
+        connection.unregister("arrays")
+
+
+T = TypeVar("T")
+Settings = dict[str, str | bool | int | float | list[str]]
+
+_FILE: Final = "results.duckdb"
+_STORAGE: Final = "v1.0.0"  # DuckDB 1.5 and 2.x both open it
+_MEMORY: Final = "512MB"  # of DuckDB while it rebuilds
+_INGESTING: Final = 1.0  # seconds that an ingester hardly ever takes
+
+
+class _Newer(Exception):
+    """The index is a newer ablate's, which goes on using it: it is left alone."""
+
+
+def ingest(store_path: Path) -> int:
+    """Take in what the spool has beyond the index; the number of new lines.
+
+    0 and no error if another process is at it, reads the index, or nothing can be written: the
+    spool keeps everything for the next time. A damaged index is set aside and rebuilt, an older
+    version's rebuilt, a newer one's left as it is.
+    """
+    try:
+        return exclusively(store_path, _update)
+    except (Busy, Refused, _Newer):
+        return 0
+
+
+def reindex(store_path: Path) -> dict[str, int]:
+    """Rebuild the index from the spool; the number of lines read, and of rows by table.
+
+    Raises AblateError if nothing can be written or another process does not finish.
+    """
+    try:
+        lines = patiently(lambda: exclusively(store_path, _rebuild))
+    except Busy:
+        raise AblateError(
+            f"another process is indexing {store_path}", hint="try again in a moment"
+        ) from None
+    except Refused as refused:
+        raise AblateError(f"cannot write {store_path / _FILE}: {refused}") from None
+    with connect(store_path) as connection:
+        return {"lines": lines} | {table: _count(connection, table) for table in NAMES}
+
+
+def connect(store_path: Path, settings: Settings | None = None) -> DuckDBPyConnection:
+    """A read-only connection to an index that has all of the spool. Close it soon.
+
+    While it is open nobody can take new lines in. If the index cannot be brought up to date (a
+    read-only store, a full disk, a reader that stays) or opened, it is an index in memory, built
+    from the spool. settings: of DuckDB, for this connection.
+    """
+    import duckdb
+
+    def open_current(path: Path) -> DuckDBPyConnection:
+        _update(path)
+        return _open(path / _FILE, read_only=True, settings=settings)
+
+    began = time.monotonic()
+
+    def attempt() -> DuckDBPyConnection:
+        try:
+            return exclusively(store_path, open_current)
+        except Busy:  # for longer than by an ingester: by readers, who leave it as it is
+            if time.monotonic() - began < _INGESTING:
+                raise
+            if (connection := _unchanged(store_path, settings)) is not None:
+                return connection
+            raise
+
+    with contextlib.suppress(Busy, Refused, _Newer, duckdb.Error):
+        return patiently(attempt)
+    # Damaged, missing, of another version: memory it is.
+    with contextlib.suppress(Busy, _Newer, Stale, duckdb.Error):
+        if (connection := _unchanged(store_path, settings)) is not None:
+            return connection
+    return in_memory(store_path, settings)
+
+
+def mended(store_path: Path, settings: Settings | None = None) -> DuckDBPyConnection:
+    """As `connect`, where an open index could not be read: if it is damaged it is made anew.
+
+    What is damaged may lie where nothing else has looked: opening reads a few blocks of the file.
+    """
+    import duckdb
+
+    if not _is_whole(store_path):
+        try:
+            patiently(lambda: exclusively(store_path, _rebuild_damaged))
+        except (Busy, Refused, duckdb.Error):
+            return in_memory(store_path, settings)
+    return connect(store_path, settings)
+
+
+def _rebuild_damaged(store_path: Path) -> None:
+    if not _is_whole(store_path):  # else another process was here before
+        _set_aside(store_path / _FILE)
+        _rebuild(store_path)
+
+
+def _is_whole(store_path: Path) -> bool:
+    """Whether all values of the index can be read, its blocks are what their checksums say."""
+    import duckdb
+
+    try:
+        with contextlib.closing(_open(store_path / _FILE, read_only=True)) as connection:
+            for table in NAMES:
+                connection.execute(f"SELECT bit_xor(hash(t)) FROM spool.{table} AS t").fetchall()  # noqa: S608 - a table of ours
+    except (Busy, _Newer, Stale):
+        return True  # as far as anybody can tell
+    except duckdb.Error:
+        return False
+    return True
+
+
+def _unchanged(store_path: Path, settings: Settings | None) -> DuckDBPyConnection | None:
+    """The index as it is, if it has all of the spool."""
+    connection = _open(store_path / _FILE, read_only=True, settings=settings)
+    try:
+        current = _is_current(connection, store_path)
+    except BaseException:
+        connection.close()
+        raise
+    if not current:
+        connection.close()
+    return connection if current else None
+
+
+def in_memory(store_path: Path, settings: Settings | None = None) -> DuckDBPyConnection:
+    """An index in memory, built from the spool as it is now."""
+    import duckdb
+
+    connection = duckdb.connect(":memory:", config=settings or {})
+    _fill(connection, store_path)
+    return connection
+
+
+class Standing(NamedTuple):
+    """How the index stands to the spool.
+
+    set_aside: what could not be read: lines of metrics, files of predictions.
+    """
+
+    state: Literal["current", "behind", "missing", "damaged", "busy", "older", "newer"]
+    set_aside: int = 0
+
+
+def standing(store_path: Path, *, deep: bool = False) -> Standing:
+    """Whether the index has all of the spool. Reads sizes and what is new, and changes nothing.
+
+    deep: read all values of the index too.
+    """
+    import duckdb
+
+    path = store_path / _FILE
+    if not path.exists():
+        return Standing("missing")
+    try:
+        with contextlib.closing(_open(path, read_only=True)) as connection:
+            aside = _count(connection, "set_aside")
+            current = _is_current(connection, store_path)
+    except Busy:
+        return Standing("busy")
+    except _Newer:
+        return Standing("newer")
+    except Stale:
+        return Standing("older")
+    except duckdb.Error:
+        return Standing("damaged")
+    if deep and not _is_whole(store_path):
+        return Standing("damaged")
+    return Standing("current" if current else "behind", aside)
+
+
+# ----------------------------------------------------------------------------------- taking in
+
+
+def _update(store_path: Path) -> int:
+    import duckdb
+
+    path = store_path / _FILE
+    if not path.exists():
+        return _rebuild(store_path)
+    lines = 0
+    try:
+        # Opened twice, so that nobody waits while the spool is read in between.
+        with contextlib.closing(_open(path, read_only=False)) as connection:
+            known = _sources(connection)
+        for batch in collect(store_path, known):
+            with contextlib.closing(_open(path, read_only=False)) as connection:
+                insert(connection, batch)
+            lines += batch.lines
+    except Stale:
+        return _rebuild(store_path)
+    except duckdb.Error as error:
+        if is_refused(error):
+            raise
+        _set_aside(path)
+        return _rebuild(store_path)
+    return lines
+
+
+def _rebuild(store_path: Path) -> int:
+    import duckdb
+
+    path = store_path / _FILE
+    for leftover in store_path.glob(f"{_FILE}.new-*"):
+        leftover.unlink()
+    fresh = path.with_name(f"{_FILE}.new-{secrets.token_hex(4)}")
+    try:
+        with contextlib.closing(duckdb.connect(":memory:")) as connection:
+            # Else it keeps in memory whatever it has written, as long as there is memory.
+            connection.execute(f"SET memory_limit = '{_MEMORY}'")
+            quoted = _literal(fresh).replace("'", "''")
+            connection.execute(f"ATTACH '{quoted}' AS fresh (STORAGE_VERSION '{_STORAGE}')")
+            connection.execute("USE fresh")
+            lines = _fill(connection, store_path)
+            connection.execute("USE memory")
+            connection.execute("DETACH fresh")
+        if path.is_dir() and not path.is_symlink():
+            _set_aside(path)  # nothing can be renamed into its place
+        # The old file's log first: beside the new file it would be replayed into it.
+        path.with_name(f"{_FILE}.wal").unlink(missing_ok=True)
+        fresh.replace(path)
+    except (duckdb.IOException, duckdb.TransactionException, duckdb.FatalException) as error:
+        # A new file is not damaged: there is no space, or DuckDB cannot have it there. It takes
+        # what is behind a "?" for options, and opens nothing below "a\\b".
+        raise Refused(str(error).partition("\n")[0]) from error
+    finally:
+        for leftover in store_path.glob(f"{fresh.name}*"):
+            leftover.unlink()
+    return lines
+
+
+def _set_aside(path: Path) -> None:
+    aside = f"{path.name}.corrupt-{utc_now().replace(':', '')}"
+    for suffix in ("", ".wal"):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(path.with_name(aside + suffix))
+
+
+def _fill(connection: DuckDBPyConnection, store_path: Path) -> int:
+    """Make the tables and take in the whole spool; the number of lines."""
+    connection.execute(TABLES + VIEWS)
+    connection.execute("INSERT INTO spool.version VALUES (?)", [VERSION])
+    lines = 0
+    for batch in collect(store_path, {}):
+        insert(connection, batch)
+        lines += batch.lines
+    return lines
+
+
+# ------------------------------------------------------------------------------------- opening
+
+
+def _literal(path: Path) -> str:
+    """The path so that DuckDB sees a file in it: "md:x" and "s3:x" are services, "~x" a home."""
+    return str(path.absolute())
+
+
+def _open(path: Path, *, read_only: bool, settings: Settings | None = None) -> DuckDBPyConnection:
+    """Open the index.
+
+    Raises Busy, duckdb.Error for a damaged file or one that cannot be written, Stale for one of
+    an older version, _Newer for one of a newer.
+    """
+    import duckdb
+
+    for each in (path, path.with_name(f"{path.name}.wal")):
+        if each.exists() and not each.is_file():  # a pipe would be waited for
+            raise duckdb.IOException(f"{each} is no file")
+    try:
+        connection = duckdb.connect(_literal(path), read_only=read_only, config=settings or {})
+    except duckdb.Error as error:
+        text = str(error)
+        if "Could not set lock" in text or "different configuration" in text:
+            raise Busy from error
+        raise
+    try:
+        (number,) = connection.execute("SELECT number FROM spool.version").fetchone() or (None,)
+        if number is None or number < VERSION:
+            raise Stale(f"index version {number}")
+        if number > VERSION:
+            raise _Newer(number)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _sources(connection: DuckDBPyConnection) -> Sources:
+    rows = connection.execute(
+        "SELECT path, max(bytes), max(epoch), max(seq) FROM spool.source GROUP BY path"
+    ).fetchall()
+    return {
+        path: Read(size, epoch or 0, -1 if sequence is None else sequence)
+        for path, size, epoch, sequence in rows
+    }
+
+
+def _is_current(connection: DuckDBPyConnection, store_path: Path) -> bool:
+    try:
+        return next(collect(store_path, _sources(connection)), None) is None
+    except Stale:
+        return False
+
+
+def _count(connection: DuckDBPyConnection, table: str) -> int:
+    (count,) = connection.execute(f"SELECT count(*) FROM spool.{table}").fetchone() or (0,)  # noqa: S608 - a table of ours
+    return int(count)

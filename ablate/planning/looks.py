@@ -1,0 +1,100 @@
+"""The looks of `--until resolved`, and rows whose settings are not chosen yet: pure but for reading
+what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ablate.errors import AblateError
+
+if TYPE_CHECKING:
+    from ablate.core.resolved_study import ResolvedStudy, Row, Table, Until
+    from ablate.stats import Look
+    from ablate.store.store import Store
+    from ablate.study.model import Study
+
+
+def until_resolved(looks: tuple[Look, ...]) -> Until:
+    """The first look."""
+    from ablate.core.resolved_study import Until
+
+    return Until(looks=tuple((look.seeds, look.alpha) for look in looks))
+
+
+def looks_of(until: str | None, max_seeds: int | None, seeds: int | None) -> tuple[Look, ...]:
+    """The looks of `--until resolved --max-seeds N`, none without it. seeds: as `--seeds` has them.
+
+    Raises AblateError for what does not fit together.
+    """
+    from ablate.stats import LOOKS, looks_until
+
+    if until is None:
+        if max_seeds is not None:
+            raise AblateError(
+                "--max-seeds belongs to --until resolved", hint="--seeds N decides them beforehand"
+            )
+        return ()
+    if until != "resolved":
+        raise AblateError(f"--until '{until}': known: resolved", hint="--until resolved")
+    if seeds is not None:
+        raise AblateError(
+            "--until resolved decides the seeds itself; --seeds cannot be given with it",
+            hint="--max-seeds 6 drops the last look",
+        )
+    try:
+        return looks_until(max_seeds if max_seeds is not None else LOOKS[-1].seeds)
+    except ValueError as error:
+        raise AblateError(
+            f"--max-seeds: {error}; looks are planned, not chosen",
+            hint=f"--max-seeds {LOOKS[-1].seeds}",
+        ) from error
+
+
+def with_seeds(study: Study, seeds: int) -> Study:
+    """The study with so many seeds, whatever it declares."""
+    return replace(study, seeds=tuple(range(seeds)))
+
+
+def open_rows(resolved: ResolvedStudy) -> Iterator[tuple[Table, Row]]:
+    """Rows that chose no setting, and so have no trials."""
+    for table in resolved.tables:
+        for row in table.rows:
+            if row.open:
+                yield table, row
+
+
+def open_trials(resolved: ResolvedStudy) -> tuple[str, ...]:
+    """Keys that stand for the trials of such rows: as many as there will be."""
+    return tuple(dict.fromkeys(key for _, row in open_rows(resolved) for key in row.keys))
+
+
+def refuse_peeked(resolved: ResolvedStudy, store: Store, first: int) -> None:
+    """Refuse looks that were not planned: `resolved` has all seeds of the last look.
+
+    A comparison of more than `first` seeds could have been seen where two rows of a table have such
+    a seed and some of it is from no `--until` run of this study. Raises AblateError.
+    """
+    from ablate.planning.work import FINAL
+
+    planned: set[str] | None = None
+    for table in resolved.tables:
+        rows = [row for row in table.rows if not row.open]
+        for place, seed in enumerate(table.seeds):
+            if seed < first:
+                continue
+            keys = {row.keys[place] for row in rows}
+            there = {key for key in keys if store.state(key).status in FINAL}
+            if len(there) < 2:
+                continue
+            if planned is None:
+                earlier = store.invocations(resolved.name)
+                planned = {key for one in earlier if one.until is not None for key in one.order}
+            if not there <= planned:
+                raise AblateError(
+                    f"--until resolved: more than {first} seeds of {resolved.name} are there "
+                    f"already (seed {seed} of {table.dataset}); looks are planned before that",
+                    hint=f"ablate report {resolved.file} --seeds {seed + 1} shows them · "
+                    "--store DIR begins anew",
+                )

@@ -1,0 +1,300 @@
+"""Captions: how many seeds, how sure, what the table could see, where it comes from.
+
+Several tables in one report: which study each is of, and what must not be compared.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Sequence
+from itertools import groupby
+
+from ablate.report import numbers
+from ablate.report.model import ReportTable
+
+_VENDOR = re.compile(r"NVIDIA |GeForce |AMD |\(R\)|\(TM\)|\(tm\)| CPU| Processor| @.*$")
+MARKS = {
+    "gain": "▲",
+    "loss": "▼",
+    "equivalent": "■",
+    "unresolved": "○",
+    "incomplete": "…",
+    "diverged": "↯",
+    "no effect": "∅",
+    "=": "",
+    "": "",
+}
+REFERENCE = {"above": "row above", "baseline": "baseline", "full": "full set"}
+
+
+def reference(table: ReportTable) -> str:
+    """What a row's Δ is to, after "Δ": "row above", "to + mixup"."""
+    return f"to {table.against}" if table.against else REFERENCE[table.reference]
+
+
+def reference_row(table: ReportTable) -> str:
+    """What a row is compared with, in a sentence: "the row above", "+ mixup"."""
+    return table.against or f"the {REFERENCE[table.reference]}"
+
+
+def title(table: ReportTable) -> str:
+    """What the rows are trained on: "imagenette, batch_size 256"."""
+    return ", ".join(part for part in (table.dataset, table.column) if part)
+
+
+def dagger(table: ReportTable) -> str | None:
+    """The footnote of †, where a row has one."""
+    if not any(row.dagger for row in table.judged):
+        return None
+    return dagger_of(table.comparisons)
+
+
+def dagger_of(comparisons: int) -> str:
+    """The footnote of † in a family of that size."""
+    over = numbers.count(comparisons, "comparison")
+    return f"† the interval leaves out 0, the test corrected for {over} does not"
+
+
+def short_caption(table: ReportTable) -> str:
+    """The terminal's caption: facts divided by middle dots, or the one-seed sentence."""
+    devices = [short_device(name) for _, name in table.provenance.machines]
+    if table.one_seed:
+        return one_seed(table)
+    facts = [f"± sd over n = {numbers.count(len(table.seeds), 'seed')}"]
+    if table.df is not None:
+        interval = f"pooled {numbers.level(table)} interval ({table.df} df)"
+        facts.append(f"Δ over the same seeds, {interval}")
+        if table.comparisons:  # else the rows have no verdicts of their own
+            over = numbers.count(table.comparisons, "comparison")
+            facts.append(f"verdicts Holm-corrected over {over}, {equivalent(table)}")
+        if table.until is not None:
+            facts.append(str(table.until))
+        if table.comparisons and (seen := _could_see(table)):
+            facts.append("; ".join([f"could see about {seen}", *_needs(table)]))
+    elif table.compares:
+        facts.append("Δ over the same seeds")
+        if table.exact_agreement:
+            facts.append("no interval: the seeds agree exactly, so the noise is unknown")
+    return " · ".join([*facts, "last epoch", *devices])
+
+
+def cost_caption(table: ReportTable, facts: Sequence[str]) -> str:
+    """The terminal's caption of a table of cost."""
+    devices = [short_device(name) for _, name in table.provenance.machines]
+    spread = "" if table.one_seed else "± sd over "
+    seeds = f"{spread}n = {numbers.count(len(table.seeds), 'seed')}"
+    return " · ".join([*facts, seeds, "last epoch", *devices])
+
+
+def one_seed(table: ReportTable) -> str:
+    """What one seed allows: the band, and that it is no finding."""
+    bands = [row.delta.band for row in table.rows if row.delta and row.delta.band is not None]
+    said = "One seed: no interval and no verdict."
+    if not bands:
+        return said
+    band = numbers.fixed(max(bands) * table.metric.scale, table.decimals)
+    return (
+        f"{said} Training the same recipe twice differs by up to ±{band}{table.metric.points} "
+        f"({numbers.level(table)}; sd ≈ √(error/2N), N = {table.examples or 0:,}). "
+        f'"Outside" is a reason to run more seeds, not a finding.'
+    )
+
+
+def long_caption(table: ReportTable) -> str:
+    """The caption in sentences, for markdown and papers."""
+    said = [measured(table)]
+    if table.one_seed:
+        return " ".join([*said, one_seed(table)])
+    if table.df is not None:
+        said.append(
+            f"Δ: mean difference over the same seeds, {numbers.level(table)} interval from the "
+            f"pooled residual ({table.df} df), not corrected."
+        )
+        said += _verdicts(table) if table.comparisons else filter(None, [looks(table)])
+    elif table.compares:
+        said.append("Δ: mean difference over the same seeds.")
+        if table.exact_agreement:
+            said.append("No interval: the seeds agree exactly, so the noise is unknown.")
+    if any(row.ratio for row in table.rows):
+        said.append(f"× is against {reference_row(table)}.")
+    return " ".join(said)
+
+
+def _verdicts(table: ReportTable) -> list[str]:
+    """How rows are judged, and what differences they could show."""
+    over = numbers.count(table.comparisons, "comparison")
+    margin = f"±{numbers.plain(table.margin)}{table.metric.points}"
+    inner = f"equivalent: {numbers.inner_level(table)} interval within {margin}"
+    said = [
+        f"Verdicts: Holm-corrected over {over}, p < {f'{table.alpha:g}'.lstrip('0')}; "
+        f"{inner if table.margin else equivalent(table)}."
+    ]
+    if looked := looks(table):
+        said.append(looked)
+    if seen := _could_see(table):
+        needs = [f"the declared {text}" for text in _needs(table)]
+        seeing = f"This table could see differences from about {seen}"
+        said.append(f"{'; '.join([seeing, *needs])}.")
+    return said
+
+
+def measured(table: ReportTable) -> str:
+    """What the metric's column is, in a sentence."""
+    name = table.metric.label[:1].upper() + table.metric.label[1:]
+    epochs = table.provenance.epochs
+    which = f"of {numbers.count(epochs, 'epoch')}" if epochs else "epoch"
+    seeds = f"n = {numbers.count(len(table.seeds), 'seed')} ({numbers.span(table.seeds)})"
+    over = seeds if table.one_seed else f"mean ± standard deviation over {seeds}"
+    return f"{name} at the last {which}, {over}."
+
+
+def source(table: ReportTable) -> str:
+    """Recipe, machines and versions: "resnet50_v1, batch 64; 1 × NVIDIA RTX 4090, torch 2.8.0"."""
+    origin = table.provenance
+    machines = [f"{number} × {name}" for number, name in origin.machines]
+    versions = [f"torch {version}" for version in origin.torch]
+    versions += [f"ablate {version}" for version in origin.ablate]
+    return "; ".join(", ".join(part) for part in (origin.settings, machines + versions) if part)
+
+
+def equivalent(table: ReportTable) -> str:
+    """What is called equivalent: "equivalent = within ±0.5", or why nothing is."""
+    if not table.margin:
+        return f"no margin declared for {table.metric.label}: nothing is called equivalent"
+    return f"equivalent = within ±{numbers.plain(table.margin)}"
+
+
+def _could_see(table: ReportTable) -> str | None:
+    if table.detectable is None:
+        return None
+    return f"{numbers.fixed(table.detectable, table.decimals)}{table.metric.points}"
+
+
+def _needs(table: ReportTable) -> list[str]:
+    if not table.margin:
+        return []
+    margin = numbers.plain(table.margin)
+    if table.seeds_needed is None:
+        return [f"±{margin} needs more seeds than anyone can train"]
+    return [f"±{margin} needs about {numbers.count(table.seeds_needed, 'seed')}"]
+
+
+def looks(table: ReportTable) -> str:
+    """The looks of an `--until` run, all of them and this one; "" without."""
+    if table.until is None:
+        return ""
+    planned = ", ".join(str(seeds) for seeds, _ in table.until.looks)
+    return f"Seeds added until resolved: {table.until}, planned at {planned} seeds."
+
+
+_NAMED = 4  # studies that a note names before it counts the others
+
+
+def by_study(tables: Sequence[ReportTable]) -> list[list[ReportTable]]:
+    """The tables of each study, in order."""
+    return [list(group) for _, group in groupby(tables, key=lambda table: table.study)]
+
+
+def study_title(table: ReportTable) -> str:
+    """What a study's tables stand below: its name and its recipe."""
+    return " · ".join(part for part in (table.study, table.provenance.headline) if part)
+
+
+def notes(tables: Sequence[ReportTable]) -> list[str]:
+    """What differs between studies and makes their rows no comparison, a sentence each.
+
+    Between the tables of one study only the times can: they may come from different devices.
+    """
+    found = []
+    if len(by_study(tables)) > 1:
+        for what, value in _PROTOCOL:
+            found += _differ(what, tables, value)
+        for dataset in dict.fromkeys(table.dataset for table in tables):
+            same = [table for table in tables if table.dataset == dataset]
+            found += _differ(f"test images of {dataset}", same, _images)
+        if found:
+            found.append("compare rows within a study only: these are not trained or judged alike")
+    timed = [table for table in tables if any(row.seconds is not None for row in table.rows)]
+    return found + _differ("devices", timed, _devices, "times are not comparable: devices differ")
+
+
+def _differ(
+    what: str,
+    tables: Sequence[ReportTable],
+    value: Callable[[ReportTable], Hashable],
+    said: str = "",
+) -> list[str]:
+    """ "margins differ: ±0.5 points in group1, ±1 points in group2"; nothing where all agree."""
+    values = {str(found): None for table in tables if (found := value(table)) is not None}
+    if len(values) < 2:
+        return []
+    each = []
+    for text in values:
+        having = [table for table in tables if str(value(table)) == text]
+        each.append(f"{text} in {_named(having, tables)}")
+    return [f"{said or f'{what} differ'}: {', '.join(each)}"]
+
+
+def _named(having: Sequence[ReportTable], tables: Sequence[ReportTable]) -> str:
+    """The studies, or where a study has both, its tables."""
+    several = len(by_study(tables)) > 1
+    names = []
+    for table in having:
+        whole = all(other in having for other in tables if other.study == table.study)
+        place = [] if whole and several else [table.ablation, title(table)]
+        names.append(" ".join(part for part in (table.study if several else "", *place) if part))
+    names = list(dict.fromkeys(names))
+    if len(names) > _NAMED:
+        names = [*names[: _NAMED - 1], f"{len(names) - _NAMED + 1} others"]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _setting(ending: str) -> Callable[[ReportTable], str | None]:
+    def found(table: ReportTable) -> str | None:
+        return next((s for s in table.provenance.settings if s.endswith(ending)), None)
+
+    return found
+
+
+def _metric(table: ReportTable) -> str:
+    return table.metric.label
+
+
+def _margin(table: ReportTable) -> str:
+    return f"±{numbers.plain(table.margin)}{table.metric.points}" if table.margin else "none"
+
+
+def _level(table: ReportTable) -> str:
+    return numbers.level(table)
+
+
+def _seeds(table: ReportTable) -> str:
+    return numbers.span(table.seeds)
+
+
+def _epochs(table: ReportTable) -> int | None:
+    return table.provenance.epochs
+
+
+def _images(table: ReportTable) -> str | None:
+    return None if table.examples is None else f"{table.examples:,}"
+
+
+def _devices(table: ReportTable) -> str | None:
+    return ", ".join(short_device(name) for _, name in table.provenance.machines) or None
+
+
+_PROTOCOL: tuple[tuple[str, Callable[[ReportTable], Hashable]], ...] = (
+    ("metrics", _metric),
+    ("margins", _margin),
+    ("levels of the intervals", _level),
+    ("seeds", _seeds),
+    ("epochs", _epochs),
+    ("image sizes", _setting(" px")),
+    ("numerics", _setting(" numerics")),
+)
+
+
+def short_device(name: str) -> str:
+    """ "NVIDIA GeForce RTX 4090" → "RTX 4090"."""
+    return " ".join(_VENDOR.sub("", name).split()) or name

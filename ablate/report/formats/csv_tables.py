@@ -1,0 +1,135 @@
+"""CSV, and the lines that Parquet has too: one per row of a table, one for its total, one per cell
+of a block.
+
+The numbers are those of JSON, the metric of every seed stands in `seed_0`, `seed_1`, …. A line of a
+block has the role "block:NAME"; its differences stand where those of rows do, its values under
+`mean`, and `block_column` says which column of the block it is. These columns, and those of a
+publication, are there only where a table has such lines.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from ablate.report.formats.escape import visible
+from ablate.report.formats.json_tables import PUBLISHED, as_dict, finite
+from ablate.report.model import ReportTable
+
+Kind = Literal["VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN"]  # as DuckDB and Parquet know them
+
+_TABLE_FIELDS = ("study", "ablation", "dataset", "column", "kind", "reference", "metric", "unit")
+_COST_FIELDS = ("images_per_second", "parameters", "macs")
+_FIELDS = (
+    *_TABLE_FIELDS,
+    *("row", "role", "n", "mean", "sd", "verdict"),
+    *("delta", "delta_se", "delta_df", "delta_low", "delta_high", "delta_band"),
+    *("delta_p", "delta_p_holm", "delta_p_equivalence", "delta_shared_seeds"),
+    *("baseline_delta", "baseline_low", "baseline_high"),
+    *("secondary_metric", "secondary_mean"),
+    *("epoch_seconds", "time_ratio", "time_ratio_low", "time_ratio_high"),
+    *_COST_FIELDS,
+)
+_BLOCK_FIELDS = ("block_column", "word", "mean_low", "mean_high")
+_TEXTS = frozenset(
+    {
+        *_TABLE_FIELDS,
+        "row",
+        "role",
+        "verdict",
+        "secondary_metric",
+        "block_column",
+        "word",
+        "against",
+    }
+    | {f"published_{name}" for name in ("source", "delta_source", "column", "step")}
+    | {f"published_{name}" for name in ("against", "asked")}
+)
+_WHOLE = frozenset({"n", "delta_shared_seeds", "parameters", "macs", "published_table"})
+
+
+def fields(tables: Sequence[ReportTable]) -> dict[str, Kind]:
+    """The columns in order, and what they hold; no value beside these is ever in a line."""
+    seeds = sorted({seed for table in tables for seed in table.seeds})
+    names = [*_FIELDS, *(_BLOCK_FIELDS if any(table.blocks for table in tables) else ())]
+    names += [f"seed_{seed}" for seed in seeds]
+    if any(table.against for table in tables):
+        names.append("against")
+    if any(table.paper for table in tables):
+        names += [f"published_{name}" for name in PUBLISHED]
+    return {name: _kind(name) for name in names}
+
+
+def records(tables: Sequence[ReportTable]) -> Iterator[dict[str, Any]]:
+    """The lines, with numbers as numbers; what a line has not is missing or None, NaN is None."""
+    for table in tables:
+        document = as_dict(table)
+        common = {name: document[name] for name in _TABLE_FIELDS}
+        if table.against:
+            common["against"] = table.against
+        for row in document["rows"]:
+            values = {f"seed_{trial['seed']}": trial["value"] for trial in row["trials"]}
+            published = row.get("published") or {}
+            values |= {f"published_{name}": value for name, value in published.items()}
+            yield finite(common | _flat(row) | values)
+        if document["total"]:
+            yield finite(common | _flat(document["total"] | {"role": "total"}))
+        for block in document["blocks"]:
+            for line in block["lines"]:
+                for i, cell in enumerate(line["cells"]):
+                    yield finite(common | _block_line(block, line, i, cell or {}))
+
+
+def render_csv(tables: Sequence[ReportTable]) -> str:
+    """One line per row and per total, with a heading; the text ends in a newline."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(fields(tables)), restval="", lineterminator="\n")
+    writer.writeheader()
+    for line in records(tables):
+        writer.writerow({name: _shown(value) for name, value in line.items()})
+    return out.getvalue()
+
+
+def _kind(name: str) -> Kind:
+    if name == "published_inside":
+        return "BOOLEAN"
+    return "VARCHAR" if name in _TEXTS else "BIGINT" if name in _WHOLE else "DOUBLE"
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    delta, base = row.get("delta") or {}, row.get("delta_baseline") or {}
+    ratio, other = row.get("time_ratio") or {}, row.get("secondary") or {}
+    flat = {name: row.get(name) for name in ("row", "role", "n", "mean", "sd", "verdict")}
+    flat |= {f"delta_{name}": value for name, value in delta.items() if name != "delta"}
+    flat |= {"delta": delta.get("delta"), "baseline_delta": base.get("delta")}
+    flat |= {"baseline_low": base.get("low"), "baseline_high": base.get("high")}
+    flat |= {"secondary_metric": other.get("metric"), "secondary_mean": other.get("mean")}
+    flat |= {"epoch_seconds": row.get("epoch_seconds"), "time_ratio": ratio.get("ratio")}
+    flat |= {name: row.get(name) for name in _COST_FIELDS}
+    flat |= {"time_ratio_low": ratio.get("low"), "time_ratio_high": ratio.get("high")}
+    return {name: value for name, value in flat.items() if name in _FIELDS}
+
+
+def _block_line(
+    block: Mapping[str, Any], line: Mapping[str, Any], column: int, cell: Mapping[str, Any]
+) -> dict[str, Any]:
+    """One cell. The verdict stands with the column that it is about."""
+    flat = {
+        "row": line["line"],
+        "role": f"block:{block['name']}",
+        "block_column": block["heads"][column],
+        "word": line["word"],
+        "verdict": line["verdict"] if block["judged"] in (None, column) else "",
+    }
+    if not block["signed"] or column in block["values"]:
+        names = {"mean": "value", "mean_low": "low", "mean_high": "high"}
+        return flat | {name: cell.get(source) for name, source in names.items()}
+    flat["delta"] = cell.get("value")
+    found = {f"delta_{name}": value for name, value in cell.items() if name != "value"}
+    return flat | {name: value for name, value in found.items() if name in _FIELDS}
+
+
+def _shown(value: Any) -> Any:
+    return "" if value is None else visible(value) if isinstance(value, str) else value

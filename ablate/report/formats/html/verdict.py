@@ -1,0 +1,299 @@
+"""Verdict: the total, then what helps and what does not, then what could not have been seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ablate.report import captions, numbers
+from ablate.report.formats.html import markup
+from ablate.report.formats.html.drawing import icon
+from ablate.report.formats.html.markup import Markup, join, name, tag
+from ablate.report.formats.html.views import Line, Panel, interval_text, listed, scaled, signed
+from ablate.report.model import Block, BlockLine, Mark, ReportRow, ReportTable
+from ablate.stats import Ratio
+
+_ORDER: tuple[Mark, ...] = (
+    *("gain", "loss", "equivalent", "unresolved"),
+    *("incomplete", "diverged", "no effect", "="),
+)
+
+
+def render(place: markup.Place, panels: Sequence[Panel], *, advice: Markup | None = None) -> Markup:
+    """The section. advice: what else to train, if the order of the rows is a question."""
+    blocks = [_panel(place, panel) for panel in panels]
+    return markup.section(
+        place,
+        "Verdict",
+        "what helps, and how sure",
+        tag("div", blocks, class_="verdicts"),
+        _seen(panels),
+        advice,
+        attention(dict.fromkeys(n for p in panels for t in p.tables for n in t.notes)),
+        _lines("✗", [line for p in panels for t in p.tables for line in t.failures]),
+        _missing(panels),
+    )
+
+
+def _panel(place: markup.Place, panel: Panel) -> Markup:
+    lines = [line for line in panel.lines if not line.is_total or panel.transposed]
+    said = _one_seed(lines) if panel.first.one_seed else _judged(lines)
+    blocks = [(block, table) for table in panel.tables for block in table.blocks]
+    answers = [_block(block, table) for block, table in blocks if block.judged is not None]
+    why = "the baseline alone" if len(panel.first.rows) == 1 else "the table has values only"
+    nothing = f"Nothing to compare: {why}." if not said and not answers else None
+    return tag(
+        "div",
+        place.heading(panel.title, class_="panel", deeper=1),
+        _headline(panel),
+        tag("ul", said, class_="said") if said else None,
+        answers,
+        tag("p", nothing, class_="note") if nothing else None,
+        class_="block",
+    )
+
+
+# By mark and word; an interaction that is judged has a word.
+_LEADS: dict[tuple[Mark, str], str] = {
+    ("gain", ""): "Helps",
+    ("loss", ""): "Hurts",
+    ("gain", "synergetic"): "Bring more together:",
+    ("loss", "redundant"): "Bring less together:",
+    ("equivalent", ""): "No difference",
+    ("unresolved", ""): "Unresolved",
+    ("=", ""): "Changes nothing:",
+}
+
+
+def _block(block: Block, table: ReportTable) -> Markup:
+    """What a block's lines say, whose questions have no other sentence: a trick's main effect, an
+    interaction ("cosine × ema"), a share."""
+    found = []
+    for (mark, word), lead in _LEADS.items():
+        lines = [line for line in block.lines if (line.mark, line.word) == (mark, word)]
+        margin = f" within ±{numbers.plain(table.margin)}" if mark == "equivalent" else ""
+        names = [_answer(line, block, table) for line in lines]
+        parts_ = [join(", " if i else None, each) for i, each in enumerate(names)]
+        if lines:
+            found.append(tag("li", icon(mark), tag("span", f"{lead}{margin} ", parts_)))
+    if not found:
+        return Markup()
+    return join(tag("p", block.title, class_="note"), tag("ul", found, class_="said"))
+
+
+def _answer(line: BlockLine, block: Block, table: ReportTable) -> Markup:
+    label = tag("b", name(line.label))
+    cell = line.cells[block.judged] if block.judged is not None else None
+    value = scaled(cell.value, table) if cell else None
+    if cell is None or value is None or line.mark not in ("gain", "loss"):
+        return label
+    low, high = scaled(cell.low, table), scaled(cell.high, table)
+    ends = None if low is None or high is None else (low, high)
+    interval = tag("span", interval_text(ends, table), class_="about")
+    small = " (negligible)" if "negligible" in line.verdict else None
+    delta = tag("b", signed(value, table))
+    return tag("span", label, " ", delta, " ", interval, small, class_="name")
+
+
+def _headline(panel: Panel) -> Markup:
+    """The total in large figures; without one, what the rows are compared with."""
+    table = panel.first
+    if panel.transposed:
+        asked = next((line.asked.label for line in panel.lines), "")
+        return tag("p", f"{asked}, for each of {len(panel.tables)}", class_="note")
+    total = next((line for line in panel.lines if line.is_total), None)
+    if total is None or total.delta is None:
+        return tag("p", _reference(table), class_="note")
+    judged = total.asked.mark not in ("incomplete", "diverged", "no effect")
+    big = tag("b", signed(total.delta, table), class_="big" if judged else "big about")
+    if total.comparison and not total.interval and not judged:
+        how = f"on {numbers.count(total.comparison.shared, 'seed')}, {total.asked.verdict}"
+    else:
+        how = interval_text(total.interval, table)
+    first, last = table.rows[table.baseline].mean, table.rows[total.row].mean
+    what = "all " + numbers.count(_steps(table), "trick")
+    unit = f"points of {table.metric.label}" if table.metric.percent else table.metric.label
+    from_to = f"{numbers.mean(first, table)} → {numbers.mean(last, table)}"
+    percent = " %" if table.metric.percent else ""
+    sentence = f"{unit} from {what if _steps(table) > 1 else 'the trick'}: {from_to}{percent}"
+    time = _time(total.asked.ratio, always=True)
+    return join(
+        tag("p", big, " ", tag("span", how, class_="about"), class_="total"),
+        tag("p", sentence + (f", {time}" if time else ""), class_="note"),
+    )
+
+
+def _steps(table: ReportTable) -> int:
+    return sum(row.role == "step" for row in table.rows)
+
+
+def _reference(table: ReportTable) -> str:
+    row = table.rows[table.baseline]
+    if row.mean is None:
+        return ""
+    mean = numbers.mean(row.mean, table)
+    spread = ""
+    if row.sd is not None:
+        spread = f" ±{numbers.fixed(row.sd * table.metric.scale, table.decimals)}"
+    return f"{row.label}: {table.metric.heading} {mean}{spread} (n = {row.n})"
+
+
+def _judged(lines: Sequence[Line]) -> list[Markup]:
+    return [
+        _sentence(mark, [line for line in lines if line.asked.mark == mark])
+        for mark in _ORDER
+        if any(line.asked.mark == mark for line in lines)
+    ]
+
+
+def _sentence(mark: Mark, lines: Sequence[Line]) -> Markup:
+    margin = f"±{numbers.plain(lines[0].table.margin)}"
+    lead = {
+        "gain": "Helps",
+        "loss": "Hurts",
+        "equivalent": f"No difference within {margin}",
+        "unresolved": "Unresolved",
+        "incomplete": "Incomplete",
+        "diverged": "Diverged",
+        "no effect": "No effect",
+        "=": f"Same trial as {captions.reference_row(lines[0].table)}:",
+    }[mark]
+    names = [_name(mark, line) for line in lines]
+    parts_ = [join(", " if i else None, each) for i, each in enumerate(names)]
+    return tag("li", icon(mark), tag("span", f"{lead} ", parts_))
+
+
+def _name(mark: Mark, line: Line) -> Markup:
+    label = tag("b", name(line.name))
+    if mark in ("gain", "loss") and line.delta is not None:
+        delta = tag("b", signed(line.delta, line.table))
+        interval = tag("span", interval_text(line.interval, line.table), class_="about")
+        small = " (negligible)" if "negligible" in line.asked.verdict else None
+        return tag("span", label, " ", delta, " ", interval, small, class_="name")
+    if mark == "equivalent":
+        time = _time(line.asked.ratio)
+        return join(label, f" {time}" if time else None)
+    if mark in ("incomplete", "diverged"):
+        _, bracket, how = line.asked.verdict.partition(" (")
+        return join(label, f" ({how}" if bracket else None)
+    return label
+
+
+def _one_seed(lines: Sequence[Line]) -> list[Markup]:
+    """Where the one seed's differences lie; no more can be said of them."""
+    inside: dict[str, list[Line]] = {"outside": [], "inside": []}
+    others = []
+    for line in lines:
+        if line.asked.mark:
+            others.append(line)
+        elif line.delta is not None and line.band is not None:
+            inside["inside" if abs(line.delta) <= line.band else "outside"].append(line)
+    found = []
+    for where, held in inside.items():
+        if held:
+            names = [
+                join(", " if i else None, tag("b", name(line.name)), f" {_delta(line)}")
+                for i, line in enumerate(held)
+            ]
+            text = f"{where.capitalize()} the re-run band: "
+            found.append(tag("li", icon("unresolved"), tag("span", text, names)))
+    return found + _judged(others)
+
+
+def _delta(line: Line) -> str:
+    return "" if line.delta is None else signed(line.delta, line.table)
+
+
+def _time(ratio: Ratio | None, *, always: bool = False) -> str:
+    """ "at ×0.51 of the time"; only where it differs, unless it is asked for."""
+    if ratio is None:
+        return ""
+    apart = ratio.low is not None and ratio.high is not None and not ratio.low <= 1 <= ratio.high
+    if not always and not (apart and abs(ratio.ratio - 1) >= 0.05):
+        return ""
+    return f"at ×{ratio.ratio:.2f} of the time"
+
+
+def _seen(panels: Sequence[Panel]) -> Markup:
+    """What this report could see, or the sentence of one seed."""
+    tables = [table for panel in panels for table in panel.tables]
+    if tables[0].one_seed:
+        bands = [captions.one_seed(table) for table in tables]
+        return tag("p", max(bands, key=len), class_="note")
+    known = [table for table in tables if table.detectable is not None]
+    facts = []
+    if known:
+        several = len(known) > 1
+        seen = listed(
+            f"{numbers.fixed(table.detectable or 0.0, table.decimals)}{table.metric.points}"
+            + (f" ({_where(table)})" if several else "")
+            for table in known
+        )
+        facts.append(f"This report could see differences from about {seen}.")
+        if known[0].margin:
+            facts.append(f"The declared ±{numbers.plain(known[0].margin)} needs {_needs(known)}.")
+    if any(table.exact_agreement for table in tables):
+        facts.append("No interval: the seeds agree exactly, so the noise is unknown.")
+    if not tables[0].metric.higher_is_better:
+        facts.append(f"The lower the {tables[0].metric.label} the more a row helps.")
+    return _note(facts)
+
+
+def _needs(tables: Sequence[ReportTable]) -> str:
+    """ "about 11 seeds", "about 11 and 25 seeds", in the order of the data sets."""
+    found = [table.seeds_needed for table in tables]
+    if None in found:
+        beyond = "more seeds than anyone can train"
+        each = [f"about {numbers.count(n, 'seed')}" if n else beyond for n in found]
+        return listed(each if len(set(each)) > 1 else each[:1])
+    counts = [f"{n:,}" for n in found]
+    counts = counts if len(set(counts)) > 1 else counts[:1]
+    return f"about {listed(counts)} {'seed' if counts == ['1'] else 'seeds'}"
+
+
+def _note(sentences: Sequence[str]) -> Markup:
+    """Sentences in one muted paragraph."""
+    return tag("p", " ".join(sentences), class_="note") if sentences else Markup()
+
+
+def order_caveat(tables: Sequence[ReportTable], *, answered: bool) -> Markup | None:
+    """What a cumulative table leaves open, and how many trials would tell.
+
+    tables: of one ablation; answered: whether the study has another ablation that tells.
+    """
+    stacks = [t for t in tables if t.kind == "cumulative" and _steps(t) > 1 and not t.transpose]
+    if not stacks or stacks[0].one_seed:
+        return None
+    said = "Each step stands on those above it: in another order the steps may differ"
+    if answered:
+        return tag("p", f"{said}.", class_="note")
+    code = tag("code", '[[ablation]] kind = "leave_one_out"')
+    # the set without the last trick is a row already
+    new = sum((_steps(table) - 1) * len(table.seeds) for table in stacks)
+    return tag("p", f"{said}; ", code, f" tells, with at most {new:,} more trials.", class_="note")
+
+
+def _where(table: ReportTable) -> str:
+    return table.column if table.transpose and table.column else captions.title(table)
+
+
+def attention(lines: Iterable[str]) -> Markup | None:
+    """A "!" line each; nothing for none."""
+    return _lines("!", lines)
+
+
+def _lines(sign: str, lines: Iterable[str]) -> Markup | None:
+    found = [tag("li", tag("span", sign, class_="icon"), tag("span", line)) for line in lines]
+    return tag("ul", found, class_="said small") if found else None
+
+
+def _missing(panels: Sequence[Panel]) -> Markup | None:
+    """How many trials are not there yet, and are no failures."""
+    rows: list[ReportRow] = [row for p in panels for t in p.tables for row in t.rows]
+    cells = {cell.key: cell.status for row in rows for cell in row.seeds}
+    waiting = [status for status in cells.values() if status in ("new", "running", "interrupted")]
+    if not waiting:
+        return None
+    counts = {status: waiting.count(status) for status in ("running", "interrupted")}
+    how = ", ".join(f"{number:,} {status}" for status, number in counts.items() if number)
+    said = f"{len(waiting):,} of {numbers.count(len(cells), 'trial')} not done yet"
+    return _lines("…", [said + (f" ({how})" if how else "")])

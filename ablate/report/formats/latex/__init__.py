@@ -1,0 +1,1 @@
+"""LaTeX: tables for a paper, escaped, in packages that every distribution has."""

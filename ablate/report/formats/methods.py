@@ -1,0 +1,393 @@
+"""The paragraphs on methods for a paper, from the tables alone: what was done, and what was not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+
+from ablate.core.metrics import metric_named
+from ablate.core.resolved_study import Tuning
+from ablate.errors import AblateError, did_you_mean
+from ablate.report import captions, numbers
+from ablate.report.formats.escape import markdown
+from ablate.report.formats.latex.text import prose
+from ablate.report.model import ReportRow, ReportTable
+
+KINDS = ("markdown", "latex")
+
+_SOURCES = {
+    "Holm, 1979": "Holm, S. (1979). A simple sequentially rejective multiple test procedure. "
+    "Scandinavian Journal of Statistics 6, 65–70.",
+    "Schuirmann, 1987": "Schuirmann, D. J. (1987). A comparison of the two one-sided tests "
+    "procedure and the power approach for assessing the equivalence of average bioavailability. "
+    "Journal of Pharmacokinetics and Biopharmaceutics 15, 657–680.",
+    "Shapley (1953)": "Shapley, L. S. (1953). A value for n-person games. Contributions to the "
+    "Theory of Games II, 307–317.",
+    "He et al. (2019)": "He, T., Zhang, Z., Zhang, H., Zhang, Z., Xie, J. and Li, M. (2019). "
+    "Bag of tricks for image classification with convolutional neural networks. CVPR. "
+    "arXiv 1812.01187.",
+}
+_COMPARED = ", and every variant was compared with"
+# What each design trains, and what a row is compared with.
+_DESIGNS = {
+    "cumulative": "The {tricks} {added} {were} added to a baseline one after another, in this "
+    "order, and every variant was compared with the one before it",
+    "one_at_a_time": "The {tricks} {added} {were} {each}added alone to a baseline, and every "
+    "variant was compared with the baseline",
+    "leave_one_out": "Each of the tricks {added} was left out of the full set in turn, and every "
+    "variant was compared with the full set",
+    "factorial": "Every combination of the tricks {added} was trained, from the baseline without "
+    "any of them to the full set",
+    "orderings": "The sets of tricks that several orders of {added} go through were trained, from "
+    "the baseline without any of them to the full set",
+}
+
+
+def render_methods(tables: Sequence[ReportTable], kind: str = "markdown") -> str:
+    """The text, a line for each paragraph, its sources last; it ends in a newline.
+
+    kind: one of `KINDS`. Raises AblateError for another.
+    """
+    if kind not in KINDS:
+        raise AblateError(f"the methods are prose, not {kind}{did_you_mean(kind, KINDS)}")
+    escape = markdown if kind == "markdown" else prose
+    studies = captions.by_study(tables)
+    found: list[str] = []
+    for study in studies:
+        parts = [" ".join(part) for part in _paragraphs(study) if part]
+        said = list(map(escape, parts))
+        if len(studies) > 1:
+            name = escape(study[0].study)
+            said[0] = (
+                f"**{name}.** {said[0]}"
+                if kind == "markdown"
+                else f"\\paragraph{{{name}}} {said[0]}"
+            )
+        found += said
+    if notes := captions.notes(tables):
+        found.append(escape(" ".join(f"{note[:1].upper()}{note[1:]}." for note in notes)))
+    text = " ".join(found)
+    sources = [source for cited, source in _SOURCES.items() if cited in text]
+    found += [escape(source) for source in sources]
+    return "\n\n".join(found) + "\n"
+
+
+def _paragraphs(tables: Sequence[ReportTable]) -> list[list[str]]:
+    """Of one study: each ablation's design, then how all are judged, then what they ran on."""
+    found = []
+    for _, group in groupby(tables, key=lambda table: table.ablation):
+        found.append(_design(list(group)))
+    found.append([*_judged(tables), *_missing(tables), *_further(tables)])
+    found.append(_machines(tables))
+    return found
+
+
+def _design(group: Sequence[ReportTable]) -> list[str]:
+    first = group[0]
+    said = []
+    base = first.rows[first.baseline]
+    steps = [row for row in first.rows if row.role == "step"]
+    # What the ablation does not vary: of leave one out, whose baseline is the full set, the tricks
+    # that every row has.
+    shared = base.tricks
+    if first.kind == "leave_one_out":
+        shared = tuple(t for t in base.tricks if all(t in row.tricks for row in first.rows))
+    if first.kind == "cumulative":
+        added = [row.label.removeprefix("+ ") for row in steps]
+    else:
+        every = dict.fromkeys(trick for row in first.rows for trick in row.tricks)
+        added = [trick for trick in every if trick not in shared]
+    name = f"Ablation {first.ablation}: " if first.ablation else ""
+    if added:
+        one = len(added) == 1
+        were, tricks, each = ("was", "trick", "") if one else ("were", "tricks", "each ")
+        words_ = {"were": were, "tricks": tricks, "each": each}
+        design = _DESIGNS[first.kind].format(added=_list(added), **words_)
+        if first.kind == "cumulative" and first.total:
+            design += "; the last was also compared with the baseline"
+        if first.against:
+            design = f"{design.partition(_COMPARED)[0]}{_COMPARED} {first.against}"
+        said.append(f"{name}{design}.")
+    for role, also in (
+        ("branch", "{labels} {were} added to the last of these and not carried on"),
+        ("control", "{labels} {are} a control: what else the trick changes, without the trick"),
+    ):
+        labels = [row.label.removeprefix("+ ") for row in first.rows if row.role == role]
+        were, are = ("was", "is") if len(labels) == 1 else ("were", "are")
+        if labels:
+            said.append(also.format(labels=_list(labels), were=were, are=are) + ".")
+    if same := [row.label for row in first.rows if row.mark == "="]:
+        said.append(
+            f"{_list(same)} came to the same training as the row above and is no comparison."
+        )
+    model, *recipe = first.provenance.headline.split(" · ")
+    had = f", with {_list(shared)}" if shared else ""
+    settings = f" ({', '.join(recipe)})" if recipe else ""
+    what = "The recipe" if first.kind == "leave_one_out" else "The baseline"
+    said.append(f"{what} was {model}{settings}{had}.")
+    said.append(_data(group))
+    said += dict.fromkeys(_tuned(table.tuning) for table in group if table.tuning)
+    return said
+
+
+def _tuned(tuning: Tuning) -> str:
+    """The choice of every row, which had the same budget."""
+    tenth = "tenth" if tuning.held_out == 10 else f"{tuning.held_out}th"
+    return (
+        f"Every variant, the baseline too, chose its settings for itself among the same "
+        f"{len(tuning.options)}: {tuning.words}, by its result on a {tenth} of the training "
+        f"images that was held out, with seed {tuning.seed}, and was then trained with them on all "
+        f"training images; the test images had no part in the choice."
+    )
+
+
+def _data(group: Sequence[ReportTable]) -> str:
+    sets = dict.fromkeys(table.dataset for table in group)
+    images = {t.dataset: t.examples for t in group}
+    named = [f"{name} ({images[name]:,} test images)" if images[name] else name for name in sets]
+    columns = dict.fromkeys(table.column for table in group if table.column)
+    each = f", for each of {_list(columns)}" if columns else ""
+    first = group[0]
+    if first.one_seed:
+        seeds = f"once, with seed {first.seeds[0]}"
+    else:
+        seeds = f"with the same n = {len(first.seeds)} seeds ({numbers.span(first.seeds)})"
+    return f"Every variant was trained {seeds}, on {_list(named)}{each}."
+
+
+def _judged(tables: Sequence[ReportTable]) -> list[str]:
+    first = tables[0]
+    epochs = {table.provenance.epochs for table in tables}
+    only = epochs.pop() if len(epochs) == 1 else None
+    which = f"the last of {numbers.count(only, 'epoch')}" if only else "the last epoch"
+    name = f"{first.metric.label} accuracy" if first.metric.accuracy else first.metric.label
+    spread = "" if first.one_seed else " as mean and standard deviation over seeds"
+    said = [f"We report {name} at {which}{spread}; no epoch was selected."]
+    if first.until is not None:
+        looks = [f"{seeds} seeds (α = {alpha:g})" for seeds, alpha in first.until.looks]
+        whole = sum(alpha for _, alpha in first.until.looks)
+        said.append(
+            "Seeds were added to every variant until no comparison was unresolved, at looks "
+            f"planned beforehand, after {_list(looks)}, which share an error rate of {whole:g}; "
+            f"this is the look at {first.until.seeds} seeds."
+        )
+    if first.declared:
+        declared = metric_named(first.declared).label
+        said.append(f"The metric that the study declared is {declared}: this one is exploratory.")
+    if any(table.against for table in tables):
+        said.append("The study declared other comparisons than these, which are exploratory.")
+    if first.one_seed:
+        return [*said, *_one_seed(tables)]
+    fitted = [table for table in tables if table.df is not None]
+    if not any(table.compares for table in tables):
+        return said
+    said.append("Differences are means over the seeds that both variants have.")
+    if fitted:
+        said += _fit(fitted, several=len(tables) > 1)
+    if first.until is not None:
+        levels = _list(f"α = {level:g} at {seeds} seeds" for seeds, level in first.until.looks)
+        said.append(
+            "Seeds were added for as long as a comparison was unresolved, at looks that were "
+            f"planned before any training, with levels that add up to at most 0.05: {levels}. "
+            f"These are the results of look {first.until.number}."
+        )
+    for table in tables:
+        if table.exact_agreement:
+            said.append(
+                f"On {captions.title(table)} the seeds agree exactly, so that the noise is unknown "
+                "and there is neither interval nor verdict."
+            )
+    return said
+
+
+def _fit(tables: Sequence[ReportTable], *, several: bool) -> list[str]:
+    first = tables[0]
+    weighted = ", weighted by the variants' error rates" if first.metric.accuracy else ""
+    level, inner = numbers.level(first), numbers.inner_level(first)
+    margin = f"±{numbers.plain(first.margin)}{first.metric.points}"
+    df = _each(
+        tables,
+        lambda table: table.df,
+        "residual degree of freedom",
+        "residual degrees of freedom",
+    )
+    said = [
+        f"Their intervals come from a least-squares fit of the metric on variant and seed"
+        f"{weighted}, with the residual variance pooled over all variants ({df}); they are {level} "
+        f"intervals for new seeds on these test images, not corrected for the number of "
+        f"comparisons."
+    ]
+    tested = [table for table in tables if table.comparisons]
+    if tested:
+        over = _each(tested, lambda table: table.comparisons, "comparison", "comparisons")
+        family = "Within each table, which is a family of its own, d" if several else "D"
+        said.append(
+            f"{family}ifferences were tested against zero at α = {first.alpha:g} with Holm's "
+            f"correction over {over} (Holm, 1979)."
+        )
+    for title, number in _families(tables):
+        over = numbers.count(number, "comparison")
+        said.append(f"“{title}” is a family of {over}, corrected in the same way (Holm, 1979).")
+    if len(said) > 1 and not first.margin:
+        said.append(
+            f"No margin of {first.metric.label} was declared: no variant is called equivalent, and "
+            f"one is unresolved where the test does not decide."
+        )
+    elif len(said) > 1:
+        said.append(
+            f"A variant is called equivalent where the {inner} interval of its difference lies "
+            f"within the declared margin of {margin}, by two one-sided tests (Schuirmann, 1987), "
+            f"and unresolved where neither test decides."
+        )
+    seen = [table for table in tables if table.detectable is not None]
+    if seen:
+        least = _each(seen, _detectable, "", "")
+        needs = _each(seen, _needed, "", "")
+        said.append(
+            f"The smallest difference that these seeds would detect four times in five at the "
+            f"corrected level is about {least}"
+            + (f"; the margin of {margin} would take {needs}." if first.margin else ".")
+        )
+    return said
+
+
+def _families(tables: Sequence[ReportTable]) -> Iterable[tuple[str, int]]:
+    """(title, comparisons) of blocks that have verdicts of their own."""
+    return dict.fromkeys(
+        (block.title, block.comparisons)
+        for table in tables
+        for block in table.blocks
+        if block.comparisons
+    )
+
+
+def _one_seed(tables: Sequence[ReportTable]) -> list[str]:
+    bands = {
+        captions.title(table): max(found)
+        for table in tables
+        if (found := [r.delta.band for r in table.rows if r.delta and r.delta.band is not None])
+    }
+    said = ["One training of a variant allows no interval and no test, and none is given."]
+    if bands:
+        first = tables[0]
+        each = [
+            f"±{numbers.fixed(band * first.metric.scale, first.decimals)}{first.metric.points}"
+            + (f" on {name}" if len(bands) > 1 else "")
+            for name, band in bands.items()
+        ]
+        said.append(
+            f"Two trainings of one recipe differ by up to {_list(each)} from re-running alone "
+            f"({numbers.level(first)}, from the binomial noise of a test set, sd ≈ √(error/2N)), "
+            f"which is a lower bound of that noise; no difference here is a finding."
+        )
+    return said
+
+
+def _missing(tables: Sequence[ReportTable]) -> list[str]:
+    """Rows that have not all their seeds: said, never averaged over."""
+    short: dict[str, list[str]] = {}
+    for table in tables:
+        for row in table.rows:
+            if why := _lack(row, table):
+                short.setdefault(captions.title(table), []).append(f"{row.label} ({why})")
+    if not short:
+        return []
+    where = "; ".join(f"on {title}: {_list(rows)}" for title, rows in short.items())
+    done = (
+        "has no result yet"
+        if tables[0].one_seed
+        else (
+            "is compared over the seeds it shares and gets no verdict of gain, loss or equivalence"
+        )
+    )
+    return [f"Not every training gave a result, {where}; such a variant {done}."]
+
+
+def _lack(row: ReportRow, table: ReportTable) -> str:
+    if row.mark == "no effect":
+        return "its trick changed nothing"
+    if row.mark == "diverged":
+        return row.verdict
+    if row.n < len(table.seeds):
+        return f"{row.n} of {numbers.count(len(table.seeds), 'seed')}"
+    return ""
+
+
+def _further(tables: Sequence[ReportTable]) -> list[str]:
+    """Blocks and published figures."""
+    said = []
+    headed = dict.fromkeys(
+        (block.title, block.name, block.heads, block.caption)
+        for table in tables
+        for block in table.blocks
+    )
+    for title, name, heads, caption in headed:
+        shapley = any("shapley" in text.lower() for text in (title, name, *heads))
+        source = ", Shapley values after Shapley (1953)" if shapley else ""
+        sentences = (part if part.endswith((".", "!", "?")) else f"{part}." for part in caption)
+        said.append(" ".join([f"Also given: {title}{source}.", *sentences]))
+    if any(table.paper for table in tables):
+        said.append("Published figures beside the measured ones are those of He et al. (2019).")
+    return said
+
+
+def _machines(tables: Sequence[ReportTable]) -> list[str]:
+    # of several tables the same machines: the largest number of each
+    machines: dict[str, int] = {}
+    for table in tables:
+        for number, name in table.provenance.machines:
+            machines[name] = max(number, machines.get(name, 0))
+    names = [f"{number} × {name}" for name, number in machines.items()]
+    profiles = dict.fromkeys(s for t in tables for s in t.provenance.settings if "numerics" in s)
+    versions = [f"torch {v}" for v in dict.fromkeys(v for t in tables for v in t.provenance.torch)]
+    versions += [
+        f"ablate {v}" for v in dict.fromkeys(v for t in tables for v in t.provenance.ablate)
+    ]
+    said = []
+    if names:
+        how = f", in {_list(profiles)}" if profiles else ""
+        software = f", with {_list(versions)}" if versions else ""
+        said.append(f"Trainings ran on {_list(names)}{how}{software}.")
+    if any(row.seconds is not None for table in tables for row in table.rows):
+        said.append(
+            "Times per epoch are medians without the first epoch, and are compared on one kind of "
+            "device only."
+        )
+    commands = dict.fromkeys(t.provenance.command for t in tables if t.provenance.command)
+    if commands:
+        said.append(f"The tables are made by: {'; '.join(commands)}.")
+    return said
+
+
+def _each(
+    tables: Sequence[ReportTable],
+    value: Callable[[ReportTable], object],
+    one: str,
+    many: str,
+) -> str:
+    """ "8 degrees of freedom", or "8 (imagenette) and 7 (imagewoof) degrees of freedom"."""
+    values = [value(table) for table in tables]
+    unit = one if set(values) == {1} else many
+    if len(set(values)) == 1:
+        return f"{values[0]} {unit}".strip()
+    each = [
+        f"{found} ({', '.join(p for p in (table.ablation, captions.title(table)) if p)})"
+        for found, table in zip(values, tables, strict=True)
+    ]
+    return f"{_list(each)} {unit}".strip()
+
+
+def _detectable(table: ReportTable) -> str:
+    return f"{numbers.fixed(table.detectable or 0, table.decimals)}{table.metric.points}"
+
+
+def _needed(table: ReportTable) -> str:
+    if table.seeds_needed is None:
+        return "more seeds than can be trained"
+    return f"about {numbers.count(table.seeds_needed, 'seed')}"
+
+
+def _list(parts: Iterable[str]) -> str:
+    """ "a, b and c"."""
+    *before, last = parts
+    return f"{', '.join(before)} and {last}" if before else last

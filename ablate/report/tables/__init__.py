@@ -1,0 +1,1 @@
+"""What a table says: cells, comparisons, contrasts, notes and blocks, before any format."""

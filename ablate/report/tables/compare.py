@@ -1,0 +1,262 @@
+"""Which rows are compared with which, in one family, and what each comparison may claim."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ablate import stats
+from ablate.core.comparisons import row_questions, total_question
+from ablate.core.metrics import Metric
+from ablate.core.resolved_study import Table
+from ablate.report.model import Comparison, Mark, SeedValue, Total
+from ablate.report.tables import cells
+from ablate.report.tables.fit import Fitted, fit_rows
+
+MARKS: dict[str, Mark] = {
+    "gain": "gain",
+    "loss": "loss",
+    "gain, negligible": "gain",
+    "loss, negligible": "loss",
+    "equivalent": "equivalent",
+    "unresolved": "unresolved",
+}
+
+
+@dataclass(frozen=True)
+class Said:
+    """A verdict as printed, and its kind."""
+
+    text: str = ""
+    mark: Mark = ""
+    dagger: bool = False
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Everything the comparisons of a table say; lists are by row.
+
+    references: the row each is compared with. ends: the two rows of the total.
+    standard_errors: of the family's comparisons, in the metric's own unit. A table that judges no
+    row, because it asks of all of them together, has no family here. contrasts: of each row with
+    its reference, total_contrast: of the total, None where there is nothing to compare.
+    """
+
+    fitted: Fitted
+    references: tuple[int | None, ...]
+    baseline: int
+    deltas: tuple[Comparison | None, ...]
+    bases: tuple[Comparison | None, ...]
+    verdicts: tuple[Said, ...]
+    total: Total | None
+    ends: tuple[int, int]
+    comparisons: int
+    df: int | None
+    detectable: float | None
+    seeds_needed: int | None
+    exact_agreement: bool
+    standard_errors: tuple[float, ...]
+    contrasts: tuple[stats.Contrast | None, ...]
+    total_contrast: stats.Contrast | None
+
+
+def judge(
+    table: Table,
+    grid: Sequence[Sequence[SeedValue]],
+    metric: Metric,
+    *,
+    margin: float,
+    alpha: float,
+    examples: int | None,
+) -> Judged:
+    """Compare every row with its reference and with the baseline.
+
+    margin: in the metric's own unit. Rows of the same trials are fitted once. A comparison of
+    rows that are not complete leaves the family; that of a row with a diverged seed stays in it,
+    but gets no verdict.
+    """
+    return _Judge(table, grid, metric, margin, alpha, examples).judged()
+
+
+class _Judge:
+    def __init__(
+        self,
+        table: Table,
+        grid: Sequence[Sequence[SeedValue]],
+        metric: Metric,
+        margin: float,
+        alpha: float,
+        examples: int | None,
+    ) -> None:
+        self.table, self.grid, self.metric = table, grid, metric
+        self.margin, self.alpha, self.examples = margin, alpha, examples
+        self.references = [row.above for row in table.rows]
+        roles = [row.role for row in table.rows]
+        self.baseline = roles.index("baseline") if "baseline" in roles else 0
+        self.fitted = fit_rows([row.keys for row in table.rows], grid, metric, examples)
+        self.fit, self.values = self.fitted.fit, self.fitted.values
+        self.diverged, self.missing = self.fitted.diverged, self.fitted.missing
+
+    def judged(self) -> Judged:
+        table, seeds = self.table, len(self.table.seeds)
+        steps = sum(row.role == "step" for row in table.rows)
+        pairs = [(i, r) for i, r in enumerate(self.references) if r is not None]
+        asked_total = total_question(table)
+        wants_total = asked_total is not None and seeds > 1
+        ends = asked_total or (self.baseline, self.baseline)
+
+        # One comparison counts once, also if two rows of the same trials ask for it.
+        family = {self._pair(*p): None for p in row_questions(table) if self._judgeable(*p)}
+        contrasts = {p: c for p in family if (c := self._contrast(p)) is not None}
+        effects = dict(
+            zip(
+                contrasts,
+                stats.family(
+                    list(contrasts.values()),
+                    margin=self.margin,
+                    alpha=self.alpha,
+                    higher_is_better=self.metric.higher_is_better,
+                ),
+                strict=True,
+            )
+        )
+        deltas: list[Comparison | None] = [None] * len(table.rows)
+        verdicts = [Said()] * len(table.rows)
+        for i, reference in pairs:
+            if not self._same(i, reference):
+                deltas[i] = self._comparison(i, reference, effects)
+            verdicts[i] = self._verdict(i, reference, effects)
+        if self.diverged[self.baseline] or self.missing[self.baseline]:
+            verdicts[self.baseline] = self._status(self.baseline)
+        bases = tuple(
+            None if self._same(i, self.baseline) else self._comparison(i, self.baseline, {})
+            for i in range(len(table.rows))
+        )
+        total = None
+        if wants_total and not self._same(*ends):
+            said = self._verdict(*ends, effects)
+            delta = self._comparison(*ends, effects)
+            label = f"all {steps} tricks" if steps > 1 else "in total"
+            total = Total(label, delta, said.text, said.mark, said.dagger, None)
+        told = tuple(self._told(i, r) for i, r in enumerate(self.references))
+        errors = tuple(c.se for c in contrasts.values() if c.se is not None)
+        worst = max((c for c in contrasts.values() if c.se), key=lambda c: c.se or 0, default=None)
+        compared = any(c is not None for c in (*contrasts.values(), *told))
+        return Judged(
+            fitted=self.fitted,
+            references=tuple(self.references),
+            baseline=self.baseline,
+            deltas=tuple(deltas),
+            bases=bases,
+            verdicts=tuple(verdicts),
+            total=total,
+            ends=ends,
+            comparisons=len(contrasts),
+            df=self.fit.df if compared and self.fit.phi is not None else None,
+            detectable=detectable(worst, len(contrasts), self.alpha),
+            seeds_needed=needed(self.fitted, worst, len(contrasts), self.margin, self.alpha),
+            exact_agreement=self.fit.phi is None and self.fit.df > 0 and compared,
+            standard_errors=errors,
+            contrasts=told,
+            total_contrast=self._told(*ends) if wants_total else None,
+        )
+
+    def _pair(self, row: int, reference: int) -> tuple[int, int]:
+        return self.fitted.place[row], self.fitted.place[reference]
+
+    def _same(self, row: int, reference: int) -> bool:
+        return self.fitted.place[row] == self.fitted.place[reference]
+
+    def _judgeable(self, row: int, reference: int) -> bool:
+        """Both rows are complete but for diverged seeds, and several seeds are declared."""
+        complete = not (self.missing[row] or self.missing[reference])
+        return len(self.table.seeds) > 1 and complete and not self._same(row, reference)
+
+    def _contrast(self, pair: tuple[int, int]) -> stats.Contrast | None:
+        return self.fit.difference(*pair)
+
+    def _told(self, row: int, reference: int | None) -> stats.Contrast | None:
+        """The contrast of two rows that may be judged, None else."""
+        if reference is None or not self._judgeable(row, reference):
+            return None
+        return self._contrast(self._pair(row, reference))
+
+    def _comparison(
+        self, row: int, reference: int, effects: dict[tuple[int, int], stats.Effect]
+    ) -> Comparison:
+        both = np.isfinite(self.values[row]) & np.isfinite(self.values[reference])
+        shared = int(both.sum())
+        apart = self.values[row][both] - self.values[reference][both]
+        plain = Comparison(reference, shared, float(apart.mean()) if shared else None)
+        if len(self.table.seeds) == 1:
+            return replace(plain, band=self._band(row, reference) if shared else None)
+        if not self._judgeable(row, reference):
+            return plain
+        effect = effects.get(self._pair(row, reference))
+        if effect is None:
+            contrast = self._contrast(self._pair(row, reference))
+            effect = None if contrast is None else stats.effect(contrast, alpha=self.alpha)
+        return replace(plain, delta=effect.delta, effect=effect) if effect else plain
+
+    def _band(self, row: int, reference: int) -> float | None:
+        if not (self.metric.accuracy and self.examples):
+            return None
+        error_a, error_b = (1 - float(self.values[i][0]) for i in (row, reference))
+        return stats.rerun_band(error_a, error_b, self.examples)
+
+    def _verdict(
+        self, row: int, reference: int, effects: dict[tuple[int, int], stats.Effect]
+    ) -> Said:
+        if cells.no_effect(self.grid[row]):
+            return Said("no effect", "no effect")
+        if self.diverged[row]:
+            return self._status(row)
+        if self._same(row, reference):
+            return Said("=", "=")
+        effect = effects.get(self._pair(row, reference))
+        seeds = len(self.table.seeds)
+        if effect is not None and effect.verdict is not None:
+            dagger = effect.excludes_zero and effect.verdict in ("equivalent", "unresolved")
+            return Said(effect.verdict, MARKS[effect.verdict], dagger)
+        both = np.isfinite(self.values[row]) & np.isfinite(self.values[reference])
+        if both.all() and (seeds == 1 or not self.table.judges_rows):
+            return Said()
+        return _incomplete(int(both.sum()), seeds)
+
+    def _status(self, row: int) -> Said:
+        seeds = len(self.table.seeds)
+        if cells.no_effect(self.grid[row]):
+            return Said("no effect", "no effect")
+        if self.diverged[row]:
+            return Said(f"diverged ({self.diverged[row]} of {seeds})", "diverged")
+        return _incomplete(seeds - self.missing[row], seeds)
+
+
+def detectable(worst: stats.Contrast | None, family: int, alpha: float) -> float | None:
+    """The smallest difference that the family's least certain comparison could see."""
+    if worst is None or worst.se is None:
+        return None
+    return stats.smallest_detectable(worst.se, worst.df, family, alpha=alpha)
+
+
+def needed(
+    fitted: Fitted,
+    worst: stats.Contrast | None,
+    family: int,
+    margin: float,
+    alpha: float,
+    most_df: int | None = None,
+) -> int | None:
+    """The seeds with which that comparison could see the margin; most_df: see `questions`."""
+    if worst is None or worst.variance_per_seed is None:
+        return None
+    rows = len(fitted.fit.values)
+    return stats.seeds_needed(
+        worst.variance_per_seed, rows, family, margin, alpha=alpha, most_df=most_df
+    )
+
+
+def _incomplete(done: int, seeds: int) -> Said:
+    return Said(f"incomplete ({done} of {seeds} seeds)", "incomplete")

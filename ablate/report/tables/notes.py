@@ -1,0 +1,79 @@
+"""What the rows of a tuned table chose, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ablate.core.resolved_study import ResolvedStudy, Row, Table, Tuning, unchosen_in_words
+
+
+def notes(resolved: ResolvedStudy, table: Table) -> list[str]:
+    """What was chosen of what and on which images, by which row; rows at an end of the choice, and
+    rows that chose nothing."""
+    tuning = table.tuning
+    if tuning is None:
+        return []
+    tenth = "tenth" if tuning.held_out == 10 else f"{tuning.held_out}th"
+    said = f"{tuning.words} on a held-out {tenth} of train, seed {tuning.seed}"
+    chosen = [
+        f"{row.label} {value}"
+        for row in table.rows
+        if (value := chosen_values(resolved, tuning, row))
+    ]
+    found = [f"{said}{': ' if chosen else ''}{', '.join(chosen)}"]
+    for way in ("smallest", "largest"):
+        rows = [row.label for row in table.rows if way in _ends(tuning, row)]
+        if rows:
+            name = tuning.settings[0] if len(tuning.settings) == 1 else "value of a setting"
+            found.append(
+                f"{', '.join(rows)}: the {way} {name} there was to choose; a better one may lie "
+                "beyond"
+            )
+    reasons: dict[str, list[str]] = {}
+    for row in table.rows:
+        if row.open:
+            reasons.setdefault(row.unchosen, []).append(row.label)
+    found += [
+        f"{', '.join(labels)}: {unchosen_in_words(tuning.settings, reason)}"
+        for reason, labels in reasons.items()
+    ]
+    return found
+
+
+def chosen_values(resolved: ResolvedStudy, tuning: Tuning, row: Row) -> str:
+    """ "0.3" of one setting, "lr 0.3 weight_decay 0.0005" of several; "" where none is chosen."""
+    if row.chosen is None:
+        return ""
+    values = resolved.trials[row.keys[0]].recipe.model_dump(mode="json")
+    if len(tuning.settings) == 1:
+        return _shown(values[tuning.settings[0]])
+    return " ".join(f"{key} {_shown(values[key])}" for key in tuning.settings)
+
+
+def _ends(tuning: Tuning, row: Row) -> set[str]:
+    """Whether the choice is at an end of some setting's values: "smallest", "largest"."""
+    if row.chosen is None:
+        return set()
+    found = set()
+    for key in tuning.settings:
+        values = [_number(option[key]) for option in tuning.options]
+        mine = values[row.chosen]
+        known = [value for value in values if value is not None]
+        if mine is None or len(set(known)) < 2:
+            continue
+        if mine == min(known):
+            found.add("smallest")
+        elif mine == max(known):
+            found.add("largest")
+    return found
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, Mapping):
+        value = value.get("factor")
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,143 @@
+"""Which trials the saved invocations of a store's studies name, and which of these repeat others.
+
+Nothing is read through a link. A trial counts as named if its key stands anywhere in a file, so
+that a file which an older or a newer release wrote, or half of one, names what it named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from ablate.core.resolved_study import ResolvedStudy
+from ablate.store.format_version import refuse_newer
+from ablate.store.store import STUDY_FORMAT
+from ablate.store.untrusted import Unfit, plain
+from ablate.util import files
+
+_KEY: Final = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_LARGEST: Final = 256 << 20  # bytes
+# What may differ between two runs that ask for the same.
+_INCIDENTAL: Final = ("command", "labels", "graphs", "warnings")
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """One `studies/NAME/TIME-RANDOM.json`.
+
+    keys: trials that it names; teachers: those of them that others learn from. asks: a digest of
+    what it asked for. whole: whether it can be read, else it may have named more.
+    """
+
+    study: str
+    path: Path
+    keys: frozenset[str]
+    teachers: frozenset[str]
+    asks: str
+    until: bool
+    whole: bool
+
+
+@dataclass(frozen=True)
+class OddEntry:
+    """Something else below studies/; unsure: it may name trials that cannot be told."""
+
+    path: Path
+    why: str
+    unsure: bool
+
+
+def saved_runs(
+    store_path: Path, without: AbstractSet[Path] = frozenset()
+) -> Iterator[SavedRun | OddEntry]:
+    """Everything below studies/, by name and then oldest first, temporary files left out.
+
+    without: paths that are known and not read again.
+
+    Raises AblateError for an invocation that a newer ablate saved.
+    """
+    root = store_path / "studies"
+    folders = [root]
+    while folders:
+        folder = folders.pop(0)
+        try:
+            with os.scandir(folder) as scanned:
+                entries = sorted(scanned, key=lambda entry: entry.name)
+        except OSError as error:
+            yield OddEntry(folder, error.strerror or type(error).__name__, unsure=True)
+            continue
+        for entry in entries:
+            path = folder / entry.name
+            if path in without:
+                continue
+            if entry.is_symlink():
+                yield OddEntry(path, "a link", unsure=True)
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append(path)
+            elif files.is_unique_name(path.stem) and path.suffix == ".json" and folder != root:
+                yield _read(path, folder.relative_to(root).as_posix())
+            elif not files.is_temporary(entry.name):
+                yield OddEntry(path, "no saved run", unsure=False)
+
+
+def _read(path: Path, study: str) -> SavedRun | OddEntry:
+    try:
+        with plain(path) as file:
+            data = files.read_at_most(file, _LARGEST + 1)
+    except Unfit as unfit:
+        return OddEntry(path, str(unfit), unsure=True)
+    except OSError as error:
+        return OddEntry(path, error.strerror or type(error).__name__, unsure=True)
+    if len(data) > _LARGEST:
+        return OddEntry(path, "too large to be a saved run", unsure=True)
+    keys = frozenset(found.decode("ascii") for found in _KEY.findall(data))
+    document = files.parse_json(data)
+    if document is None:
+        return SavedRun(study, path, keys, keys, asks="", until=False, whole=False)
+    refuse_newer(path, document, STUDY_FORMAT)
+    asked = {name: value for name, value in document.items() if name not in _INCIDENTAL}
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    until = document.get("until") is not None
+    return SavedRun(study, path, keys, _teachers(document), digest, until, whole=True)
+
+
+def _teachers(document: dict[str, Any]) -> frozenset[str]:
+    trials = document.get("trials")
+    values = trials.values() if isinstance(trials, dict) else ()
+    named = (trial.get("teacher") for trial in values if isinstance(trial, dict))
+    return frozenset(key for key in named if isinstance(key, str))
+
+
+def is_readable(run: SavedRun) -> bool:
+    """Whether reports can be made of it."""
+    try:
+        document = json.dumps(files.read_json(run.path))
+        return ResolvedStudy.model_validate_json(document).is_whole()
+    except ValidationError:
+        return False
+
+
+def superseded(runs: list[SavedRun], *, latest: bool) -> list[SavedRun]:
+    """Those that a later one of the same study repeats; with `latest`, all but each study's last.
+
+    Looks of `--until` stay: they say that later looks were planned. So does what cannot be read.
+    """
+    found = []
+    for study in dict.fromkeys(run.study for run in runs):
+        own = [run for run in runs if run.study == study]
+        last = next((run for run in reversed(own) if run.whole and is_readable(run)), None)
+        for place, run in enumerate(own):
+            repeated = any(later.asks == run.asks for later in own[place + 1 :])
+            earlier = last is not None and run.path.name < last.path.name
+            if run.whole and earlier and (repeated or (latest and not run.until)):
+                found.append(run)
+    return found

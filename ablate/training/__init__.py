@@ -1,1 +1,0 @@
-"""The parts of the training loop: number formats, noise, metrics, evaluation, checkpoints."""

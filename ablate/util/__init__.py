@@ -1,0 +1,4 @@
+"""What any program needs: files, locks, paths, devices, resources, heartbeats, archives, text.
+
+Imports `errors` alone.
+"""
