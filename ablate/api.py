@@ -23,9 +23,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablate.console.log_view import LogView, stamped
+from ablate.console.output import Output
+from ablate.console.stages import stage_lines
+from ablate.console.tracker import Tracker
 from ablate.errors import AblateError
+from ablate.report.options import Asked
+from ablate.report.tables.baseline import two_references
 from ablate.study import load_study
 from ablate.study import model as study_values
+from ablate.util.files import write_result
 from ablate.util.paths import store_path
 
 if TYPE_CHECKING:
@@ -53,7 +60,6 @@ class Results:
 
     def __init__(self, resolved: ResolvedStudy, store: Path, asked: Asked | None = None) -> None:
         """asked: what is compared instead of the study's metric and references, or besides."""
-        from ablate.report.options import Asked
         from ablate.session.lookup import tables_of
         from ablate.store.store import Store
 
@@ -97,7 +103,6 @@ class Results:
         another, and where it has nothing on any row.
         """
         from ablate.report.published.attach import beside_paper, check_name, nothing_published
-        from ablate.report.tables.baseline import two_references
 
         check_name(name)
         if self._asked.baseline is not None:
@@ -137,7 +142,6 @@ class Results:
     def to_parquet(self, path: str | Path) -> None:
         """As `ablate report --format parquet -o path`. Raises AblateError if it cannot write."""
         from ablate.report import render_parquet
-        from ablate.util.files import write_result
 
         write_result(Path(path).expanduser(), render_parquet(self.tables))
 
@@ -172,8 +176,6 @@ class Results:
 
     def _asking(self, **more: Any) -> Results:
         """Asked again of the store, with what was asked before."""
-        from ablate.report.tables.baseline import two_references
-
         asked = replace(self._asked, **more)
         if asked.baseline is not None and self._beside is not None:
             raise two_references()
@@ -389,10 +391,6 @@ def _store_path(store: str | Path | None) -> Path:
 def _run(session: Session, *, quiet: bool) -> Ran:
     from contextlib import ExitStack
 
-    from ablate.console.log_view import LogView, stamped
-    from ablate.console.output import Output
-    from ablate.console.stages import stage_lines
-    from ablate.console.tracker import Tracker
     from ablate.planning.looks import open_rows
     from ablate.session.stages import run_stages
 

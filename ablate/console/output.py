@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
+from ablate.util.files import utc_now
 from ablate.util.text import aligned, ascii_only, visible
 
 if TYPE_CHECKING:
@@ -172,8 +173,6 @@ class Output:
 
     def event(self, name: str, **fields: Any) -> None:
         """One JSON event, on one line of stdout, if anybody still reads them."""
-        from ablate.util.files import utc_now
-
         head = {"schema_version": SCHEMA_VERSION, "event": name, "time": utc_now()}
         try:
             self.raw(dumps(head | fields))

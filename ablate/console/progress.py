@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ablate.console.live_view import bar
+from ablate.console.output import styled
 from ablate.util.text import duration, pad
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ class Progress:
         now = time.monotonic()
         if self._live is None or now - self._told < 0.1:
             return
-        from ablate.console.output import styled
 
         self._told = now
         spinner = _SPINNER[int(now * 10) % len(_SPINNER)] if self._output.err.unicode else "-"

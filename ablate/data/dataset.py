@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.core.hook_types import Ragged
 from ablate.data.decode import DECODER, decode
 from ablate.data.fingerprint import Identity
 from ablate.data.splits import held_out, limited
@@ -95,8 +96,6 @@ class Split:
         """These images on the CPU: views into the memory-mapped pixels, or decoded now."""
         import torch
 
-        from ablate.core.hook_types import Ragged
-
         if self.encoded:
             return self.packed(ids)
         buffer = torch.from_numpy(self.buffer)
@@ -108,8 +107,6 @@ class Split:
         pinned: in memory that a GPU reads by itself. threads: that decode, where that is needed.
         """
         import torch
-
-        from ablate.core.hook_types import Ragged
 
         heights, widths = self.heights[ids], self.widths[ids]
         lengths = heights * widths * 3

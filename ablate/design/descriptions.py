@@ -18,6 +18,7 @@ from ablate.design.text import changes_in_words, differences
 from ablate.design.tuning_grid import Choice, choice_in_words
 from ablate.hookspecs import HOOKS
 from ablate.study.trick_configs import make_trick
+from ablate.tricks.hooks import Hooks
 
 if TYPE_CHECKING:
     from ablate.core.resolved_study import ResolvedStudy, Row, Table
@@ -62,8 +63,6 @@ def _value(
     hook: str, aspect: str, start: str, tricks: Mapping[str, Trick], counts: Mapping[str, int]
 ) -> str:
     """What the hook's chain makes of `start`, in words, innermost first."""
-    from ablate.tricks.hooks import Hooks
-
     labels = {trick.name: label for label, trick in tricks.items()}
     value = start
     for name in Hooks(tuple(tricks.values())).acting[hook] if tricks else ():

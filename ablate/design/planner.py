@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ablate.core.resolved_study import SET_KINDS, Row, Table, Tuning
 from ablate.core.trial import DatasetRef, Numerics, Trial
+from ablate.data.catalogue import dataset_info
 from ablate.design.descriptions import changes_between
 from ablate.design.rows import RowPlan, RowProblem, factor_labels, has_total, order_rows, plan_rows
 from ablate.design.text import column_in_words, differences
@@ -87,8 +88,6 @@ class Planner:
 
     def info(self, dataset: str) -> DatasetInfo:
         """What is known of a data set. Raises StudyError."""
-        from ablate.data.catalogue import dataset_info
-
         if dataset not in self._infos:
             try:
                 self._infos[dataset] = dataset_info(dataset)

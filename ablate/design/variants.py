@@ -21,10 +21,13 @@ from ablate.design.rows import RowProblem, configs_behind
 from ablate.design.tuning_grid import with_option
 from ablate.errors import AblateError, brief
 from ablate.hookspecs import HOOKS
+from ablate.models import catalogue
 from ablate.study.messages import findings
 from ablate.study.model import Override, Settings, Study
 from ablate.study.settings import flat, over
 from ablate.study.trick_configs import make_trick
+from ablate.tricks.hooks import resolve_recipe
+from ablate.tricks.ordering import stack_problems
 
 if TYPE_CHECKING:
     from ablate.data.catalogue import DatasetInfo
@@ -105,8 +108,6 @@ def resolve_variant(
 
 def fill(settings: Settings, info: DatasetInfo) -> Recipe:
     """The recipe of these settings; what nobody set comes from data set and model."""
-    from ablate.models import catalogue
-
     try:
         recipe = Recipe.model_validate(settings)
     except ValidationError as error:
@@ -302,8 +303,6 @@ def _only_plans(trick: Trick) -> bool:
 
 
 def _with_tricks(recipe: Recipe, tricks: Sequence[Trick]) -> tuple[Recipe, tuple[str, ...]]:
-    from ablate.tricks.hooks import resolve_recipe
-    from ablate.tricks.ordering import stack_problems
 
     try:
         if problems := stack_problems(tricks):

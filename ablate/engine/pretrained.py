@@ -11,6 +11,7 @@ from torch import nn
 from ablate.core.trial import DatasetRef, Numerics, Trial
 from ablate.engine.compiled import compile_forward
 from ablate.errors import AblateError, brief
+from ablate.models.build import build_model
 
 
 def load_teacher(
@@ -20,7 +21,6 @@ def load_teacher(
 
     Raises AblateError if there is no such model or the file's weights are not its.
     """
-    from ablate.models.build import build_model
     from ablate.models.weights import load_into
 
     try:

@@ -7,6 +7,7 @@ import platform
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from ablate._version import __version__
 from ablate.core.trial import Trial
 from ablate.util.devices import cpu_name
 
@@ -20,8 +21,6 @@ def environment(
     """What is recorded with a result and not keyed."""
     import torch
     import torchvision
-
-    from ablate._version import __version__
 
     cuda = device.type == "cuda"
     return {

@@ -17,6 +17,7 @@ from ablate.errors import AblateError, brief, did_you_mean
 from ablate.models.catalogue import model_info
 from ablate.models.own import has_own_parameters, remember
 from ablate.models.pooling import with_deterministic_pools
+from ablate.models.wide import WideResNet
 
 # These have buffers, or may have, that only their own constructor can fill.
 _DRAWN = ("RegNet", "Swin", "MaxViT", "timm", "function")
@@ -86,8 +87,6 @@ def _from_catalogue(name: str, family: str, num_classes: int) -> nn.Module:
 
         return CifarResNet(int(name.removeprefix("resnet")), num_classes)
     if family == "CIFAR Wide ResNet":
-        from ablate.models.wide import WideResNet
-
         depth, width = (int(number) for number in name.removeprefix("wrn").split("_"))
         return WideResNet(depth, width, num_classes)
     if family == "Inception":

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ablate.errors import AblateError
+from ablate.planning.work import FINAL
 
 if TYPE_CHECKING:
     from ablate.core.resolved_study import ResolvedStudy, Row, Table, Until
@@ -76,8 +77,6 @@ def refuse_peeked(resolved: ResolvedStudy, store: Store, first: int) -> None:
     A comparison of more than `first` seeds could have been seen where two rows of a table have such
     a seed and some of it is from no `--until` run of this study. Raises AblateError.
     """
-    from ablate.planning.work import FINAL
-
     planned: set[str] | None = None
     for table in resolved.tables:
         rows = [row for row in table.rows if not row.open]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.models.build import isolated_rng
 from ablate.planning.model_card import multiply_adds
+from ablate.tricks.guard import contained
 
 if TYPE_CHECKING:
     from ablate.core.trial import Trial
@@ -41,7 +42,6 @@ class Costs:
         import torch
 
         from ablate.tricks.construct import construct
-        from ablate.tricks.guard import contained
         from ablate.tricks.hooks import Hooks
 
         recipe, classes = trial.recipe, trial.dataset.num_classes

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ablate.core.resolved_study import ResolvedStudy, Row, Table
 from ablate.core.trial import Trial
 from ablate.design import resolve, row_changes
-from ablate.errors import AblateError
+from ablate.errors import AblateError, did_you_mean
 from ablate.planning.looks import (
     open_trials,
     refuse_peeked,
@@ -18,6 +18,7 @@ from ablate.planning.looks import (
     with_seeds,
 )
 from ablate.planning.near_misses import NearMiss, near_misses
+from ablate.planning.plan_text import plan_lines
 from ablate.planning.power import Resolution, resolutions
 from ablate.planning.timing import Timings
 from ablate.planning.tuning import chooser
@@ -58,8 +59,6 @@ class Plan:
     code: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        from ablate.planning.plan_text import plan_lines
-
         return "\n".join(plan_lines(self))
 
 
@@ -178,7 +177,6 @@ def _others_code(study: Study, resolved: ResolvedStudy) -> tuple[str, ...]:
 
 def row_tricks(plan: Plan, row: str) -> tuple[Row, Table, list[Trick]]:
     """The row that "4" or "mixup" names, and its tricks. Raises AblateError for none."""
-    from ablate.errors import did_you_mean
     from ablate.tricks.construct import construct
 
     for table in plan.resolved.tables:

@@ -15,7 +15,7 @@ from ablate.planning.work import Mark
 from ablate.tricks.base import Trick
 from ablate.tricks.hooks import Hooks
 from ablate.util import devices as machine
-from ablate.util.text import DOTS, aligned, count, duration, width
+from ablate.util.text import DOTS, aligned, count, duration, pad, width
 
 if TYPE_CHECKING:
     from ablate.core.resolved_study import ResolvedStudy, Table
@@ -79,8 +79,6 @@ def _chain(hooks: Hooks, hook: str, recipe: Recipe) -> str:
 
 
 def _columns(left: list[tuple[str, str]], right: list[tuple[str, str]]) -> list[str]:
-    from ablate.util.text import pad, width
-
     name = max(len(hook) for hook, _ in left)
     first = [f"{pad(hook, name)}  {what}" for hook, what in left]
     wide = max(width(line) for line in first) + 3

@@ -20,8 +20,10 @@ from ablate.core.recipe import Recipe
 from ablate.core.resolved_study import ResolvedStudy
 from ablate.core.trial import Trial
 from ablate.errors import AblateError, NoEffect, TrickError
+from ablate.models.catalogue import is_foreign
 from ablate.tricks.base import Trick
-from ablate.tricks.discovery import BUNDLED
+from ablate.tricks.construct import construct
+from ablate.tricks.discovery import BUNDLED, load_catalogue
 from ablate.tricks.guard import contained
 from ablate.tricks.hooks import Hooks, blaming
 
@@ -39,8 +41,6 @@ def check_models(resolved: ResolvedStudy, *, foreign_only: bool = False) -> None
     `foreign_only`: only models of timm and of one's own functions, whose names say nothing; a study
     without one then needs no torch.
     """
-    from ablate.models.catalogue import is_foreign
-
     for name, classes in dict.fromkeys(
         (trial.recipe.model, trial.dataset.num_classes) for trial in resolved.trials.values()
     ):
@@ -92,9 +92,6 @@ def _train_sizes(trial: Trial, bundled_only: bool) -> tuple[int, ...]:
         return ()
     sizes = {recipe.image_size}
     if trial.tricks:
-        from ablate.tricks.construct import construct
-        from ablate.tricks.hooks import Hooks
-
         tricks = construct(trial.tricks, bundled_only=bundled_only)
         hooks = Hooks(tricks)
         if hooks.acting["train_size"]:
@@ -130,8 +127,6 @@ class Effect:
 
 def probe(trial: Trial, *, bundled_only: bool = False) -> dict[str, Effect]:
     """What each trick of the trial does to its model, by the trick's name."""
-    from ablate.tricks.construct import construct
-
     tricks = construct(trial.tricks, bundled_only=bundled_only)
     acting = [trick for trick in tricks if _on_model(trick)]
     # What is said of a model depends on nothing else: rows that differ in a schedule share it.
@@ -197,8 +192,6 @@ def check_effects(resolved: ResolvedStudy, *, bundled_only: bool = False) -> lis
 
 def _preflight(resolved: ResolvedStudy, bundled_only: bool) -> None:
     """Every distinct trial, those that others learn from included."""
-    from ablate.tricks.construct import construct
-    from ablate.tricks.discovery import load_catalogue
 
     specs = [spec for trial in resolved.trials.values() for spec in trial.tricks]
     loose = sorted({spec.source for spec in specs if spec.source.endswith(".py")})

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
+from ablate.core.metrics import metric_named
 from ablate.core.resolved_study import NOT_YET
 from ablate.design.tuning_grid import Choice, Choose, nothing_chosen
 
@@ -24,7 +25,6 @@ def chooser(store: Store | None, metric: str, *, without: AbstractSet[str] = fro
     """Choices from what is stored now. without: keys whose results do not count (`--retrain`)."""
     if store is None:
         return nothing_chosen
-    from ablate.core.metrics import metric_named
 
     higher = metric_named(metric).higher_is_better
     known: dict[tuple[str, ...], Choice] = {}

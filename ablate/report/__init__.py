@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ablate.report.formats import FORMATS, check_format, content, format_of, render
-    from ablate.report.formats.csv_tables import render_csv
+    from ablate.report.formats.flat_tables import render_csv, render_parquet
     from ablate.report.formats.json_tables import render_json
     from ablate.report.formats.latex.tables import render_latex
     from ablate.report.formats.markdown import render_markdown
     from ablate.report.formats.methods import render_methods
-    from ablate.report.formats.parquet_tables import render_parquet
     from ablate.report.formats.terminal import render_terminal
     from ablate.report.model import ReportTable
     from ablate.report.tables.address import row_address
@@ -32,12 +31,12 @@ _HOMES = {
     "content": "formats",
     "format_of": "formats",
     "render": "formats",
-    "render_csv": "formats.csv_tables",
+    "render_csv": "formats.flat_tables",
     "render_json": "formats.json_tables",
     "render_latex": "formats.latex.tables",
     "render_markdown": "formats.markdown",
     "render_methods": "formats.methods",
-    "render_parquet": "formats.parquet_tables",
+    "render_parquet": "formats.flat_tables",
     "render_terminal": "formats.terminal",
     "row_address": "tables.address",
 }

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.core.resolved_study import ResolvedStudy
+from ablate.design import resolve
+from ablate.design.local_files import MISSING
 from ablate.errors import AblateError, did_you_mean
 from ablate.planning.tuning import chooser
 from ablate.store.store import Store
+from ablate.util.devices import compiler_lacks, sign_of_gpu
 
 if TYPE_CHECKING:
     from ablate.report.model import ReportTable
@@ -48,8 +51,6 @@ def from_file(
 
     Raises AblateError if none of its trials is done.
     """
-    from ablate.design import resolve
-    from ablate.util.devices import compiler_lacks, sign_of_gpu
 
     choose = chooser(store, study.metric)
     until = None
@@ -161,8 +162,6 @@ def _missing_data(resolved: ResolvedStudy) -> bool:
 
 
 def _missing_file(resolved: ResolvedStudy) -> bool:
-    from ablate.design.local_files import MISSING
-
     return any(
         MISSING in (spec.params[name] for name in spec.files)
         for trial in resolved.trials.values()

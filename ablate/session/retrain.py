@@ -17,9 +17,13 @@ from typing import TYPE_CHECKING
 
 from ablate.core.resolved_study import ResolvedStudy, Row, Table
 from ablate.core.trial import ENGINE_BEHAVIOUR, Trial
+from ablate.data import catalogue
 from ablate.errors import AblateError
+from ablate.execution.executor import Workers
 from ablate.store import attempt_reader
 from ablate.store.store import Store, TrialResult
+from ablate.util import devices as machine
+from ablate.util.devices import Device, compiler_lacks, sign_of_gpu
 
 if TYPE_CHECKING:
     from ablate.execution.executor import Workers
@@ -101,8 +105,6 @@ class Retraining:
 
     def workers(self) -> Workers:
         """The process that trains, which begins to import: enter it, `check`, then `train`."""
-        from ablate.execution.executor import Workers
-
         workers = Workers([self.device])
         workers.start(1)
         return workers
@@ -161,8 +163,6 @@ def prepare(
 
 def cheapest(store: Store) -> str:
     """The finished trial that took least and can be trained again. Raises AblateError for none."""
-    from ablate.util.devices import sign_of_gpu
-
     best: tuple[float, str] | None = None
     for key in store.keys():  # noqa: SIM118 - a store is no dict
         result = store.result(key)
@@ -193,8 +193,6 @@ def _unable(store: Store, trial: Trial) -> tuple[str, str | None] | None:
 
 
 def _device(trial: Trial, asked: str, name: str) -> Device:
-    from ablate.util import devices as machine
-    from ablate.util.devices import Device, compiler_lacks
 
     kind = trial.numerics.device_type
     chosen = kind if asked == "auto" else asked
@@ -228,7 +226,6 @@ def _check_tricks(trial: Trial, name: str, bundled_only: bool) -> None:
 def _check_data(
     trial: Trial, data_root: Path | None, progress: Callable[[int, int, float], None] | None
 ) -> None:
-    from ablate.data import catalogue
     from ablate.data.cache import ensure_cache, open_cache
 
     ref = trial.dataset

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ablate.core.resolved_study import ResolvedStudy, Until
+from ablate.data import catalogue
 from ablate.design import resolve
 from ablate.design.tuning_grid import Choose, nothing_chosen
 from ablate.errors import AblateError, StudyError
@@ -24,6 +25,7 @@ from ablate.study import find_study
 from ablate.study.model import Study
 from ablate.util import devices as machine
 from ablate.util.devices import Device
+from ablate.util.text import duration
 
 if TYPE_CHECKING:
     from ablate.execution.runner import Observer, Outcome
@@ -91,8 +93,6 @@ class Session:
 
     def headline(self) -> str:
         """ "group1: 30 trials, 6 shared, 24 to train · about 41 min on 1 × NVIDIA RTX 4090"."""
-        from ablate.util.text import duration
-
         seconds = self.seconds()
         where = machine.describe(self.devices)
         time = f"about {duration(seconds)} on {where}" if seconds is not None else f"on {where}"
@@ -101,8 +101,6 @@ class Session:
 
     def caches(self) -> Iterator[tuple[str, str, int]]:
         """(data set, edition, image size to ask for) of what the work needs decoded."""
-        from ablate.data import catalogue
-
         seen = set()
         for key in self.work.to_train:
             ref = self.resolved.trials[key].dataset

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ablate.errors import AblateError, did_you_mean
 from ablate.index import database
+from ablate.sql.effects import COLUMNS, columns_of, effects
 from ablate.sql.limits import MEMORY_GB, Clock, limited_memory, noticed, timed_out
 
 if TYPE_CHECKING:
@@ -269,8 +270,6 @@ def ask(
     rows = []
     described = _word(statement) in ("describe", "desc")
     if re.search(r"\beffects\b", statement, re.IGNORECASE) and not described:
-        from ablate.sql.effects import effects
-
         rows = effects(store, warn)
 
     def opened(connect: Connect) -> DuckDBPyConnection:
@@ -347,8 +346,6 @@ def _lock(connection: DuckDBPyConnection) -> None:
 
 def _add_effects(connection: DuckDBPyConnection, rows: Sequence[dict[str, Any]]) -> None:
     """A table of this connection alone: the file stays as it is."""
-    from ablate.sql.effects import COLUMNS, columns_of
-
     listed = ", ".join(f"{name} {type_}" for name, type_ in COLUMNS.items())
     connection.execute(f"CREATE TEMP TABLE effects ({listed})")
     if rows:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from ablate.core.recipe import Recipe
 from ablate.core.resolved_study import SET_KINDS, Kind
 from ablate.errors import did_you_mean
 from ablate.study.document import ablation_name, printable
@@ -242,7 +243,6 @@ def _check_setting(check: Checker, path: Path, name: Path, value: Any) -> None:
     """Report what is wrong with one value of a setting, at the value's own place."""
     from pydantic import ValidationError
 
-    from ablate.core.recipe import Recipe
     from ablate.study.messages import findings
 
     if name == ("model",) and isinstance(value, str):

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from ablate.core.recipe import Recipe
 from ablate.errors import Problem, did_you_mean
+from ablate.models import catalogue
 from ablate.study.document import Document, printable
 from ablate.study.messages import expectation, findings, found
 from ablate.study.toml_positions import Path
@@ -111,8 +112,6 @@ class Checker:
 
     def model_name(self, path: Path, name: str) -> None:
         """Report a model that the zoo does not have."""
-        from ablate.models import catalogue
-
         if not catalogue.is_model(name):
             close = did_you_mean(name, catalogue.model_names())
             if not close.startswith("; did you mean"):

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 from ablate.errors import AblateError, did_you_mean
 from ablate.report.formats.costs import Shown
-from ablate.report.formats.csv_tables import render_csv
+from ablate.report.formats.flat_tables import render_csv, render_parquet
 from ablate.report.formats.json_tables import render_json
 from ablate.report.formats.latex.tables import render_latex
 from ablate.report.formats.markdown import render_markdown
-from ablate.report.formats.parquet_tables import render_parquet
 from ablate.report.model import ReportTable
 
 if TYPE_CHECKING:

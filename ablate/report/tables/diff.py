@@ -17,7 +17,7 @@ import numpy as np
 from ablate import stats
 from ablate.core.metrics import Metric, metric_named
 from ablate.core.trial import Trial
-from ablate.errors import AblateError
+from ablate.errors import AblateError, did_you_mean
 from ablate.report.captions import short_device
 from ablate.report.model import TrialResultLike
 from ablate.report.tables import cells
@@ -137,8 +137,6 @@ def pairs(a: Sequence[Side], b: Sequence[Side], dataset: str | None) -> list[tup
     if dataset is not None:
         known = list(dict.fromkeys(side.dataset for side in (*a, *b)))
         if dataset not in known:
-            from ablate.errors import did_you_mean
-
             raise AblateError(f"--dataset {dataset}{did_you_mean(dataset, known)}")
         a, b = ([side for side in sides if side.dataset == dataset] for sides in (a, b))
         if not a or not b:

@@ -9,6 +9,9 @@ from dataclasses import replace
 import numpy as np
 
 from ablate import stats
+from ablate.data.builtin import CATALOGUE
+from ablate.data.catalogue import dataset_info
+from ablate.errors import AblateError
 from ablate.report import captions, numbers
 from ablate.report.model import Block, BlockCell, BlockLine, ReportRow, ReportTable, Total
 from ablate.report.tables.new_images import compared
@@ -63,8 +66,6 @@ def class_names(dataset: str, classes: int) -> Sequence[str]:
 
     No image is looked for and no code of the user's is run: a store may be far from its data.
     """
-    from ablate.data.builtin import CATALOGUE
-
     known = CATALOGUE.get(dataset)
     if known and len(known.classes) == classes:
         return known.classes
@@ -75,8 +76,6 @@ def class_names(dataset: str, classes: int) -> Sequence[str]:
 
 def _folders(dataset: str, classes: int) -> Sequence[str]:
     """Names of an image folder's classes, if the folder is there and still has as many."""
-    from ablate.data.catalogue import dataset_info
-    from ablate.errors import AblateError
 
     if not dataset.startswith("imagefolder:"):
         return ()
