@@ -58,6 +58,15 @@ if TYPE_CHECKING:
     from ablate.core.recipe import Recipe
 
 
+__all__ = [
+    "HOOKS",
+    "SLOTS",
+    "HookInfo",
+    "HookSpecs",
+    "hookimpl",
+    "hookspec",
+]
+
 hookspec = pluggy.HookspecMarker("ablate")
 hookimpl = pluggy.HookimplMarker("ablate")
 

@@ -10,7 +10,8 @@
 `check_trick` trains a tiny network on the packaged digits with the real engine, on the CPU, a few
 times over (about a second), and raises `ContractError`, an `AssertionError`, that says which part
 of the contract does not hold. What the trick is *meant* to do is for the author's own tests;
-`train_tiny` is the same small training for those.
+`train_tiny` is the same small training for those, and `Hooks([trick]).encode_targets(labels, 10)`
+calls one hook of some tricks as the engine does.
 """
 
 from __future__ import annotations
@@ -44,8 +45,10 @@ from ablate.errors import Interrupted
 from ablate.execution.state_guard import Sentinel
 from ablate.hookspecs import HOOKS, hookimpl
 from ablate.tricks.base import Trick
-from ablate.tricks.hooks import resolve_recipe
+from ablate.tricks.hooks import Hooks, resolve_recipe
 from ablate.tricks.ordering import register, stack_problems
+
+__all__ = ["ContractError", "Hooks", "TinyTraining", "check_trick", "tiny_recipe", "train_tiny"]
 
 _LIMIT = 40  # images a split: two batches of 16, the rest is dropped
 

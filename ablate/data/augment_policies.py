@@ -15,6 +15,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
+__all__ = [
+    "BLENDS",
+    "OPERATIONS",
+    "PLAIN",
+    "SHEARS",
+    "SIGNED",
+    "TRANSLATIONS",
+    "Space",
+    "Step",
+    "apply_steps",
+    "operate",
+]
+
 # (operation, magnitude): tangent of a shear, pixels of a translation, degrees of a rotation, what
 # is added to a blend's factor of 1, bits that posterize keeps, share of the range from which
 # solarize inverts; 0 for those without one.

@@ -16,6 +16,17 @@ from typing import Any
 import torch
 from torch import nn
 
+__all__ = [
+    "Block",
+    "Handles",
+    "Shortcut",
+    "Stem",
+    "attach",
+    "conv_like",
+    "handles",
+    "replace",
+]
+
 # What residual modules call the module on their shortcut; None or an empty Sequential is identity.
 _SHORTCUT_NAMES = ("downsample", "proj", "shortcut")
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)

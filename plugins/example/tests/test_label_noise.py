@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ablate.testing import check_trick, train_tiny
-from ablate.tricks.hooks import Hooks
+from ablate.testing import Hooks, check_trick, train_tiny
 from ablate_example.label_noise import LabelNoise
 from ablate_tricks.label_smoothing import LabelSmoothing
 from ablate_tricks.mixup import Mixup
