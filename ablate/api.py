@@ -1,4 +1,4 @@
-"""ablate from Python: scripts and notebooks.
+"""ablate from Python, for scripts and notebooks: a study, its run, and its tables in every format.
 
     import ablate
     from ablate import Study
@@ -11,8 +11,6 @@
 
 Training happens in processes of its own, so a script needs no `if __name__ == "__main__":` and a
 notebook's state cannot change a result.
-
-A study's tables from Python: what is asked of them, and every format.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The stages of `ablate run` as a person, or a program, sees them.
-
-What `ablate run --profile` prints: where the time of each profiled trial went.
-"""
+"""Show the stages of `ablate run` to a person or a program, and the profiles of `--profile`."""
 
 from __future__ import annotations
 

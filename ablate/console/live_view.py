@@ -1,8 +1,6 @@
-"""The run on a terminal, redrawn in place: rows, dots, means of finished trials, time left.
+"""The run on a terminal, redrawn in place: rows, dots, bars, means of finished trials, time left.
 
 Never a difference or a verdict: people stop when they like what they see.
-
-Small drawings of the live view: bars and dots.
 """
 
 from __future__ import annotations

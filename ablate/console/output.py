@@ -1,8 +1,7 @@
 """The two streams: results on stdout, everything else on stderr, as much of it as was asked for.
 
-What a stream can show: colour, symbols, width, a live view.
-
-Streams whose reader may leave: what is told to a person must not stop a training.
+A stream shows what it can (colour, symbols, width, a live view), and a reader who leaves must not
+stop a training.
 """
 
 from __future__ import annotations

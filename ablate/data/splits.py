@@ -1,8 +1,7 @@
-"""A tenth of the training images, held out to choose settings on: never the test images.
+"""Parts of a split: the tenth of train held out to choose settings on, and `--limit N`.
 
-The same images for every seed and every row: which ones follows from labels and a fixed stream.
-
-`--limit N`: at most N images of a split, as many of every class as can be.
+Which images these are follows from their labels and a fixed stream: the same for every seed and
+every row, and as many of every class as can be. Test images are never held out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """What a row changes, in words, from the trials alone.
 
-What a trick changes where others of its row shape the same thing.
-
 A trick describes itself against the baseline: "schedule: step → 2 epochs linear, then step". Under
 a cosine the row above has no steps; what it has follows from the order in which the hook's chain
 runs: "schedule: cosine → 2 epochs linear, then cosine".

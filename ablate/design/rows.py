@@ -1,10 +1,8 @@
 """The rows of an ablation, as sets of names: which are in force, which row is compared with which.
 
-Nothing here knows what a trick does; a row's trials come from `ablate.design.variants`.
-
-Why a row cannot be trained.
-
-Sets of a stack's entries, as indices: all of them, and those that some orders go through.
+Sets of a stack's entries stand as indices: all of them, or those that some orders go through.
+Nothing here knows what a trick does; a row's trials come from `ablate.design.variants`, which says
+with `RowProblem` why one cannot be trained.
 """
 
 from __future__ import annotations

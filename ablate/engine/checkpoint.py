@@ -1,6 +1,6 @@
 """What a checkpoint holds: everything that the next epoch depends on, and the history so far.
 
-A copy of a training's state that can be written while the training goes on.
+`Snapshot` is a copy of that state which can be written while the training goes on.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""The number format of forward and backward, and the loss scale that FP16 needs.
+"""The number format of forward and backward, the loss scale that FP16 needs, fused optimizers.
 
 The scaler is ours because torch's GradScaler allows one `unscale_` per update, and an optimizer
 step may take two gradients (SAM). Constants and behaviour are GradScaler's, and tested against it.
-
-torch's fused optimizers: one kernel a step where an optimizer has it.
 """
 
 from __future__ import annotations

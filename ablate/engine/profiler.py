@@ -3,9 +3,8 @@
 `train(..., watch=Watch(...))` hands the hooks and the number format over to be timed; data and
 recorder are wrapped before they are given to it. Nothing of this is there without a profile.
 
-Time by what it was spent on: one row at a time, the innermost, so that rows add up to the whole.
-
-On a CPU a row's time is wall time. A GPU works behind the Python program, so there time is read off
+Each moment counts once, for the innermost span that it is in, so that rows add up to the whole. On
+a CPU a row's time is wall time. A GPU works behind the Python program, so there time is read off
 events in its queue: a row has what its kernels took and the gaps between them.
 """
 

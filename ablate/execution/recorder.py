@@ -9,7 +9,7 @@ One checkpoint is written at a time. Epochs that end meanwhile wait; of their st
 is kept. So training never waits for a disk, and a kill repeats at most what was trained during
 about two writes. Whoever ends in order (done, interrupted, diverged, failed) waits for all of it.
 
-A trial's data, which says where the trial is: every batch is a sign of life.
+`Followed` is a trial's data that says where the trial is: every batch is a sign of life.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""Which trials of a resolved study are missing, and training them.
+"""Which trials of a resolved study are missing, training them, and how it ended: `Outcome`.
 
 The runner claims a trial, hands it to a worker, and waits for events. It trains nothing itself and
 imports no torch.
-
-How a run ended: what each of its trials came to, and the exit code.
 """
 
 from __future__ import annotations

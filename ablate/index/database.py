@@ -1,4 +1,4 @@
-"""The index: what the spool says, in DuckDB, for reports and queries. Rebuilt at any time.
+"""The index: what attempts say, in DuckDB, for reports and queries. Rebuilt at any time.
 
 What tables and views there are: `ablate.index.schema`. The file is held for milliseconds: one
 transaction takes in the new complete lines *and* how far they were read, so that a kill neither
@@ -6,7 +6,7 @@ loses nor doubles a row. A file is made, and remade, under another name and rena
 Never open results.duckdb by other means in a process that has it open in DuckDB: closing it would
 drop DuckDB's lock.
 
-Rows into the index: the many as NumPy arrays, the few as lists.
+Many rows go in as NumPy arrays, few as lists: each is the faster for its number.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""The looks of `--until resolved`, and rows whose settings are not chosen yet: pure but for reading
-what is stored."""
+"""The looks of `--until resolved`, and rows whose settings are not chosen yet."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A plan as lines: rows, trials, time, what the seeds can resolve.
-
-`plan --hooks`: what acts at each hook of a row, in execution order.
-"""
+"""A plan as lines: rows, trials, time, what the seeds can resolve, and what acts at each hook."""
 
 from __future__ import annotations
 

@@ -1,10 +1,6 @@
-"""What each trick changes about a model, found on the meta device: no weights, no training.
+"""Refuse before training: a trick that changes nothing, a model that cannot be built or fed.
 
-A trick that changes nothing is refused before anything is trained.
-
-Whether every model that a study trains exists and can take the images it is to be given.
-
-Found on the meta device: nothing is computed, and nothing is trained.
+Both are found on the meta device: no weights, nothing computed, nothing trained.
 """
 
 from __future__ import annotations

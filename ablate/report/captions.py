@@ -1,6 +1,6 @@
 """Captions: how many seeds, how sure, what the table could see, where it comes from.
 
-Several tables in one report: which study each is of, and what must not be compared.
+Of several tables in one report also which study each is of, and what must not be compared.
 """
 
 from __future__ import annotations

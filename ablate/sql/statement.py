@@ -4,9 +4,8 @@ DuckDB itself refuses to write, to open files, to load extensions and to change 
 _SETTINGS. Before that, anything but one SELECT, DESCRIBE, SHOW or SUMMARIZE is refused here. Time
 is limited by an interrupt. A function that computes one enormous value notices neither interrupt
 nor DuckDB's memory limit; where a process does nothing but ask, as `ablate query`, it is `alone`:
-the operating system then limits its memory and `stuck` may end it.
-
-What DuckDB says of a statement that failed, in a line that tells what to do.
+the operating system then limits its memory and `stuck` may end it. What DuckDB says of a statement
+that failed becomes a line that tells what to do.
 """
 
 from __future__ import annotations

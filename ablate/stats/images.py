@@ -1,10 +1,9 @@
-"""Differences that would also hold on new test images, not on this test set alone.
+"""What single test images say of two rows: on new images too, or of two checkpoints exactly.
 
-The default interval answers "new seeds, this test set". Here both are drawn anew: images i and
-seeds s are two crossed random samples, D_is = correct in the row − correct in the reference, and
-the variance of their grand mean is that of a two-way layout without repetition.
-
-Two checkpoints on the same images, exactly: what one seed can say, and no more.
+The default interval answers "new seeds, this test set". In `new_images` both are drawn anew: images
+i and seeds s are two crossed random samples, D_is = correct in the row − correct in the reference,
+and the variance of their grand mean is that of a two-way layout without repetition. `mcnemar` has
+one seed of each, which says something of these two checkpoints and no more.
 """
 
 from __future__ import annotations

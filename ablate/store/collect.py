@@ -4,12 +4,10 @@ A trial is needed if a saved run of any study names it, and every finished attem
 is: reports, curves, predictions, logs and `verify` find what they found before. Nothing is looked
 at through a link, and what has no name that ablate gives is left alone and told.
 
-Removing what `ablate.store.collect` found, beside whoever trains in the same store.
-
-What is inside a trial goes under that trial's claim, after another look at it. A trial of no study
-goes while no run can be saved, unless one that names it was saved meanwhile. Everything is renamed
-into one folder first, which cannot be done by halves, and deleted there: what a gc that was killed
-left in it, the next one deletes.
+What is inside a trial goes under that trial's claim, after another look at it, since others may be
+training in the same store. A trial of no study goes while no run can be saved, unless one that
+names it was saved meanwhile. Everything is renamed into one folder first, which cannot be done by
+halves, and deleted there: what a gc that was killed left in it, the next one deletes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Studies by name: a path, or one of those that ship with ablate.
-
-The study that `ablate init` writes.
-"""
+"""Studies by name: a path, one of those that ship with ablate, or the one that `init` writes."""
 
 from __future__ import annotations
 

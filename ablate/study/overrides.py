@@ -1,7 +1,4 @@
-"""`[[override]]` and `[trial.NAME]`.
-
-`--set tricks.NAME...` for a trick that no row has, which would change nothing.
-"""
+"""`[[override]]` and `[trial.NAME]`; `--set` of a trick that no row has, which changes nothing."""
 
 from __future__ import annotations
 

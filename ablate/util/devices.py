@@ -1,7 +1,4 @@
-"""Where trials run: the GPUs of this machine, else its processor.
-
-Whether torch's compiler finds here what it needs. No torch: `plan` asks.
-"""
+"""Devices to train on: the GPUs of this machine, else its processor, and what a compiler lacks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Where data sets lie and where decoded caches go.
-
-Where results go when nobody says.
-"""
+"""Where things lie when nobody says: data sets, decoded caches, compiled models, results."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""`ablate status --watch`: a run followed from another terminal.
+"""`ablate status`: what is done, running, failed; with `--watch`, again and again.
 
 Only what trials write is read, and after each look the watcher sleeps at least twenty times as long
 as the look took, so that it never takes more than a twentieth of a core from those who train.
-
-`ablate status`: what is done, running, failed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""What a data set's images come from: `Source`, and what is common to all of them.
+"""What a data set's images come from: `Source`, and the layout `train/CLASS/…`, `val/CLASS/…`.
 
 Nothing is decoded here: a source lists its images, reads their bytes and fingerprints them.
-
-The usual layout of labelled image files, `train/CLASS/…` and `val/CLASS/…`.
 """
 
 from __future__ import annotations

@@ -2,10 +2,8 @@
 
 A binary file is a row of records: the label's byte (CIFAR-100: the coarse label's, then the fine
 one's) and 3,072 bytes of pixels, one 32 × 32 plane each of red, green and blue. The Python version
-is pickles with the same numbers; they are made into such records, so that both versions are the
-same data set. https://www.cs.toronto.edu/~kriz/cifar.html
-
-The Python version of CIFAR: pickles, read without letting them call anything.
+is pickles with the same numbers, read without letting them call anything; they are made into such
+records, so that both versions are the same data set. https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The columns of a terminal table, with several seeds and with one.
-
-Intervals drawn in characters on one axis, zero in the middle.
-"""
+"""The columns of a terminal table, with several seeds and with one; intervals as characters."""
 
 from __future__ import annotations
 

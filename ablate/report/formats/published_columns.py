@@ -1,7 +1,4 @@
-"""The columns of a terminal table with published figures, and the texts of their cells.
-
-A table with published figures in markdown: every column, captions as paragraphs.
-"""
+"""A table with published figures beside ours: its columns in a terminal, and in markdown."""
 
 from __future__ import annotations
 

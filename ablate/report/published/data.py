@@ -1,7 +1,4 @@
-"""The published figures that ship with the package, as frozen objects.
-
-What a report table knows of a published one: figures of its rows, and what differs.
-"""
+"""The published figures that ship with the package, and what a report's table has of them."""
 
 from __future__ import annotations
 

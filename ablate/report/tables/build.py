@@ -1,6 +1,6 @@
 """From a resolved study and its results to tables: what is compared, and what may be said.
 
-The tables of a study as a reader asks for them: `Asked`, answered.
+`answer` makes the tables as a reader asks for them, with another metric, baseline or set of blocks.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""The part of `ablate doctor` that says what limits training on this machine.
+"""Check what limits training on this machine; `Finding`, one line of `ablate doctor`.
 
 A limit is no fault: `todo` is given only where something can be done about it here.
-
-One line of `ablate doctor`.
 """
 
 from __future__ import annotations

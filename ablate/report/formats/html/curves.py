@@ -1,11 +1,7 @@
 """Curves: every row over the one it is compared with, by epoch, and their difference below.
 
 A row's curves are drawn once, in the unit of its data set's axis, and used by its own panel and by
-that of every row compared with it.
-
-The metric of every trial of a table, epoch by epoch.
-
-Every number that the curves draw, folded below them.
+that of every row compared with it. Every number that they draw is folded below them.
 """
 
 from __future__ import annotations

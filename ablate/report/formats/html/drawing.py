@@ -1,8 +1,6 @@
-"""Texts beside the points of a chart, placed so that none covers another, nor a point.
+"""What charts are drawn of: axes with round ticks, verdicts' shapes, labels that cover nothing.
 
-The verdicts' signs: shapes repeat what colours say.
-
-Axes: a range that holds all values, round ticks, places as shares of the width.
+Shapes repeat what colours say. An axis holds all values; places on it are shares of its width.
 """
 
 from __future__ import annotations

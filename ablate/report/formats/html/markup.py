@@ -1,6 +1,6 @@
-"""What sections are made of: headings, captions, plots, tables that scroll inside themselves.
+"""Markup written by functions, and what sections are made of: headings, captions, plots, tables.
 
-Markup written by functions: everything that is not markup already is escaped.
+Everything that is not markup already is escaped. Wide tables scroll inside themselves.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Numbers: the whole table, every seed, and what follows from several rows.
-
-Blocks: numbers that come from several rows or tables, each a table of its own.
-"""
+"""Numbers: the whole table, every seed, and the blocks, which come from several rows or tables."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The page: one file, no script, no request.
-
-What a notebook shows: Verdict, Effects and Numbers of the page.
-"""
+"""The page: one file, no script, no request; and what of it a notebook shows."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Provenance: how the verdicts are made, and where every trial comes from.
-
-Settings: the recipe that every row shares, and what each row changes.
-"""
+"""Settings and provenance: the recipe, what each row changes, where every trial comes from."""
 
 from __future__ import annotations
 
