@@ -152,7 +152,7 @@ def faults(session: nox.Session) -> None:
         env=THREADS,
     )
     if session.posargs == ["--long"]:  # all of them, in full
-        _run(session, "python", "tests/faults/fault_table.py", str(record))
+        _run(session, "python", "-m", "tests.helpers.fault_table", str(record))
 
 
 @nox.session(venv_backend="none")

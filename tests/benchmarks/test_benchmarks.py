@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+from tests.helpers.environment import ROOT
+
+BENCHMARKS = ROOT / "benchmarks"
 QUICK = ("step", "gpu_data", "augment", "real")
 
 

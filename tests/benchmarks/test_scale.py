@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.helpers.environment import ROOT
 
 
 def test_a_small_store_is_written_and_timed(tmp_path: Path) -> None:

@@ -1,21 +1,20 @@
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 import pytest
-from cli_process import STUDY, Cli, Done, environment, run_cli
 
 from ablate.cli.main import main
+from tests.helpers.cli_process import STUDY, Cli, Done, run_cli
+from tests.helpers.environment import forget_ours
 
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Cli:
     """`cli("run", "study.toml")` in an empty folder, in this process."""
     monkeypatch.chdir(tmp_path)
-    for name in set(os.environ) - set(environment()):
-        monkeypatch.delenv(name)
+    forget_ours(monkeypatch)
 
     def run(*arguments: str | Path) -> Done:
         capfd.readouterr()

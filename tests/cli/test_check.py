@@ -8,11 +8,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from cli_process import ABLATE, STUDY, Cli, environment, run_cli
-from pty_process import on_terminal
 
 from ablate.cli.main import main
 from ablate.tricks.discovery import load_catalogue
+from tests.helpers.cli_process import ABLATE, STUDY, Cli, run_cli
+from tests.helpers.environment import environment
+from tests.helpers.pty_process import on_terminal
 
 BROKEN = STUDY.replace('"mixup"]', '"mixupp"]').replace("epochs     = 1", 'epochs     = "20"')
 

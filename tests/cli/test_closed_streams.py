@@ -8,7 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cli_process import ABLATE, environment, run_cli
+
+from tests.helpers.cli_process import ABLATE, run_cli
+from tests.helpers.environment import environment
 
 # One trial of each row is missing in `store`, which has seeds 0 and 1.
 MORE = ("run", "study.toml", "--limit", "40", "--seeds", "3")

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cli_process import Cli
 from scipy.stats import binomtest, gmean, ttest_rel
-from small_stores import IMAGES, MACHINE, make_study, make_trial, new_store, train
 
 from ablate.store import attempt_reader
 from ablate.store.store import Store
+from tests.helpers.cli_process import Cli
+from tests.helpers.small_stores import IMAGES, MACHINE, make_study, make_trial, new_store, train
 
 V1 = {  # DESIGN's test vector, table of four rows and three seeds
     "baseline": [0.9000, 0.9040, 0.9020],

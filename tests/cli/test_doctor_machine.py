@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_process import run_cli
 
 from ablate.cli.commands.doctor import machine
 from ablate.util import resources
 from ablate.util.devices import choose_devices, slots
+from tests.helpers.cli_process import run_cli
 
 GIB = 2**30
 MEMINFO = "MemTotal:       16777216 kB\nMemFree: 1048576 kB\nMemAvailable:    8388608 kB\n"

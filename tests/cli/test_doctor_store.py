@@ -12,7 +12,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from cli_process import environment
+
+from tests.helpers.environment import environment
 
 # As another user where this one is root, whom no permission stops.
 AS_NOBODY = """

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_process import Cli
-from small_stores import MACHINE, make_study, new_store, train
 
 from ablate.core.resolved_study import ResolvedStudy
 from ablate.report.formats import BINARY, FORMATS
 from ablate.store import attempt_reader
 from ablate.store.store import Store
+from tests.helpers.cli_process import Cli
+from tests.helpers.small_stores import MACHINE, make_study, new_store, train
 
 VALUES = {"baseline": [0.80, 0.81], "mixup": [0.85, None]}
 

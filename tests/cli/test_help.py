@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_process import environment, run_cli
 from typer.main import get_command
 
 from ablate.cli.help import TEXTS
 from ablate.cli.lazy import register
 from ablate.cli.options import COMMON_NAMES
+from tests.helpers.cli_process import run_cli
+from tests.helpers.environment import environment
 
 GOLDEN = """\
 Which training tricks help, by how much, and how sure one can be.

@@ -13,13 +13,14 @@ import time
 from pathlib import Path
 
 import pytest
-from cli_process import ABLATE, Cli, environment
-from small_stores import make_study, make_trial, new_store, train
 
 from ablate.index import database
 from ablate.store import attempt_reader, lease
 from ablate.store.attempt_writer import Attempt
 from ablate.store.store import Store
+from tests.helpers.cli_process import ABLATE, Cli
+from tests.helpers.environment import environment
+from tests.helpers.small_stores import make_study, make_trial, new_store, train
 
 VALUES = {"baseline": [0.80, 0.81], "mixup": [0.85, None]}
 

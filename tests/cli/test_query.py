@@ -15,13 +15,14 @@ from statistics import mean
 from typing import Any
 
 import pytest
-from cli_process import ABLATE, Cli, environment, run_cli
-from pty_process import on_terminal
 
 from ablate.report.model import Block, BlockCell, BlockLine
 from ablate.session.lookup import from_store, tables_of
 from ablate.sql.effects import COLUMNS, _of_table, effects
 from ablate.store.store import Store
+from tests.helpers.cli_process import ABLATE, Cli, run_cli
+from tests.helpers.environment import environment
+from tests.helpers.pty_process import on_terminal
 
 TOP = "select label, top1 from trials order by top1 desc, label limit 2"
 HINT = '  views: trials, epochs, predictions, effects · columns: ablate query "describe trials"\n'

@@ -9,13 +9,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cli_process import Cli, run_here
 
 from ablate import Study
 from ablate.execution.runner import Runner
 from ablate.store.store import Store
 from ablate.util.devices import Device
-from studies import Silent, equal, outcome
+from tests.helpers.cli_process import Cli, run_here
+from tests.helpers.tiny_studies import Silent, equal, outcome
 
 STUDY = """\
 [study]

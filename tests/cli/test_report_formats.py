@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_process import STUDY, Cli
 
 from ablate import Study
 from ablate.errors import AblateError
+from tests.helpers.cli_process import STUDY, Cli
 
 LIMIT = ("--limit", "40")
 

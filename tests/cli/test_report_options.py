@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_process import Cli, run_here
 from scipy import special
 from scipy import stats as scipy_stats
 
 from ablate import Study
 from ablate.errors import AblateError
+from tests.helpers.cli_process import Cli, run_here
 
 TRICK = '''
 """Counts what a network weighs."""

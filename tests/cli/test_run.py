@@ -11,8 +11,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cli_process import ABLATE, STUDY, environment, run_cli, run_here
-from pty_process import on_terminal
+
+from tests.helpers.cli_process import ABLATE, STUDY, run_cli, run_here
+from tests.helpers.environment import environment
+from tests.helpers.pty_process import on_terminal
 
 Trained = tuple[Path, str, str]
 AGAIN = ("run", "study.toml", "--limit", "40")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_process import STUDY, run_cli, run_here
+
+from tests.helpers.cli_process import STUDY, run_cli, run_here
 
 RUN = ("run", "study.toml", "--limit", "40")
 

@@ -11,9 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cli_process import ABLATE, Cli, environment
-from pty_process import on_terminal
-from small_stores import make_study, new_store
 
 from ablate.cli.commands.status import Watch
 from ablate.console.output import Line, Output
@@ -21,6 +18,10 @@ from ablate.core.resolved_study import ResolvedStudy
 from ablate.store import lease
 from ablate.store.attempt_writer import Attempt
 from ablate.store.store import Store
+from tests.helpers.cli_process import ABLATE, Cli
+from tests.helpers.environment import environment
+from tests.helpers.pty_process import on_terminal
+from tests.helpers.small_stores import make_study, new_store
 
 VALUES = {"baseline": [0.80, 0.81], "mixup": [0.85, None]}
 

@@ -7,15 +7,11 @@ import random
 import re
 import signal
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_process import ABLATE, STUDY, Cli, environment, run_here
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "stages"))
 
 from ablate.console.live_view import LiveView
 from ablate.console.output import Output
@@ -23,7 +19,9 @@ from ablate.console.tracker import Tracker
 from ablate.core.trial import Trial
 from ablate.execution.runner import Outcome
 from ablate.session.session import Session
-from planted import TUNED, Planted
+from tests.helpers.cli_process import ABLATE, STUDY, Cli, run_here
+from tests.helpers.environment import environment
+from tests.helpers.planted_runs import TUNED, Planted
 
 SMALL = """\
 [study]
@@ -196,7 +194,7 @@ def test_looks_that_do_not_fit_are_one_line(cli: Cli, options: list[str], said: 
 
 
 def test_the_live_view_draws_settings_while_they_are_chosen(tmp_path: Path) -> None:
-    from planted import session
+    from tests.helpers.planted_runs import session
 
     first = session(tmp_path, TUNED)
     tracker = Tracker.begin(first.resolved, first.work.states, first.store, frozenset(), None)

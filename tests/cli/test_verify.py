@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_process import STUDY, Cli, run_cli
-from small_stores import IMAGES, MACHINE, make_trial, new_store, train
 
 from ablate.session.retrain import cheapest
 from ablate.session.verify import compare
 from ablate.store import attempt_reader
 from ablate.store.attempt_writer import Attempt
 from ablate.store.store import Store, TrialResult
+from tests.helpers.cli_process import STUDY, Cli, run_cli
+from tests.helpers.small_stores import IMAGES, MACHINE, make_trial, new_store, train
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from data_samples import WOOF, write_images
+
+from tests.helpers.data_samples import WOOF, write_images
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_samples import pack, write_images
 from PIL import Image
 
 from ablate.data.cache import ensure_cache, open_cache
@@ -20,6 +19,7 @@ from ablate.data.catalogue import dataset_info
 from ablate.data.dataset import CachedDataset, Split
 from ablate.data.fingerprint import dataset_ref
 from ablate.errors import DataError
+from tests.helpers.data_samples import pack, write_images
 
 
 def cached(folder: Path) -> CachedDataset:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from data_samples import write_images
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ablate.core.recipe import Crop, Recipe
@@ -22,6 +21,7 @@ from ablate.data.cache import ensure_cache
 from ablate.data.dataset import CachedDataset
 from ablate.data.device_copy import Resident, Sent, forget, image_store, kept_bytes
 from ablate.data.loader import TrialData, open_data
+from tests.helpers.data_samples import write_images
 
 MEAN, STD = (120.0, 110.0, 100.0), (60.0, 50.0, 40.0)
 

@@ -15,13 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from data_samples import WOOF, pack, write_images
-from misbehaving import Server
 
 from ablate.data.cache import ensure_cache
 from ablate.data.catalogue import DatasetInfo, dataset_info
 from ablate.data.download import fetch, fetch_edition
 from ablate.errors import AblateError, DataError
+from tests.helpers.data_samples import WOOF, pack, write_images
+from tests.helpers.misbehaving import Server
 
 NAME = "imagewoof2-160.tgz"
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from data_samples import pack, write_images
 from torchvision.datasets import ImageFolder
 
 from ablate.core.recipe import Crop, Recipe
@@ -24,6 +23,7 @@ from ablate.data.loader import TrialData, open_data
 from ablate.engine.loop import train
 from ablate.engine.memory_recorder import Memory
 from ablate.errors import DataError
+from tests.helpers.data_samples import pack, write_images
 
 CPU = torch.device("cpu")
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from data_samples import write_images
 from torchvision.transforms.v2 import functional as tv
 
 from ablate.data.cache import ensure_cache
 from ablate.data.dataset import CachedDataset
 from ablate.data.evaluation import EvalImages
+from tests.helpers.data_samples import write_images
 
 CPU = torch.device("cpu")
 

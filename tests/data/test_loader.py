@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from data_samples import write_images
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
@@ -23,6 +22,7 @@ from ablate.data.dataset import CachedDataset
 from ablate.data.device_copy import Mapped, Resident, Sent
 from ablate.data.loader import RawBatch, TrialData, open_data
 from ablate.errors import AblateError
+from tests.helpers.data_samples import write_images
 
 CPU = torch.device("cpu")
 

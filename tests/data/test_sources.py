@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 import scipy.io
 import torchvision
-from data_samples import pack, write_images
 from PIL import Image
 from torchvision.datasets import imagenet
 
 from ablate.data.cache import ensure_cache
 from ablate.data.catalogue import dataset_info, find_source
 from ablate.errors import DataError
+from tests.helpers.data_samples import pack, write_images
 
 # CIFAR
 

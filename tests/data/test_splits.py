@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from data_samples import write_images
 
 from ablate.core.recipe import Recipe
 from ablate.core.trial import DatasetRef, Numerics, Trial, TrickSpec
@@ -24,7 +23,8 @@ from ablate.data.splits import held_out, limited
 from ablate.engine.loop import train
 from ablate.engine.memory_recorder import Memory
 from ablate.errors import AblateError
-from support import CPU, recipe
+from tests.helpers.data_samples import write_images
+from tests.helpers.support import CPU, recipe
 
 
 def digits_with(limit: int | None = None, one_in: int | None = 10) -> CachedDataset:

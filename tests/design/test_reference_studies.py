@@ -6,11 +6,11 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from stand_ins import reference
 
 from ablate.core.resolved_study import ResolvedStudy, Table
 from ablate.design import resolve
 from ablate.study import Study
+from tests.helpers.stand_ins import add_what_is_to_come, reference
 
 GROUP1 = ["baseline", "+ warmup", "+ fp16", "+ mixup", "+ zero_gamma"]
 GROUP2 = ["+ cosine", "+ label_smoothing", "+ no_bias_decay", "+ resnet_bcd"]
@@ -101,6 +101,11 @@ EXPECTED = {
         PAPER_TRIALS + 3 + 3 + 20,
     ),
 }
+
+
+@pytest.fixture
+def to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    add_what_is_to_come(monkeypatch)
 
 
 def untuned(study: Study) -> Study:

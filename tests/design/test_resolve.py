@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stand_ins import catalogue
 
 from ablate.core.recipe import Recipe
 from ablate.core.resolved_study import ResolvedStudy, Row
 from ablate.design import resolve, row_changes
 from ablate.errors import AblateError, DataError, StudyError
 from ablate.study import load_study
+from tests.helpers.stand_ins import catalogue
 
 HEAD = """\
 [study]

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stand_ins import catalogue
 
 from ablate.core.resolved_study import ResolvedStudy, Table
 from ablate.design import resolve
@@ -19,6 +18,7 @@ from ablate.planning.plan import make_plan
 from ablate.planning.power import family
 from ablate.study import load_study
 from ablate.study.orderings import sample
+from tests.helpers.stand_ins import catalogue
 
 HEAD = """\
 [study]

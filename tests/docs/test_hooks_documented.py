@@ -6,7 +6,6 @@ import ast
 import copy
 import re
 import textwrap
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +19,8 @@ from ablate.hookspecs import HOOKS, SLOTS
 from ablate.models.surgery import handles, replace
 from ablate.testing import train_tiny
 from ablate.tricks.base import Trick
+from tests.helpers.environment import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL))
 

@@ -13,7 +13,6 @@ from typing import get_args
 
 import pytest
 import tomli
-from fault_table import FIGURES, GROUPS, PAGE, put, rendered
 
 from ablate.core.recipe import Recipe
 from ablate.core.resolved_study import Kind
@@ -23,8 +22,9 @@ from ablate.study.loader import ProtocolSection, StudySection, load_study
 from ablate.testing import train_tiny
 from ablate.tricks.discovery import load_catalogue
 from ablate_tricks.label_smoothing import LabelSmoothing
+from tests.helpers.environment import ROOT
+from tests.helpers.fault_table import FIGURES, GROUPS, PAGE, put, rendered
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md"),
                 ROOT / "plugins/example/README.md"])  # fmt: skip
 VENV = "python3 -m venv .venv && . .venv/bin/activate"

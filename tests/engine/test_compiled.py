@@ -17,7 +17,6 @@ import torch
 from torch import nn
 from torch._dynamo.utils import counters
 
-import support
 from ablate import Outputs, Trick
 from ablate.core.trial import Numerics
 from ablate.data.cache import ensure_cache
@@ -34,7 +33,8 @@ from ablate_tricks.progressive_resizing import ProgressiveResizing
 from ablate_tricks.sam import Sam
 from ablate_tricks.stochastic_depth import StochasticDepth
 from ablate_tricks.zero_gamma import ZeroGamma
-from support import Memory, same, weights
+from tests.helpers import support
+from tests.helpers.support import Memory, same, weights
 
 CPU = torch.device("cpu")
 

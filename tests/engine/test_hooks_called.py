@@ -17,7 +17,7 @@ from ablate.core.hook_types import Batch, Run, Schedule
 from ablate.core.recipe import Recipe
 from ablate.errors import TrickError
 from ablate.tricks.hooks import Hooks, resolve_recipe
-from support import Memory, recipe, run, same, weights
+from tests.helpers.support import Memory, recipe, run, same, weights
 
 STEPS = 2  # of an epoch: 40 images, batch 16
 

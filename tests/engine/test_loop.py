@@ -28,7 +28,7 @@ from ablate_tricks.label_smoothing import LabelSmoothing
 from ablate_tricks.mixup import Mixup
 from ablate_tricks.warmup import Warmup
 from ablate_tricks.zero_gamma import ZeroGamma
-from support import CPU, Memory, recipe, run, same, trial, weights
+from tests.helpers.support import CPU, Memory, recipe, run, same, trial, weights
 
 
 def by_hand(settings: dict[str, Any]) -> tuple[nn.Module, list[float], float]:

@@ -26,7 +26,7 @@ from ablate_tricks.ema import Ema
 from ablate_tricks.mixup import Mixup
 from ablate_tricks.random_erasing import RandomErasing
 from ablate_tricks.sam import Sam
-from support import CPU, Memory, run, same, trial, weights
+from tests.helpers.support import CPU, Memory, run, same, trial, weights
 
 
 def profiled(

@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import support
 from ablate import Trick
 from ablate.core.hook_types import Run
 from ablate.core.trial import Numerics
@@ -34,6 +33,7 @@ from ablate_tricks.mixup import Mixup
 from ablate_tricks.sam import Sam
 from ablate_tricks.stochastic_depth import StochasticDepth
 from ablate_tricks.warmup import Warmup
+from tests.helpers import support
 
 # What makes the processor wait for a device: a value, or a shape that depends on values.
 WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "equal")

@@ -16,7 +16,7 @@ from ablate.execution.executor import Workers
 from ablate.execution.runner import Runner
 from ablate.store.store import Store
 from ablate.util.devices import Device
-from studies import Silent, study, trial
+from tests.helpers.tiny_studies import Silent, study, trial
 
 needs_proc = pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")
 

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import support
 from ablate.core.trial import Numerics, Trial
 from ablate.execution.runner import Runner
 from ablate.store.store import Store
 from ablate.util.devices import Device, compiler_lacks
-from studies import Silent, equal, outcome, spec, study
+from tests.helpers import support
+from tests.helpers.cli_process import ABLATE
+from tests.helpers.environment import ROOT, environment
+from tests.helpers.tiny_studies import Silent, equal, outcome, spec, study
 
-ABLATE = [sys.executable, "-c", "import sys; from ablate.cli.main import main; sys.exit(main())"]
 LACKING = compiler_lacks("cpu")
 pytestmark = pytest.mark.timeout(1200)  # half a minute of compiling is minutes on a busy machine
 compiles = pytest.mark.skipif(bool(LACKING), reason=f"cannot compile here: {', '.join(LACKING)}")
 
-HERE = str(Path(__file__).parent)
-TINY = "fast_model:tiny"
+TINY = "tests.helpers.fast_model:tiny"
 STUDY = f"""\
 [study]
 datasets = ["digits"]
@@ -43,21 +41,13 @@ lr         = 0.05
 """
 
 
-def environment(cache: Path) -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if "ABLATE_" not in k} | {
-        "ABLATE_CACHE": str(cache),
-        "PYTHONPATH": HERE,
-        "COLUMNS": "120",
-    }
-
-
 def ablate(
     folder: Path, cache: Path, *arguments: str, code: int = 0
 ) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [*ABLATE, *arguments],
         cwd=folder,
-        env=environment(cache),
+        env=environment(ROOT, ABLATE_CACHE=cache, COLUMNS="120"),
         capture_output=True,
         text=True,
         timeout=900,
@@ -127,7 +117,7 @@ def test_killed_it_goes_on_to_the_same_weights_and_compiles_nothing(
     running = subprocess.Popen(
         [*ABLATE, "run", "study.toml", "--limit", "200", "--json"],
         cwd=tmp_path,
-        env=environment(cache),
+        env=environment(ROOT, ABLATE_CACHE=cache, COLUMNS="120"),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -178,7 +168,7 @@ def test_a_warm_worker_keeps_what_it_compiled(
 ) -> None:
     """And does not take the compiler's own threads and settings for a trial's leavings."""
     monkeypatch.setenv("ABLATE_CACHE", str(trained[1]))
-    monkeypatch.setenv("PYTHONPATH", HERE)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     trials = fast(0), fast(1, "mixup")
     stores = {}
     for forks in (True, False):
@@ -205,7 +195,7 @@ def test_without_a_compiler_plan_says_so_and_the_trials_are_others(tmp_path: Pat
         done = subprocess.run(
             [*ABLATE, "plan", "study.toml", "--json"],
             cwd=tmp_path,
-            env=environment(tmp_path / "cache") | missing,
+            env=environment(ROOT, ABLATE_CACHE=tmp_path / "cache", COLUMNS="120") | missing,
             capture_output=True,
             text=True,
             check=True,

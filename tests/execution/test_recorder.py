@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from workers import Worker
 
 from ablate.engine.checkpoint import Snapshot
 from ablate.errors import AblateError
@@ -19,9 +18,11 @@ from ablate.store.attempt_reader import checkpoints
 from ablate.store.attempt_writer import Attempt
 from ablate.store.journal import read_lines
 from ablate.store.store import Store
-from studies import spec, trial
+from tests.helpers.environment import ROOT
+from tests.helpers.tiny_studies import spec, trial
+from tests.helpers.worker_process import Worker
 
-SABOTEURS = Path(__file__).parent / "saboteurs.py"
+SABOTEURS = ROOT / "tests" / "helpers" / "saboteurs.py"
 
 
 def _saved(state: Any) -> Any:

@@ -6,22 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from ablate.core.resolved_study import ResolvedStudy
-from ablate.execution.runner import Outcome, Runner
+from ablate.execution.runner import Runner
 from ablate.store.store import Store
 from ablate.util.devices import Device
-from studies import Silent, equal, outcome, spec, study, trial
+from tests.helpers.environment import ROOT
+from tests.helpers.tiny_studies import Silent, equal, outcome, run, spec, study, trial
 
-SABOTEURS = Path(__file__).parent / "saboteurs.py"
-
-
-def run(
-    store: Path, resolved: ResolvedStudy, slots: int = 1, forks: bool = True
-) -> tuple[Outcome, Silent]:
-    observer = Silent()
-    opened = Store.open(store, create=True)
-    device = Device("cpu", slots, forks=forks)
-    return Runner(resolved, opened, [device], observer).run(), observer
+SABOTEURS = ROOT / "tests" / "helpers" / "saboteurs.py"
 
 
 def test_a_trial_is_the_same_after_nothing_after_another_and_after_each_saboteur(
@@ -146,7 +137,7 @@ def test_a_teacher_comes_first_and_its_failure_is_its_students(tmp_path: Path) -
 def test_what_a_hook_returned_is_blamed_when_it_is_called_later(trick: str, message: str) -> None:
     from ablate.errors import AblateError
     from ablate.tricks.discovery import load_catalogue
-    from support import run as train
+    from tests.helpers.support import run as train
 
     cls = load_catalogue([str(SABOTEURS)]).load(trick).cls
     with pytest.raises(AblateError) as caught:

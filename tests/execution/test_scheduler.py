@@ -13,7 +13,7 @@ from ablate.execution.runner import Runner
 from ablate.execution.scheduler import choose
 from ablate.store.store import Store
 from ablate.util.devices import Device
-from studies import Silent, equal, outcome, study, trial
+from tests.helpers.tiny_studies import Silent, equal, outcome, study, trial
 
 
 def simulate(

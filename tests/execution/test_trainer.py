@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 import torch
-from workers import Worker, request
 
 from ablate.execution.state_guard import Sentinel
 from ablate.store.store import Store
-from studies import equal, outcome, spec, trial
+from tests.helpers.environment import ROOT
+from tests.helpers.tiny_studies import equal, outcome, spec, trial
+from tests.helpers.worker_process import Worker, request
 
-SABOTEURS = Path(__file__).parent / "saboteurs.py"
+SABOTEURS = ROOT / "tests" / "helpers" / "saboteurs.py"
 RELU = torch.nn.functional.relu
 STARTED: list[subprocess.Popen[bytes]] = []
 

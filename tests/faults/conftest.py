@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cli_process import Done
-from fault_runs import Cli, Run, Undisturbed, write_study
-from fault_table import GROUPS, Proved
 
 from ablate.cli.main import main
+from tests.helpers.cli_process import Done
+from tests.helpers.fault_runs import Cli, Run, Undisturbed, write_study
+from tests.helpers.fault_table import GROUPS, Proved
 
 if TYPE_CHECKING:
-    from nest import Nest
+    from tests.helpers.nest import Nest
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def undisturbed(cli: Cli) -> Callable[[int], Undisturbed]:
 @pytest.fixture(scope="session")
 def nest() -> Iterator[Nest]:
     """Runs `ablate` in processes of their own that need not import torch."""
-    from nest import Nest
+    from tests.helpers.nest import Nest
 
     made = Nest()
     yield made

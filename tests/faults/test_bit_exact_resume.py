@@ -20,7 +20,7 @@ from ablate.engine.precision import NumberFormat
 from ablate.tricks.ordering import stack_problems
 from ablate_tricks.ema import Ema
 from ablate_tricks.progressive_resizing import ProgressiveResizing
-from installed import NAMES, Training, lr_for, made, trained
+from tests.helpers.installed import NAMES, Training, lr_for, made, trained
 
 EPOCHS = 4
 # So that each trick does something else before the first epoch's end than after it.

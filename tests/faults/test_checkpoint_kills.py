@@ -10,9 +10,8 @@ import textwrap
 import time
 from pathlib import Path
 
-from fault_table import Proved
-
 from ablate.store.attempt_reader import checkpoints
+from tests.helpers.fault_table import Proved
 
 KEY = "ab" * 32
 

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fault_table import Proved
-from faulty_runs import numbers, run, stopped, trained
-from nest import Nest
+
+from tests.helpers.fault_table import Proved
+from tests.helpers.faulty_runs import numbers, run, stopped, trained
+from tests.helpers.nest import Nest
 
 Damage = Callable[[Path, Path], str]  # (checkpoint of epoch 2, one of another trial): words
 

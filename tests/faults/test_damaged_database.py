@@ -16,12 +16,12 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from fault_runs import Run
-from fault_table import Proved
-from small_stores import make_study, make_trial, new_store, train
 
 from ablate.index.database import connect, in_memory, ingest
 from ablate.store.store import Store
+from tests.helpers.fault_runs import Run
+from tests.helpers.fault_table import Proved
+from tests.helpers.small_stores import make_study, make_trial, new_store, train
 
 Damage = Callable[[Path, bytes], None]
 

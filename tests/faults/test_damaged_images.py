@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_samples import write_images
-from fault_table import Proved
-from nest import Nest
 from PIL import Image
 
 from ablate.data.cache_builder import build
 from ablate.data.fingerprint import identify
 from ablate.errors import DataError
+from tests.helpers.data_samples import write_images
+from tests.helpers.fault_table import Proved
+from tests.helpers.nest import Nest
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from ablate import Trick, hookimpl
 from ablate.engine.memory_recorder import Memory
 from ablate.errors import Diverged
 from ablate_tricks.fp16 import Fp16
-from support import run
+from tests.helpers.support import run
 
 EPOCHS, STEPS = 2, 2  # 40 images, batches of 16
 

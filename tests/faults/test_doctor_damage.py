@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
-from gc_store import Littered, files_of, littered, reports
 
 from ablate.cli.commands.doctor.machine import Finding
 from ablate.cli.commands.doctor.store import left_over, store_findings
@@ -22,9 +21,10 @@ from ablate.index import database
 from ablate.store import attempt_reader
 from ablate.store.collect import carry_out, survey
 from ablate.store.store import Store
+from tests.helpers.gc_store import Littered, files_of, littered, reports
 
 if TYPE_CHECKING:
-    from fault_table import Proved
+    from tests.helpers.fault_table import Proved
 
 
 @pytest.fixture(scope="module")

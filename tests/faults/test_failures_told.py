@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hostile_tricks import HOSTILE
 
 from ablate.cli.main import main
 from ablate.store import attempt_reader, log_file
 from ablate.store.attempt_writer import Attempt
 from ablate.store.store import Store
+from tests.helpers.hostile_tricks import HOSTILE
 
 STUDY = """\
 [study]

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fault_runs import Cli, Process, Undisturbed, until
-from fault_table import Proved
-from killing import training
-from spool_rows import Acknowledged, attempts, check_complete
+
+from tests.helpers.fault_runs import Cli, Process, Undisturbed, until
+from tests.helpers.fault_table import Proved
+from tests.helpers.killing import training
+from tests.helpers.spool_rows import Acknowledged, attempts, check_complete
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc"),

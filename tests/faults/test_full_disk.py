@@ -12,13 +12,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fault_table import Proved
-from faulty_runs import numbers, run, trained
-from nest import Nest
-from small_disk import full, resize, small_disk
 
 from ablate.store.journal import read_lines
 from ablate.store.store import Store
+from tests.helpers.fault_table import Proved
+from tests.helpers.faulty_runs import numbers, run, trained
+from tests.helpers.nest import Nest
+from tests.helpers.small_disk import full, resize, small_disk
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_the_database_alone_on_a_full_disk(
 def test_no_space_for_images_or_temporary_files(
     whole: Path, nest: Nest, tmp_path: Path, proved: Proved
 ) -> None:
-    from data_samples import write_images
+    from tests.helpers.data_samples import write_images
 
     write_images(tmp_path / "animals", ("ant", "bee"), 20, 4)
     text = (whole.parent / "study.toml").read_text()

@@ -11,23 +11,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.helpers.environment import ROOT, environment
+
 if TYPE_CHECKING:
-    from fault_table import Proved
+    from tests.helpers.fault_table import Proved
 
 
-HERE = Path(__file__).parent
-PATHS = [str(HERE), str(HERE.parent / "cli"), str(HERE.parents[1])]
-
-
-def program(*arguments: object) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(PATHS)}
-    command = [sys.executable, *map(str, arguments)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+def program(name: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", f"tests.helpers.{name}", *map(str, arguments)]
+    return subprocess.Popen(command, env=environment(ROOT), stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_at_any_moment(tmp_path: Path, proved: Proved, long: bool) -> None:
-    run = program(HERE / "gc_killed.py", tmp_path, 100 if long else 3)
+    run = program("gc_killed", tmp_path, 100 if long else 3)
     out, _ = run.communicate(timeout=280)
     assert run.returncode == 0
     counts = json.loads(out)
@@ -44,7 +41,7 @@ def test_killed_at_any_moment(tmp_path: Path, proved: Proved, long: bool) -> Non
 def test_beside_runs_that_begin_and_train(tmp_path: Path, proved: Proved, long: bool) -> None:
     """Two processes save runs whose trials lie there as nobody's, or are yet to be trained."""
     rounds = 100 if long else 15
-    run = program(HERE / "gc_raced.py", tmp_path, rounds)
+    run = program("gc_raced", tmp_path, rounds)
     out, _ = run.communicate(timeout=280)
     assert run.returncode == 0
     counts = json.loads(out)

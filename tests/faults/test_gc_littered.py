@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cli_process import Cli, Done
-from gc_store import Littered, files_of, littered, reports
-from small_stores import make_trial, train
 
 from ablate.cli.main import main
 from ablate.errors import AblateError
@@ -23,9 +20,12 @@ from ablate.store.collect import KINDS, carry_out, survey
 from ablate.store.lease import Lease, claim
 from ablate.store.store import Store
 from ablate.util import files
+from tests.helpers.cli_process import Cli, Done
+from tests.helpers.gc_store import Littered, files_of, littered, reports
+from tests.helpers.small_stores import make_trial, train
 
 if TYPE_CHECKING:
-    from fault_table import Proved
+    from tests.helpers.fault_table import Proved
 
 
 @pytest.fixture(scope="module")

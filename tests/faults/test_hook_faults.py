@@ -13,7 +13,7 @@ from ablate import Factors, Mixer, Outputs, Precision, Trick, hookimpl
 from ablate.errors import AblateError, TrickError
 from ablate.hookspecs import HOOKS
 from ablate.tricks.hooks import resolve_recipe
-from support import recipe, run
+from tests.helpers.support import recipe, run
 
 
 class Linear(Trick):

@@ -6,12 +6,11 @@ import os
 import random
 from pathlib import Path
 
-from fault_runs import Run
-from fault_table import Proved
-from mutations import mutate, retype
-from small_stores import make_study, new_store
-
 from ablate.store.lease import claim, holder
+from tests.helpers.fault_runs import Run
+from tests.helpers.fault_table import Proved
+from tests.helpers.mutations import mutate, retype
+from tests.helpers.small_stores import make_study, new_store
 
 
 def test_a_lease_that_is_damaged_is_waited_for_then_taken_over(

@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small_stores
 import typer
-from cli_process import STUDY, environment
-from hostile_cases import Case, cases, make_places, sample, snapshot
-from in_process import REACHED, Ended, Hang, call, stop_before_training
 
 import ablate.util.resources
 from ablate.cli.lazy import COMMANDS, register
 from ablate.design import resolve
 from ablate.store.store import Store
 from ablate.study import load_study
+from tests.helpers import small_stores
+from tests.helpers.cli_process import STUDY
+from tests.helpers.environment import forget_ours
+from tests.helpers.hostile_cases import Case, cases, make_places, sample, snapshot
+from tests.helpers.in_process import REACHED, Ended, Hang, call, stop_before_training
 
 # What a message without a second line must have in it: what would be right.
 NEXT = ("; known: ", "; did you mean", "must be", "expected", "write ", "a finite number")
@@ -35,8 +36,7 @@ LOGGED = re.compile(r"\d\d:\d\d:\d\d ")  # how far it was when it was refused
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a study, a store that has all of it, another store and odd files."""
-    for name in set(os.environ) - set(environment()):
-        monkeypatch.delenv(name)
+    forget_ours(monkeypatch)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     work = tmp_path / "work"

@@ -15,17 +15,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_process import Done
-from fault_runs import Run
-from fault_table import Proved
-from mutations import mutate, retype
-from small_stores import make_study, make_trial, new_store, train
 
 from ablate.index.database import connect
 from ablate.store.attempt_reader import attempts
 from ablate.store.attempt_writer import Attempt
 from ablate.store.journal import last_epoch, read_epochs, read_lines
 from ablate.store.store import Store
+from tests.helpers.cli_process import Done
+from tests.helpers.fault_runs import Run
+from tests.helpers.fault_table import Proved
+from tests.helpers.mutations import mutate, retype
+from tests.helpers.small_stores import make_study, make_trial, new_store, train
 
 ROWS = "select key, epoch, metric, value from epochs order by all"
 ENDS = "select key, seed, dataset, model, top1 from trials order by all"

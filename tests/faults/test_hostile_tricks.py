@@ -13,9 +13,10 @@ from ablate.execution.runner import Outcome, Runner
 from ablate.store import attempt_reader, log_file
 from ablate.store.store import Store
 from ablate.util.devices import Device
-from studies import Silent, equal, outcome, spec, study, trial
+from tests.helpers.environment import ROOT
+from tests.helpers.tiny_studies import Silent, equal, outcome, spec, study, trial
 
-TRICKS = Path(__file__).parent / "hostile_tricks.py"
+TRICKS = ROOT / "tests" / "helpers" / "hostile_tricks.py"
 STALL = 0.1  # minutes: 6 s, of which a trial here takes less than one
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/fd").exists(), reason="the tricks read Linux's /proc"

@@ -17,12 +17,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from fault_runs import Cli, until
-from fault_table import Proved
-from killing import IN, await_moment
-from spool_rows import COUNT, Acknowledged, in_the_database
 
 from ablate.store.store import Store
+from tests.helpers.fault_runs import Cli, until
+from tests.helpers.fault_table import Proved
+from tests.helpers.killing import IN, await_moment
+from tests.helpers.spool_rows import COUNT, Acknowledged, in_the_database
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -7,14 +7,13 @@ import os
 import time
 from pathlib import Path
 
-from fault_table import Proved
-from faulty_runs import numbers, stopped, trained
-from nest import Nest
-
 from ablate.store import lease as leases
 from ablate.store.attempt_reader import attempts
 from ablate.store.attempt_writer import Attempt
 from ablate.store.store import Store
+from tests.helpers.fault_table import Proved
+from tests.helpers.faulty_runs import numbers, stopped, trained
+from tests.helpers.nest import Nest
 
 KEY = "ab" * 32
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fault_table import Proved
-from leaking_tricks import LEAKS
 
 from ablate.core.trial import Trial
 from ablate.execution.runner import Runner
 from ablate.store.store import Store
 from ablate.util.devices import Device
-from studies import Silent, equal, outcome, spec, study, trial
+from tests.helpers.environment import ROOT
+from tests.helpers.fault_table import Proved
+from tests.helpers.leaking_tricks import LEAKS
+from tests.helpers.tiny_studies import Silent, equal, outcome, spec, study, trial
 
-TRICKS = Path(__file__).parent / "leaking_tricks.py"
+TRICKS = ROOT / "tests" / "helpers" / "leaking_tricks.py"
 GOOD = trial([spec("mixup")], epochs=1)
 # One that torch tells of, one of torch's classes, one of Python's own.
 SOME = ("module hook", "method", "builtin")

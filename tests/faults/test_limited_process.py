@@ -7,8 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cli_process import ABLATE, environment, run_cli
-from fault_table import Proved
+
+from tests.helpers.cli_process import ABLATE, run_cli
+from tests.helpers.environment import environment
+from tests.helpers.fault_table import Proved
 
 STUDY = """\
 [study]

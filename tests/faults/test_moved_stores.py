@@ -12,15 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_process import Done
-from fault_table import Proved
-from faulty_runs import numbers, run, trained
-from nest import Nest
-from small_stores import make_study, make_trial, new_store, train
 
 from ablate.cli.main import main
 from ablate.index.database import ingest
 from ablate.store.store import Store
+from tests.helpers.cli_process import Done
+from tests.helpers.fault_table import Proved
+from tests.helpers.faulty_runs import numbers, run, trained
+from tests.helpers.nest import Nest
+from tests.helpers.small_stores import make_study, make_trial, new_store, train
 
 Run = Callable[..., Done]
 SQL = "select key, top1, epochs from trials order by key"

@@ -16,11 +16,11 @@ import pytest
 import tomli
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from in_process import REACHED, call, stop_before_training
-from stand_ins import REFERENCE, REPOSITORY, add_what_is_to_come
 
 import ablate.planning.plan
 import ablate.planning.preflight
+from tests.helpers.in_process import REACHED, call, stop_before_training
+from tests.helpers.stand_ins import REFERENCE, REPOSITORY, add_what_is_to_come
 
 # The tests' studies stand for every key there is, the shipped ones extend each other.
 FILES = {file.name: file.read_bytes() for file in sorted(REFERENCE.glob("*.toml"))} | {

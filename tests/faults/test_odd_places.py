@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fault_table import Proved
-from in_process import Ended, call
-from small_stores import make_study, new_store
 
 from ablate.store.store import Store
+from tests.helpers.fault_table import Proved
+from tests.helpers.in_process import Ended, call
+from tests.helpers.small_stores import make_study, new_store
 
 COMMANDS = [
     ("report", "group"),

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fault_runs import Cli, Process, Undisturbed
-from fault_table import Proved
-from killing import Killer
-from spool_rows import check_complete
+
+from tests.helpers.fault_runs import Cli, Process, Undisturbed
+from tests.helpers.fault_table import Proved
+from tests.helpers.killing import Killer
+from tests.helpers.spool_rows import check_complete
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc"),

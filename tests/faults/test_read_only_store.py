@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from fault_table import Proved
-from faulty_runs import STUDY
-from nest import Nest
-from small_disk import make_read_only, small_disk
-from small_stores import make_study, new_store
+from tests.helpers.fault_table import Proved
+from tests.helpers.faulty_runs import STUDY
+from tests.helpers.nest import Nest
+from tests.helpers.small_disk import make_read_only, small_disk
+from tests.helpers.small_stores import make_study, new_store
 
 READING = [
     ("report", "group", "--format", "html", "-o", "report.html"),

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fault_runs import Cli, Process, Undisturbed, until
-from fault_table import Proved
-from spool_rows import Acknowledged, check_complete
+
+from tests.helpers.fault_runs import Cli, Process, Undisturbed, until
+from tests.helpers.fault_table import Proved
+from tests.helpers.spool_rows import Acknowledged, check_complete
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import faulty_runs
-from fault_table import Proved
-from nest import Nest
-
-from installed import NAMES
+from tests.helpers import faulty_runs
+from tests.helpers.fault_table import Proved
+from tests.helpers.installed import NAMES
+from tests.helpers.nest import Nest
 
 # They refuse this little study, or need more than themselves; test_bit_exact_resume has them.
 LEFT_OUT = {"distill", "resnet_b", "resnet_c", "progressive_resizing"}

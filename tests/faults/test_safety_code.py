@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cli_process import environment
 
 from ablate.cli import errors
+from tests.helpers.environment import ROOT, environment
 
 if TYPE_CHECKING:
-    from fault_table import Proved
+    from tests.helpers.fault_table import Proved
 
 TOKEN = "tok-5f3a-kept-from-everybody"
 STUDY = """\
@@ -72,7 +72,7 @@ def lying_about(tmp_path: Path) -> tuple[Path, Path, dict[str, str]]:
     (info / "entry_points.txt").write_text("[ablate.tricks]\nunasked = unasked:Unasked\n")
     (tmp_path / "bin" / "ablate-script").write_text(SCRIPT)
     given = environment(
-        PYTHONPATH=os.pathsep.join([str(installed), str(Path(__file__).parents[2])]),
+        *(installed, ROOT),
         TMPDIR=str(tmp_path / "temporary"),
         HF_TOKEN=TOKEN,
         AWS_SECRET_ACCESS_KEY=TOKEN,

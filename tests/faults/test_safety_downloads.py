@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from data_samples import WOOF, pack, write_images
-from misbehaving import Server, member, tar
 
 from ablate.data import download as fetching
 from ablate.data.catalogue import dataset_info
 from ablate.data.download import fetch_edition
 from ablate.errors import AblateError, DataError
+from tests.helpers.data_samples import WOOF, pack, write_images
+from tests.helpers.misbehaving import Server, member, tar
 
 if TYPE_CHECKING:
-    from fault_table import Proved
+    from tests.helpers.fault_table import Proved
 
 NAME = "imagewoof2-160.tgz"
 

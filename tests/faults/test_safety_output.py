@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import html5lib
 import markdown_it
 import pytest
-from small_stores import MACHINE, make_study, make_trial, new_store, train
 
 from ablate.cli.main import main
 from ablate.core.resolved_study import ResolvedStudy
 from ablate.store.attempt_writer import Attempt
 from ablate.store.store import Store
+from tests.helpers.small_stores import MACHINE, make_study, make_trial, new_store, train
 
 if TYPE_CHECKING:
-    from fault_table import Proved
+    from tests.helpers.fault_table import Proved
 
 HOSTILE = (
     "<script>alert(1)</script>",

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from small_stores import make_study, make_trial, new_store, train
 
 from ablate.core.trial import Numerics
 from ablate.data.sources.cifar import as_binary
@@ -28,9 +27,10 @@ from ablate.store.attempt_writer import Attempt
 from ablate.store.merge import carry_out, survey
 from ablate.store.predictions import read_predictions
 from ablate.util.devices import choose_devices
+from tests.helpers.small_stores import make_study, make_trial, new_store, train
 
 if TYPE_CHECKING:
-    from fault_table import Proved
+    from tests.helpers.fault_table import Proved
 
 REFUSALS = (*(AblateError, pickle.UnpicklingError, ValueError, RuntimeError, zipfile.BadZipFile),)
 

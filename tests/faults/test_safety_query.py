@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
-from small_stores import make_trial, new_store, train
 
 from ablate.errors import AblateError
 from ablate.sql.statement import ask
 from ablate.store.store import Store
+from tests.helpers.small_stores import make_trial, new_store, train
 
 if TYPE_CHECKING:
-    from fault_table import Proved
+    from tests.helpers.fault_table import Proved
 
 SECRET = "kept-from-everybody"
 

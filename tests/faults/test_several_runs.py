@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fault_runs import Cli, Process, Undisturbed, until
-from fault_table import Proved
-from killing import alive, training
-from spool_rows import Acknowledged, attempts, check_complete, outcome
+
+from tests.helpers.fault_runs import Cli, Process, Undisturbed, until
+from tests.helpers.fault_table import Proved
+from tests.helpers.killing import alive, training
+from tests.helpers.spool_rows import Acknowledged, attempts, check_complete, outcome
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc"),

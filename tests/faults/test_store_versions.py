@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
-from cli_process import STUDY, Done
-from small_stores import make_study, make_trial, new_store, train
 
 import ablate
 from ablate.cli.main import main
@@ -23,9 +21,11 @@ from ablate.index import database as index_database
 from ablate.store import attempt_reader
 from ablate.store.attempt_writer import Attempt
 from ablate.store.store import Store
+from tests.helpers.cli_process import STUDY, Done
+from tests.helpers.small_stores import make_study, make_trial, new_store, train
 
 if TYPE_CHECKING:
-    from fault_table import Proved
+    from tests.helpers.fault_table import Proved
 
 # Every command that opens a store; `doctor` is apart, since it reports and goes on.
 COMMANDS = (

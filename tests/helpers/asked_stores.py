@@ -7,7 +7,6 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-import report_studies as made
 from scipy import special
 
 from ablate.core.resolved_study import ResolvedStudy, Table
@@ -17,6 +16,7 @@ from ablate.session.lookup import tables_of
 from ablate.store.attempt_reader import trial_path
 from ablate.store.attempt_writer import Attempt
 from ablate.store.store import Store
+from tests.helpers import report_studies as made
 
 CLASSES, IMAGES = 4, 120
 LABELS = np.arange(IMAGES) % CLASSES

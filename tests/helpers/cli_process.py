@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.helpers.environment import environment
+
 ABLATE = [sys.executable, "-c", "import sys; from ablate.cli.main import main; sys.exit(main())"]
 
 
@@ -39,13 +41,6 @@ image_size = 8
 [tricks]
 warmup = { epochs = 0.5 }
 """
-
-
-def environment(**more: str) -> dict[str, str]:
-    """This process's, without what changes how ablate prints."""
-    ours = ("ABLATE_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "CI", "TERM")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours) or k == "ABLATE_CACHE"}
-    return kept | {"TERM": "xterm-256color", "PYTHONUTF8": "1"} | more
 
 
 def run_cli(

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cli_process import Done
+from tests.helpers.cli_process import Done
+from tests.helpers.environment import ROOT, environment
 
 Run = Callable[..., Done]  # the fixture `run`
 HERE = Path(__file__).parent
@@ -120,8 +121,7 @@ class Cli:
             return self.folder / f"output-{self.started}.txt"
 
     def _environment(self) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("ABLATE_")}
-        return kept | {_MARK: self._mark, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
+        return environment(ROOT, **{_MARK: self._mark}, OMP_NUM_THREADS="1")
 
     def _forked(self, request: dict[str, Any], output: Path) -> Process:
         with self._asking:
@@ -131,7 +131,7 @@ class Cli:
         if self._parent is None:
             with _two_cores():
                 self._parent = subprocess.Popen(
-                    [sys.executable, str(HERE / "forked_cli.py")],
+                    [sys.executable, "-m", "tests.helpers.forked_cli"],
                     env=self._environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 )  # fmt: skip
             threading.Thread(target=self._read, args=(self._parent,), daemon=True).start()

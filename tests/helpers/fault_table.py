@@ -1,7 +1,7 @@
 """The table in docs/reliability.md, from what the fault tests have recorded.
 
     python -m pytest tests/faults --long --record faults.jsonl
-    python tests/faults/fault_table.py faults.jsonl
+    python -m tests.helpers.fault_table faults.jsonl
 
 The second line writes docs/results/reliability.json (the rows, and what they were measured on) and
 puts the table into docs/reliability.md. tests/docs checks that the page has what the file says.
@@ -21,8 +21,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tests.helpers.environment import ROOT
+
 Proved = Callable[..., None]  # the fixture `proved`
-ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reliability.md"
 FIGURES = ROOT / "docs" / "results" / "reliability.json"
 BEGIN, END = "<!-- the fault suite's table -->\n", "<!-- end of the table -->\n"

@@ -7,9 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from nest import Nest
-
 from ablate.store.store import Store
+from tests.helpers.nest import Nest
 
 STUDY = """\
 [study]

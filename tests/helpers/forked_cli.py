@@ -1,6 +1,6 @@
 """The command line without its imports: a process that has made them forks one for each command.
 
-    python tests/faults/forked_cli.py
+    python -m tests.helpers.forked_cli
 
 `python -m ablate run` spends ten seconds of processor on importing torch, twice: in the process
 that coordinates and in the one that trains. Here both are forked from a process that has imported
@@ -27,9 +27,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from forked_worker import ending, fork_workers
-
 from ablate.errors import AblateError
+from tests.helpers.forked_worker import ending, fork_workers
 
 
 def _start(request: dict[str, Any]) -> int:
@@ -127,5 +126,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     main()

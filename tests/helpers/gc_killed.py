@@ -1,6 +1,6 @@
 """Kills `ablate gc` at random moments; run as a program of its own, which forks cheaply and has no
-threads: `python gc_killed.py FOLDER TIMES`. Prints JSON: kills, and of them those that came between
-the first change and the last."""
+threads: `python -m tests.helpers.gc_killed FOLDER TIMES`. Prints JSON: kills, and of them those
+that came between the first change and the last."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ import sys
 import time
 from pathlib import Path
 
-from gc_store import OLD, files_of, littered
-
 from ablate.store.collect import carry_out, survey
 from ablate.store.store import Store
+from tests.helpers.gc_store import OLD, files_of, littered
 
 
 def collect(path: Path) -> None:

@@ -1,5 +1,5 @@
 """`ablate gc` in a loop, while two processes save runs and train what they lack of them: a program
-of its own, `python gc_raced.py FOLDER ROUNDS`. Prints counts as JSON."""
+of its own, `python -m tests.helpers.gc_raced FOLDER ROUNDS`. Prints counts as JSON."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-from small_stores import make_study, make_trial, new_store, train
-
 from ablate.core.resolved_study import ResolvedStudy
 from ablate.core.trial import Trial
 from ablate.store.attempt_writer import Attempt
 from ablate.store.collect import carry_out, survey
 from ablate.store.lease import claim
 from ablate.store.store import Store
+from tests.helpers.small_stores import make_study, make_trial, new_store, train
 
 
 def trial_of(writer: int, number: int) -> Trial:

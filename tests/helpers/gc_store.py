@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from small_stores import MACHINE, make_study, make_trial, new_store, train
-
 from ablate.core.resolved_study import ResolvedStudy
 from ablate.core.trial import Trial
 from ablate.store import attempt_reader
@@ -20,6 +18,7 @@ from ablate.store.attempt_writer import Attempt
 from ablate.store.lease import claim, this_process
 from ablate.store.store import Store
 from ablate.util import files
+from tests.helpers.small_stores import MACHINE, make_study, make_trial, new_store, train
 
 OLD = time.time() - 86400
 DEAD = this_process() | {"started": "another, of the same number"}

@@ -7,10 +7,18 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from report_studies import GROUP1, Result, State, cumulative, key, results, study, table
-from test_terminal_layout import LABELS, NETTE, SECONDS, WOOF
-
 from ablate.report import ReportTable, build_tables
+from tests.helpers.reference_tables import LABELS, NETTE, SECONDS, WOOF
+from tests.helpers.report_studies import (
+    GROUP1,
+    Result,
+    State,
+    cumulative,
+    key,
+    results,
+    study,
+    table,
+)
 
 Epochs = Callable[[str], list[dict[str, float]]]
 Made = tuple[list[ReportTable], Epochs]

@@ -18,13 +18,13 @@ from ablate.models import build_model
 from ablate.models.init import initialise
 from ablate.tricks.discovery import load_catalogue
 from ablate.tricks.hooks import resolve_recipe
-from support import Memory, recipe, run, same, weights
+from tests.helpers.support import Memory, recipe, run, same, weights
 
 CATALOGUE = load_catalogue(bundled_only=True)
 NAMES = CATALOGUE.names
 # Two epochs of two batches. Two mixers take turns; with this seed each has one of the first four.
 SETTINGS: dict[str, Any] = {
-    "model": "installed:narrow_v1",
+    "model": "tests.helpers.installed:narrow_v1",
     "image_size": 32,
     "batch_size": 8,
     "epochs": 2,

@@ -11,8 +11,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from fault_runs import Cli, Process
-from spool_rows import Acknowledged
+from tests.helpers.fault_runs import Cli, Process
+from tests.helpers.spool_rows import Acknowledged
 
 IN = {b"i": "in a transaction", b"r": "making the database anew"}  # by forked_cli.py's flags
 AIM = 5.0  # seconds that a moment is waited for

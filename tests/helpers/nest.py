@@ -18,8 +18,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cli_process import Done, environment
-from forked_worker import fork_workers
+from tests.helpers.cli_process import Done
+from tests.helpers.environment import ROOT, environment
+from tests.helpers.forked_worker import fork_workers
 
 MAIN = "import sys\nfrom ablate.cli.main import main\nsys.exit(main(sys.argv[1:]))"
 
@@ -49,10 +50,10 @@ class Nest:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, "-m", "tests.helpers.nest"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment(PYTHONPATH=os.pathsep.join(sys.path), OMP_NUM_THREADS="1"),
+            env=environment(ROOT, OMP_NUM_THREADS="1"),
         )
         self.codes: dict[int, int] = {}
         self._pids: list[int] = []

@@ -12,7 +12,8 @@ import termios
 from collections.abc import Callable
 from pathlib import Path
 
-from cli_process import ABLATE, environment
+from tests.helpers.cli_process import ABLATE
+from tests.helpers.environment import environment
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

@@ -7,11 +7,11 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from report_studies import Result, key, study
 
 from ablate.core.resolved_study import Row, Table
 from ablate.report import build_tables
 from ablate.report.model import Block, BlockLine, ReportTable
+from tests.helpers.report_studies import Result, key, study
 
 Sets = Sequence[Sequence[str]]
 

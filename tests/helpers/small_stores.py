@@ -27,7 +27,7 @@ PARAMS: dict[str, dict[str, Any]] = {"mixup": {"alpha": 0.2}, "warmup": {"epochs
 
 
 def make_trial(
-    seed: int, *tricks: str, dataset: str = "digits", teacher: str | None = None, **recipe: Any
+    seed: int = 0, *tricks: str, dataset: str = "digits", teacher: str | None = None, **recipe: Any
 ) -> Trial:
     specs = (
         TrickSpec(

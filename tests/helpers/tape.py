@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from ablate import Trick, hookimpl
 from ablate.core.hook_types import Batch, Run
-from support import run
+from tests.helpers.support import run
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Step = Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor], None]

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
-import support
 from ablate.core.resolved_study import ResolvedStudy
 from ablate.core.trial import Trial, TrickSpec
+from ablate.execution.runner import Outcome, Runner
 from ablate.store.store import Store
 from ablate.tricks.discovery import load_catalogue
-from support import recipe
+from ablate.util.devices import Device
+from tests.helpers import support
+from tests.helpers.support import recipe
 
 
 def spec(name: str, file: Path | None = None, **params: Any) -> TrickSpec:
@@ -81,6 +83,15 @@ def outcome(store: Store, key: str) -> tuple[list[dict[str, float]], np.ndarray]
 def equal(a: tuple[Any, np.ndarray], b: tuple[Any, np.ndarray]) -> bool:
     """Bit for bit."""
     return bool(a[0] == b[0]) and np.array_equal(a[1], b[1])
+
+
+def run(
+    store: Path, resolved: ResolvedStudy, slots: int = 1, forks: bool = True
+) -> tuple[Outcome, Silent]:
+    observer = Silent()
+    opened = Store.open(store, create=True)
+    device = Device("cpu", slots, forks=forks)
+    return Runner(resolved, opened, [device], observer).run(), observer
 
 
 __all__ = ["Silent", "equal", "outcome", "recipe", "spec", "study", "trial"]

@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from spool_rows import COUNT, spooled
-from store_samples import make_trial
 
 from ablate.index.database import connect, in_memory, ingest, reindex
 from ablate.store.attempt_reader import attempts
 from ablate.store.attempt_writer import Attempt
 from ablate.store.journal import read_lines
 from ablate.store.store import Store
+from tests.helpers.small_stores import make_trial
+from tests.helpers.spool_rows import COUNT, spooled
 
 Train = Callable[..., str]
 

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import support
 from ablate.core.trial import Numerics, Trial
 from ablate.errors import AblateError
 from ablate.models import build_model
 from ablate.models.check import _NOT_DETERMINISTIC, check_fed
 from ablate.models.pooling import AdaptiveAverage, adaptive_average, deterministic_average
+from tests.helpers import support
 
 OWN = """
 import torch

@@ -8,12 +8,12 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-import support
 from ablate.models import build_model, initialise, outputs
 from ablate.models.catalogue import model_image_size, model_info, model_names
 from ablate.planning.model_card import multiply_adds
 from ablate.tricks.hooks import Hooks
 from ablate_tricks.squeeze_excitation import SqueezeExcitation
+from tests.helpers import support
 
 THEIRS = set(torchvision.models.list_models(module=torchvision.models))
 # Slow even without arithmetic, and the same code as the smaller ones of their family.

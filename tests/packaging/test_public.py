@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import ablate
+from tests.helpers.environment import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PUBLIC = (
     *("ablate", "ablate.hookspecs", "ablate.testing", "ablate.models", "ablate.models.surgery"),
     "ablate.data.augment_policies",

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from pathlib import Path
+import ast
 
-TESTS = Path(__file__).resolve().parents[1]
+from tests.helpers.environment import ROOT
+
+TESTS = ROOT / "tests"
+OTHERS = {"__init__.py", "conftest.py", "public_types.py"}  # the last is for mypy
+FILES = [file for file in TESTS.rglob("*.py") if file.parent != TESTS / "helpers"]
 
 
-def test_no_two_files_have_one_name() -> None:
-    """pytest imports them by name: of two that share it, it runs one and refuses the other."""
-    counts = Counter(file.name for file in TESTS.rglob("test_*.py"))
-    assert [name for name, count in counts.items() if count > 1] == []
+def test_every_file_beside_the_helpers_is_collected() -> None:
+    assert [f for f in FILES if not f.name.startswith("test_") and f.name not in OTHERS] == []
+    assert not list((TESTS / "helpers").glob("test_*.py"))
+
+
+def test_no_test_file_imports_another() -> None:
+    """Its fixtures and marks would come along, and it would be imported under a second name."""
+    for file in TESTS.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                package, _, name = node.module.partition(".")
+                assert package != "tests" or name.partition(".")[0] == "helpers", file

@@ -8,11 +8,11 @@ import sys
 import tomllib
 import zipfile
 from email.parser import Parser
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.helpers.environment import ROOT
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # Distributions whose import name is another.
 IMPORTED_AS = {
@@ -110,7 +110,7 @@ def imports(folder: str) -> set[str]:
     """Top-level names of other people's modules that the files below `folder` import."""
     files = list((ROOT / folder).rglob("*.py"))
     ours = [*files, *(ROOT / "benchmarks").rglob("*.py")]  # which tests run
-    own = {"ablate", "ablate_tricks", "ablate_example"} | {file.stem for file in ours}
+    own = {"ablate", "ablate_tricks", "ablate_example", "tests"} | {file.stem for file in ours}
     names: set[str] = set()
     for file in files:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

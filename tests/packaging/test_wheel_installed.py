@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import ablate
+from tests.helpers.environment import environment
 
 IN_CHECKOUT = (Path(ablate.__file__).parents[1] / "pyproject.toml").is_file()
 
@@ -19,11 +19,10 @@ pytestmark = pytest.mark.skipif(
 
 
 def command(folder: Path, *arguments: str) -> str:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("ABLATE_")}
     done = subprocess.run(
         [Path(sys.executable).with_name("ablate"), *arguments],
         cwd=folder,
-        env=environment,
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=300,

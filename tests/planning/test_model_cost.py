@@ -11,12 +11,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import get_model
 
-import support
 from ablate.core.trial import Trial, TrickSpec
 from ablate.planning.model_cost import Costs
 from ablate.tricks.construct import construct
 from ablate.tricks.discovery import load_catalogue
 from ablate.tricks.hooks import Hooks
+from tests.helpers import support
 
 built: list[int] = []  # classes of each model that `plain` made
 
@@ -143,7 +143,7 @@ def test_as_the_counter_has_it_for_models_of_others(
 
 
 def test_what_counts_and_what_does_not() -> None:
-    made = trial("test_cost:plain", eval_size=8, num_classes=10)
+    made = trial(f"{__name__}:plain", eval_size=8, num_classes=10)
     # 4 filters of 3 × 3 × 3 at 8 × 8 places, and a matrix; norm, ReLU and biases are free
     assert Costs().macs(made) == 4 * 3 * 3 * 3 * 8 * 8 + 4 * 8 * 8 * 10
 
@@ -167,14 +167,14 @@ def test_a_model_is_counted_once_for_all_trials_that_share_it() -> None:
     costs = Costs()
     for seed in range(3):
         for tricks in ((), (spec("mixup"),), (spec("mixup"), spec("warmup"))):
-            made = trial("test_cost:plain", *tricks, eval_size=8, num_classes=10, seed=seed)
+            made = trial(f"{__name__}:plain", *tricks, eval_size=8, num_classes=10, seed=seed)
             assert costs.macs(made) == 9_472
     assert built == [10]
 
 
 @pytest.mark.parametrize("name", ["awkward", "particular"])
 def test_a_model_that_cannot_run_without_numbers_has_none(name: str) -> None:
-    assert Costs().macs(trial(f"test_cost:{name}", eval_size=8, num_classes=10)) is None
+    assert Costs().macs(trial(f"{__name__}:{name}", eval_size=8, num_classes=10)) is None
 
 
 def test_an_image_too_small_for_the_model_has_none() -> None:
@@ -189,5 +189,5 @@ def test_the_idle_members_of_a_bundle_are_passed_over_as_in_training() -> None:
 
 def test_counting_leaves_the_random_numbers_alone() -> None:
     before = torch.random.get_rng_state()
-    Costs().macs(trial("test_cost:plain", eval_size=8, num_classes=10))
+    Costs().macs(trial(f"{__name__}:plain", eval_size=8, num_classes=10))
     assert torch.equal(torch.random.get_rng_state(), before)

@@ -15,8 +15,8 @@ from ablate.core.resolved_study import Row, Table
 from ablate.core.trial import DatasetRef, Numerics, Trial
 from ablate.errors import AblateError
 from ablate.planning.preflight import Effect, check_effects, probe
-from studies import spec, study
-from support import recipe
+from tests.helpers.support import recipe
+from tests.helpers.tiny_studies import spec, study
 
 
 def trial(model: str, *tricks: Any) -> Trial:

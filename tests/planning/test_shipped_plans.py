@@ -12,8 +12,9 @@ import torch
 from ablate.core.resolved_study import ResolvedStudy, Row, Table
 from ablate.planning.plan import Plan, make_plan
 from ablate.study import load_study, shipped_studies
+from tests.helpers.environment import ROOT
 
-STUDIES = Path(__file__).parents[2] / "studies"
+STUDIES = ROOT / "studies"
 # All of them take minutes; these have a table of each kind, a teacher and a model of two heads.
 BOUNDED = ["quickstart", "paper/table2", "imagenette/table6", "followup/cifar10", "attribution"]
 MODELS = ("resnet50_v1", "inception_v3", "mobilenet_v1")

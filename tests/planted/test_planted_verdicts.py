@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-STUDY = Path(__file__).with_name("planted.toml")
+from tests.helpers.environment import ROOT
+
+STUDY = ROOT / "tests" / "helpers" / "planted.toml"
 
 
 def report(store: Path, *options: str) -> dict[str, Any]:

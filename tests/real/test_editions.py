@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from editions import Variant, cover, names_of, variants
 from PIL import Image
 from pydantic import PrivateAttr
 from torch import nn
@@ -36,6 +35,7 @@ from ablate.engine.loop import train
 from ablate.errors import AblateError, Diverged
 from ablate.execution.trial_process import set_numerics
 from ablate.tricks.construct import construct
+from tests.helpers.editions import Variant, cover, names_of, variants
 
 if TYPE_CHECKING:  # pytest would collect it
     from ablate.engine.evaluate import Tested

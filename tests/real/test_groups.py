@@ -6,7 +6,6 @@ Small, because three of group 1's five rows are FP16, which a CPU emulates: one 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,16 @@ from typing import Any
 
 import pytest
 
-SMALL = ["--set", "recipe.model=small_models:resnet14_v1", "--limit", "40", "--seeds", "1"]
+from tests.helpers.environment import ROOT, environment
+
+SMALL = [
+    "--set",
+    "recipe.model=tests.helpers.small_models:resnet14_v1",
+    "--limit",
+    "40",
+    "--seeds",
+    "1",
+]
 SMALL += [
     x for s in ("image_size=32", "batch_size=16", "epochs=1") for x in ("--set", f"recipe.{s}")
 ]
@@ -31,16 +39,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def ablate(*arguments: str, root: Path, cache: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ,
-        "ABLATE_DATA": str(root),
-        "ABLATE_CACHE": str(cache),
-        "PYTHONPATH": str(Path(__file__).parent),
-    }
     return subprocess.run(
         [sys.executable, "-m", "ablate", *arguments],
         cwd=cwd,
-        env=environment,
+        env=environment(ROOT, ABLATE_DATA=root, ABLATE_CACHE=cache),
         capture_output=True,
         text=True,
         check=False,

@@ -6,8 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report_studies import key
-from set_studies import PLANTED, block, built, label, line, of_sets, planted, set_table
+
+from tests.helpers.report_studies import key
+from tests.helpers.set_studies import (
+    PLANTED,
+    block,
+    built,
+    label,
+    line,
+    of_sets,
+    planted,
+    set_table,
+)
 
 THREE = {
     "cumulative": [(), ("a",), ("a", "b"), ("a", "b", "c"), ("a", "b", "c", "d")],

@@ -9,7 +9,12 @@ import re
 
 import pytest
 from markdown_it import MarkdownIt
-from report_blocks import (
+from rich.cells import cell_len
+
+from ablate.report import build_tables, render_csv, render_json, render_markdown
+from ablate.report.model import Block, BlockCell, BlockLine
+from tests.helpers.reference_tables import MARKDOWN, NASTY, NETTE_100, nette, one_seed, show, woof
+from tests.helpers.report_blocks import (
     ALL,
     ATTRIBUTION,
     DATA_SETS,
@@ -19,13 +24,7 @@ from report_blocks import (
     classes,
     named,
 )
-from report_studies import cumulative, results, study, table
-from rich.cells import cell_len
-from test_report_formats import MARKDOWN, NASTY
-from test_terminal_layout import NETTE_100, nette, one_seed, show, woof
-
-from ablate.report import build_tables, render_csv, render_json, render_markdown
-from ablate.report.model import Block, BlockCell, BlockLine
+from tests.helpers.report_studies import cumulative, results, study, table
 
 FACTORIAL_100 = """\
 

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from report_studies import GPU, GROUP1, Result, State, cumulative, key, results, study, table
 from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
 
 from ablate.core.trial import Numerics
 from ablate.errors import AblateError
 from ablate.report import build_tables, render_markdown, render_terminal
+from tests.helpers.report_studies import (
+    GPU,
+    GROUP1,
+    Result,
+    State,
+    cumulative,
+    key,
+    results,
+    study,
+    table,
+)
 
 V1 = {
     "baseline": (90.0, 90.4, 90.2),

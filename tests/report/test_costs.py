@@ -5,54 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import replace
 
 import pytest
-from report_studies import GROUP1, cumulative, results, study, table
-from test_terminal_layout import LABELS, NETTE, SECONDS, nette, show
 
 from ablate.report import build_tables, render, render_csv, render_json, render_markdown
 from ablate.report.numbers import Clock, figures
-
-IMAGES = 9_408  # 147 batches of 64
-V1 = (25_557_032, 3_857_973_248)
-D = (25_576_264, 4_329_162_752)
-
-
-def costly(
-    costs=None,
-    *,
-    rows=GROUP1,
-    values=None,
-    images=IMAGES,
-    seconds=None,
-    seeds=3,
-    machine=None,
-    **more,
-):
-    """costs: (parameters, macs) by row label, V1's for the others."""
-    values = values or {label: line[:seeds] for label, line in NETTE.items()}
-    done = results(values, top5=dict.fromkeys(values, 98.7), seconds=seconds or SECONDS)
-    for (label, seed), key in zip(
-        [(label, seed) for label, line in values.items() for seed in range(len(line))],
-        list(done),
-        strict=True,
-    ):
-        given = (costs or {}).get(label, V1)
-        parameters, macs = given[seed] if isinstance(given, list) else given
-        one = done[key]
-        done[key] = replace(
-            one,
-            summary={**one.summary, "parameters": parameters, "macs": macs},
-            epochs=[{**epoch, "images": images} for epoch in one.epochs],
-            environment={**one.environment, **((machine or {}).get(label, {}))},
-        )
-    return build_tables(study(table(rows, seeds)), done, {}, **more)
-
-
-def uneven():
-    return costly({"+ zero_gamma": D})
-
+from tests.helpers.costly_tables import IMAGES, V1, D, costly, uneven
+from tests.helpers.reference_tables import LABELS, NETTE, SECONDS, nette, show
+from tests.helpers.report_studies import GROUP1, cumulative, results, study, table
 
 COST_100 = """\
 imagenette         M  GMACs  images/s  time per     top-1 %

@@ -8,8 +8,6 @@ import json
 import math
 
 import pytest
-from report_studies import GROUP1, cumulative, results, study, table
-from test_terminal_layout import NETTE, nette, one_seed, woof
 
 from ablate.errors import AblateError
 from ablate.report import (
@@ -21,31 +19,8 @@ from ablate.report import (
     row_address,
 )
 from ablate.report.formats.escape import ascii_only, code, markdown, visible
-
-NASTY = "a|b`c<img src=x>*_d_\u202e\x1b[2J\n"
-
-MARKDOWN = """\
-### group1 on imagenette
-
-| row | top-1 % | Δ row above [95%] | verdict | Δ baseline [95%] | top-5 % | time/epoch |
-| :-- | --: | --: | :-- | --: | --: | --: |
-| baseline | 89.8 ± 0.4 | | | | 98.7 | 8.0 s |
-| + warmup | 90.1 ± 0.3 | +0.4 [−0.2, +1.0] | unresolved | +0.4 [−0.2, +1.0] | 98.8 | \
-8.0 s (×1.00) |
-| + fp16 | 90.1 ± 0.3 | −0.1 [−0.7, +0.5] | unresolved | +0.3 [−0.3, +0.9] | 98.7 | 4.1 s (×0.51) |
-| + mixup | 90.4 ± 0.3 | +0.3 [−0.3, +0.9] | unresolved | +0.6 [+0.0, +1.2] | 98.9 | 4.2 s (×1.02) |
-| + zero_gamma | 91.6 ± 0.3 | +1.2 [+0.6, +1.8] | gain | +1.9 [+1.3, +2.5] | 99.1 | 4.2 s (×1.00) |
-| **all 4 tricks** | | | **gain** | +1.9 [+1.3, +2.5] | | (×0.52) |
-
-Top-1 at the last of 20 epochs, mean ± standard deviation over n = 3 seeds (0–2). \
-Δ: mean difference over the same seeds, 95% interval from the pooled residual (8 df), not \
-corrected. Verdicts: Holm-corrected over 5 comparisons, p < .05; equivalent: 90% interval within \
-±0.5 points. This table could see differences from about 1.1 points; the declared ±0.5 needs \
-about 11 seeds. × is against the row above.
-
-resnet50_v1, batch 64, 160 px, fast numerics; 1 × NVIDIA RTX 4090, torch 2.8.0, ablate 0.1.0. \
-`ablate run studies/group1.toml`
-"""
+from tests.helpers.reference_tables import MARKDOWN, NASTY, NETTE, nette, one_seed, woof
+from tests.helpers.report_studies import GROUP1, cumulative, results, study, table
 
 
 def test_markdown_is_the_reference_s():

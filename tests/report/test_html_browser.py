@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import html_studies
 import pytest
 
 from ablate.report.formats.html import render_html, render_notebook
+from tests.helpers import html_studies
 
 LAYOUT = (Path(__file__).parent / "html_layout.js").read_text(encoding="utf-8")
 FLAGS = (

@@ -7,9 +7,15 @@ import re
 from dataclasses import replace
 from functools import cache
 
-import html_studies
 import pytest
-from html_reading import (
+
+from ablate.report import build_tables, render
+from ablate.report.captions import notes
+from ablate.report.formats.html import render_html
+from ablate.report.model import Block, BlockCell, BlockLine
+from tests.helpers import html_studies
+from tests.helpers.compared_studies import table4
+from tests.helpers.html_reading import (
     SVG,
     Element,
     Scale,
@@ -25,14 +31,8 @@ from html_reading import (
     tables,
     words,
 )
-from report_studies import cumulative, results, study, table
-from test_compare_paper_formats import table4
-from test_terminal_layout import LABELS, NETTE
-
-from ablate.report import build_tables, render
-from ablate.report.captions import notes
-from ablate.report.formats.html import render_html
-from ablate.report.model import Block, BlockCell, BlockLine
+from tests.helpers.reference_tables import LABELS, NETTE
+from tests.helpers.report_studies import cumulative, results, study, table
 
 SECTIONS = [
     "Verdict",

@@ -7,16 +7,24 @@ from dataclasses import replace
 
 import pytest
 from markdown_it import MarkdownIt
-from report_blocks import ALL, ATTRIBUTION, FACTORIAL, below
-from report_studies import GPU, GROUP1, cumulative, results, study, table
-from set_studies import built, of_sets, planted, set_table
-from test_compare_paper_formats import table4
-from test_report_latex import BEYOND, SPECIAL, compile_, hostile, incomplete, needs_latex, studies
-from test_terminal_layout import nette, one_seed, woof
 
 from ablate.core.resolved_study import Tuning, Until
 from ablate.errors import AblateError
 from ablate.report import build_tables, render_methods
+from tests.helpers.compared_studies import table4
+from tests.helpers.latex_documents import (
+    BEYOND,
+    SPECIAL,
+    compile_,
+    hostile,
+    incomplete,
+    needs_latex,
+    studies,
+)
+from tests.helpers.reference_tables import nette, one_seed, woof
+from tests.helpers.report_blocks import ALL, ATTRIBUTION, FACTORIAL, below
+from tests.helpers.report_studies import GPU, GROUP1, cumulative, results, study, table
+from tests.helpers.set_studies import built, of_sets, planted, set_table
 
 HOLM = "Holm, S. (1979). A simple sequentially rejective multiple test procedure."
 

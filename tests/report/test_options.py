@@ -10,20 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import report_studies as made
-from asked_stores import (
-    CLASSES,
-    IMAGES,
-    LABELS,
-    ask,
-    finals,
-    of_tables,
-    predictions_file,
-    scores_of,
-    stored,
-    study_of,
-    write,
-)
 from scipy import special
 from scipy import stats as scipy_stats
 from sklearn.calibration import calibration_curve
@@ -36,6 +22,20 @@ from ablate.report import render, render_terminal
 from ablate.report.options import Asked
 from ablate.session.lookup import tables_of
 from ablate.store.store import Store
+from tests.helpers import report_studies as made
+from tests.helpers.asked_stores import (
+    CLASSES,
+    IMAGES,
+    LABELS,
+    ask,
+    finals,
+    of_tables,
+    predictions_file,
+    scores_of,
+    stored,
+    study_of,
+    write,
+)
 
 RESOLVED = study_of("warmup", "mixup", "zero_gamma")
 ROWS = range(4)

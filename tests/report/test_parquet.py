@@ -8,14 +8,14 @@ import math
 from pathlib import Path
 
 import pytest
-from report_blocks import ALL, below
-from report_studies import cumulative, results, study, table
-from test_compare_paper_formats import table4
-from test_terminal_layout import nette, woof
 
 from ablate.errors import AblateError
 from ablate.report import build_tables, render, render_csv, render_parquet
 from ablate.report.formats import check_format, content, format_of
+from tests.helpers.compared_studies import table4
+from tests.helpers.reference_tables import nette, woof
+from tests.helpers.report_blocks import ALL, below
+from tests.helpers.report_studies import cumulative, results, study, table
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow, of the extra 'test'")
 

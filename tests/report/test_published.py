@@ -9,14 +9,22 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from compared_studies import EFFICIENT, RECIPE, VARIANT, compared, planned, spread, stacked
-from report_studies import GROUP1, table
 from scipy import stats
 
 from ablate.errors import AblateError
 from ablate.report import render_terminal
 from ablate.report.published.attach import check_name, nothing_published
 from ablate.report.published.data import paper
+from tests.helpers.compared_studies import (
+    EFFICIENT,
+    RECIPE,
+    VARIANT,
+    compared,
+    planned,
+    spread,
+    stacked,
+)
+from tests.helpers.report_studies import GROUP1, table
 
 TABLE4 = stacked("linear_scaling", "warmup", "zero_gamma", "no_bias_decay", "fp16")
 TABLE6 = stacked(

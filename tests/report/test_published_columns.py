@@ -8,22 +8,24 @@ import json
 import re
 
 import pytest
-from compared_studies import EFFICIENT, RECIPE, VARIANT, compared, planned, spread, stacked
-from report_studies import GROUP1, table
 from rich.cells import cell_len
 
 from ablate.report import render_csv, render_json, render_markdown, render_terminal
 from ablate.report.published.data import paper
+from tests.helpers.compared_studies import (
+    EFFICIENT,
+    RECIPE,
+    VARIANT,
+    compared,
+    planned,
+    spread,
+    stacked,
+    table4,
+    table5,
+    tricks,
+)
+from tests.helpers.report_studies import table
 
-ROWS = stacked("linear_scaling", "warmup", "zero_gamma", "no_bias_decay", "fp16")
-# Made up so that the reference transcript's numbers come out.
-VALUES = {
-    "linear_scaling": (87.3, 87.32, 87.65, 87.05, 87.2),
-    "+ warmup": (88.14, 88.0, 88.14, 88.25, 88.77),
-    "+ zero_gamma": (89.22, 88.72, 89.31, 89.36, 88.79),
-    "+ no_bias_decay": (89.4, 88.53, 89.01, 89.26, 88.69),
-    "+ fp16": (88.97, 89.21, 88.99, 88.44, 88.68),
-}
 # Our intervals, in points, as the transcript prints them; the paper's figures come from its file.
 OURS = {
     "linear_scaling": "87.3 ±0.2",
@@ -41,28 +43,6 @@ FOOT = """\
 ° known figure, not read in the paper's text · paper: one run, no interval, arXiv 1812.01187 table 4
 Differs: Imagenette 160 px, 20 epochs, 5 seeds, RTX 4090 / ImageNet 224 px, 120 epochs, 8 × V100.
 """
-
-
-def table4(seeds=5, **more):
-    column = "batch_size 1024"
-    resolved = planned(
-        [table(ROWS, seeds, column=column)],
-        name="imagenette/table4",
-        base=(*RECIPE, "linear_scaling"),
-        recipe={"epochs": 20},
-    )
-    values = {label: line[:seeds] for label, line in VALUES.items()}
-    return compared(resolved, values, **more)
-
-
-def table5(**costs):
-    rows = stacked("efficient", "resnet_b", "resnet_c", "resnet_d")
-    resolved = planned([table(rows)], name="table5", base=(*RECIPE, *EFFICIENT))
-    return compared(resolved, spread(rows), summary={"examples": 3925, **costs})
-
-
-def tricks():
-    return compared(planned([table(GROUP1)], name="group1"), spread(GROUP1))
 
 
 def nasty():

@@ -6,15 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_process import Done, run_here
 
 from ablate.design import resolve
 from ablate.errors import AblateError
 from ablate.report.published.data import paper
 from ablate.report.published.match import whole
 from ablate.study import load_study
+from tests.helpers.cli_process import Done, run_here
+from tests.helpers.environment import ROOT
 
-STUDIES = Path(__file__).resolve().parents[2] / "studies"
+STUDIES = ROOT / "studies"
 MODELS = ["ResNet-50", "Inception-V3", "MobileNet"]
 BRANCHES = ["distill", None, "mixup", "distill + mixup"]
 REFINED = ["efficient", "cosine", "label_smoothing", *BRANCHES]

@@ -12,9 +12,15 @@ import pytest
 import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_studies import State, cumulative, key, results
-from report_studies import table as plain_table
-from set_studies import (
+from statsmodels.stats.multitest import multipletests
+
+from ablate.core.resolved_study import Row
+from ablate.planning.power import family
+from ablate.report import render, render_json, render_markdown, render_terminal
+from ablate.report.model import Block
+from tests.helpers.report_studies import State, cumulative, key, results
+from tests.helpers.report_studies import table as plain_table
+from tests.helpers.set_studies import (
     PLANTED,
     block,
     built,
@@ -26,12 +32,6 @@ from set_studies import (
     set_table,
     subsets,
 )
-from statsmodels.stats.multitest import multipletests
-
-from ablate.core.resolved_study import Row
-from ablate.planning.power import family
-from ablate.report import render, render_json, render_markdown, render_terminal
-from ablate.report.model import Block
 
 # The design page's third test vector: N = 1,000, nu = 6.
 V3 = {

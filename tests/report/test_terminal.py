@@ -3,71 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from report_studies import GROUP1, State, cumulative, key, results, study, table
 from rich.cells import cell_len
 
-from ablate.report import build_tables, render_terminal
-
-LABELS = [row[0] for row in GROUP1]
-SECONDS = dict(zip(LABELS, (8.0, 8.0, 4.1, 4.18, 4.18), strict=True))
-NETTE = {
-    "baseline": (90.14, 89.7, 89.44),
-    "+ warmup": (89.8, 90.22, 90.41),
-    "+ fp16": (90.37, 90.11, 89.76),
-    "+ mixup": (90.46, 90.07, 90.66),
-    "+ zero_gamma": (91.91, 91.33, 91.62),
-}
-WOOF = {
-    "baseline": (77.94, 78.22, 77.84),
-    "+ warmup": (79.19, 78.64, 79.41),
-    "+ fp16": (78.55, 79.89, 79.58),
-    "+ mixup": (78.66, 78.11, 77.89),
-    "+ zero_gamma": (80.1, 80.49, 80.7),
-}
-
-
-def nette():
-    top5 = dict(zip(LABELS, (98.7, 98.8, 98.7, 98.9, 99.1), strict=True))
-    done = results(NETTE, top5=top5, seconds=SECONDS)
-    return build_tables(study(table(GROUP1)), done, {})
-
-
-def woof():
-    top5 = dict(zip(LABELS, (96.9, 97.1, 97.2, 97.0, 97.4), strict=True))
-    done = results(WOOF, top5=top5, seconds=SECONDS, dataset="imagewoof")
-    failed = key("+ zero_gamma", 1, "imagewoof")
-    del done[failed]
-    states = {failed: State("oom", "out of memory; 0.9 GiB free")}
-    return build_tables(study(table(GROUP1, dataset="imagewoof")), done, states)
-
-
-def one_seed():
-    values = dict(zip(LABELS, ((78.2,), (79.0,), (79.12,), (77.93,), (80.6,)), strict=True))
-    top5 = dict(zip(LABELS, (96.9, 97.0, 97.0, 96.8, 97.3), strict=True))
-    done = results(values, top5=top5, seconds=SECONDS)
-    return build_tables(study(table(GROUP1, 1)), done, {})
-
-
-def show(tables, width=100, **more):
-    more = {"color": False, "ascii": False} | more
-    return render_terminal(tables, width=width, **more)
-
-
-NETTE_100 = """\
-imagenette    top-1 %    Δ row above                                      Δ  top-5  time per
-              ±sd        [95% interval]     verdict                    base      %  epoch
-───────────────────────────────────────────────────────────────────────────────────────────────
-baseline      89.8 ±0.4                                                       98.7  8.0 s
-+ warmup      90.1 ±0.3  +0.4 [−0.2, +1.0]  ○ unresolved               +0.4   98.8  8.0 s ×1.00
-+ fp16        90.1 ±0.3  −0.1 [−0.7, +0.5]  ○ unresolved               +0.3   98.7  4.1 s ×0.51
-+ mixup       90.4 ±0.3  +0.3 [−0.3, +0.9]  ○ unresolved               +0.6   98.9  4.2 s ×1.02
-+ zero_gamma  91.6 ±0.3  +1.2 [+0.6, +1.8]  ▲ gain                     +1.9   99.1  4.2 s ×1.00
-───────────────────────────────────────────────────────────────────────────────────────────────
-all 4 tricks             +1.9 [+1.3, +2.5]  ▲ gain                                        ×0.52
-± sd over n = 3 seeds · Δ over the same seeds, pooled 95% interval (8 df) · verdicts Holm-corrected
-over 5 comparisons, equivalent = within ±0.5 · could see about 1.1 points; ±0.5 needs about 11
-seeds · last epoch · RTX 4090
-"""
+from ablate.report import build_tables
+from tests.helpers.reference_tables import LABELS, NETTE_100, nette, one_seed, show, woof
+from tests.helpers.report_studies import cumulative, results, study, table
 
 NETTE_80 = """\
 imagenette    top-1 %    Δ row above                                      Δ

@@ -6,11 +6,11 @@ import json
 from dataclasses import replace
 
 import pytest
-from report_studies import GPU, GROUP1, results, study, table
-from test_terminal_layout import NETTE_100, nette, one_seed, show, woof
 
 from ablate.report import build_tables, render_json, render_latex, render_markdown
 from ablate.report.captions import notes
+from tests.helpers.reference_tables import NETTE_100, nette, one_seed, show, woof
+from tests.helpers.report_studies import GPU, GROUP1, results, study, table
 
 VALUES = {label: (70.0 + i, 71.5, 71.0) for i, (label, *_) in enumerate(GROUP1)}
 

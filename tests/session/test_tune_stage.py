@@ -15,7 +15,7 @@ from ablate.report import render_methods
 from ablate.session.lookup import from_file, from_store, tables_of
 from ablate.store.store import Store
 from ablate.study import load_study
-from planted import TUNED, Planted, session
+from tests.helpers.planted_runs import TUNED, Planted, session
 
 FACTORS = (0.3, 1, 3)
 

@@ -24,7 +24,7 @@ from ablate.sql.effects import effects
 from ablate.stats import LOOKS
 from ablate.store.store import Store
 from ablate.study import load_study
-from planted import STUDY, Planted, session
+from tests.helpers.planted_runs import STUDY, Planted, session
 
 TWICE = STUDY.replace('["cosine", "mixup"]', '["cosine"]')
 
@@ -233,7 +233,7 @@ def test_looks_are_the_declared_ones() -> None:
 
 
 def test_tuning_comes_before_the_first_look(tmp_path: Path) -> None:
-    from planted import TUNED
+    from tests.helpers.planted_runs import TUNED
 
     planted = run(tmp_path, null, TUNED)
     assert seeds_of(planted)[:2] == [("tune", 12), ("look", 12)]

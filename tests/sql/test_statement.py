@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from store_samples import make_trial
 
 import ablate
 from ablate.errors import AblateError
@@ -21,6 +20,7 @@ from ablate.index.database import connect, ingest
 from ablate.sql.statement import VIEWS, ask
 from ablate.store.attempt_writer import Attempt
 from ablate.store.store import Store
+from tests.helpers.small_stores import make_trial
 
 Train = Callable[..., str]
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+from tests.helpers.environment import ROOT
+
+BENCHMARKS = ROOT / "benchmarks"
 RESULTS = BENCHMARKS.parent / "docs" / "results" / "2026-11-27-statistics.json"
 PAGE = BENCHMARKS.parent / "docs" / "statistics.md"
 TABLES = 6000

@@ -14,8 +14,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_samples import make_trial
-from test_store import resolved
 
 from ablate.core.resolved_study import Row, Table
 from ablate.index import database
@@ -29,6 +27,8 @@ from ablate.store.curves import Curves
 from ablate.store.journal import last_epoch, read_lines, read_pieces
 from ablate.store.lease import claim
 from ablate.store.store import Store, TrialState
+from tests.helpers.small_stores import make_trial
+from tests.helpers.store_samples import resolved
 
 Train = Callable[..., str]
 METRICS = ("train_loss", "loss", "top1", "top5")

@@ -15,34 +15,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from store_samples import make_trial
 
-from ablate.core.resolved_study import ResolvedStudy
 from ablate.errors import AblateError
 from ablate.index.database import ingest
 from ablate.store.attempt_writer import Attempt
 from ablate.store.lease import claim
 from ablate.store.store import Store
+from tests.helpers.small_stores import make_trial
+from tests.helpers.store_samples import resolved
 
 Train = Callable[..., str]
-
-
-def resolved(name: str, file: str = "studies/group1.toml", margin: float = 0.5) -> ResolvedStudy:
-    trial = make_trial()
-    return ResolvedStudy(
-        name=name,
-        file=file,
-        toml={file: "[study]"},
-        command="ablate run",
-        headline="resnet18_small",
-        seeds=(0,),
-        margin=margin,
-        metric="top1",
-        tables=(),
-        trials={trial.key: trial},
-        labels={trial.key: "baseline"},
-        order=(trial.key,),
-    )
 
 
 def test_a_new_store_is_ignored_by_git(tmp_path: Path) -> None:

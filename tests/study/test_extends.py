@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from stand_ins import catalogue
 
 from ablate.errors import StudyError
 from ablate.study import Study, find_study, load_study, shipped_studies, study_name
+from tests.helpers.stand_ins import catalogue
 
 BASE = """\
 [study]

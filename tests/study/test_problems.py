@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from stand_ins import catalogue
 
 from ablate.errors import Problem, StudyError
 from ablate.study import load_study
+from tests.helpers.stand_ins import catalogue
 
 GOOD = """\
 [study]

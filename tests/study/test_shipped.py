@@ -9,12 +9,12 @@ import tomllib
 from typing import Any
 
 import pytest
-from stand_ins import REFERENCE, REPOSITORY
 
 from ablate.errors import StudyError
 from ablate.study import init_text, load_study, shipped_studies
 from ablate.study.json_schema import study_schema
 from ablate.tricks.discovery import load_catalogue
+from tests.helpers.stand_ins import REFERENCE, REPOSITORY
 
 SHIPPED = sorted((REPOSITORY / "studies").rglob("*.toml"))
 

@@ -8,9 +8,9 @@ import pytest
 import tomli
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stand_ins import REFERENCE, REPOSITORY
 
 from ablate.study.toml_positions import Positions, find_positions
+from tests.helpers.stand_ins import REFERENCE, REPOSITORY
 
 FILES = sorted([*REFERENCE.glob("*.toml"), *(REPOSITORY / "studies").rglob("*.toml")])
 

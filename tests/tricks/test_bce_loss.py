@@ -16,7 +16,7 @@ from ablate.tricks.hooks import Hooks
 from ablate_tricks.bce_loss import BceLoss
 from ablate_tricks.label_smoothing import LabelSmoothing
 from ablate_tricks.mixup import Mixup
-from tape import assert_same_model, taped
+from tests.helpers.tape import assert_same_model, taped
 
 K, B = 10, 32
 GENERATOR = torch.Generator().manual_seed(0)

@@ -24,7 +24,7 @@ from ablate.tricks.hooks import Hooks
 from ablate_tricks.color_jitter import ColorJitter
 from ablate_tricks.pca_lighting import PcaLighting
 from ablate_tricks.random_erasing import Erase, RandomErasing
-from support import recipe, run, same, weights
+from tests.helpers.support import recipe, run, same, weights
 
 B, SIZE = 16, 20
 PIXELS = np.random.default_rng(0).integers(0, 256, (B, 3, SIZE, SIZE), dtype=np.uint8)

@@ -17,7 +17,7 @@ from ablate.testing import check_trick
 from ablate.tricks.hooks import Hooks
 from ablate_tricks.cutmix import Cutmix, box
 from ablate_tricks.label_smoothing import LabelSmoothing
-from support import run, same, weights
+from tests.helpers.support import run, same, weights
 
 K, B = 10, 8
 GENERATOR = torch.Generator().manual_seed(0)

@@ -12,12 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_runner import run as run_study
 from torch import nn
 from torch.nn.functional import cross_entropy, kl_div
 from torchvision.models import DenseNet, get_model
 
-import support
 from ablate import Trick
 from ablate.cli.main import main
 from ablate.core.hook_types import Batch, Outputs, Precision, Run
@@ -32,7 +30,9 @@ from ablate.store import attempt_reader
 from ablate.store.store import Store
 from ablate.study import load_study
 from ablate_tricks.distill import Distill
-from studies import equal, outcome, spec, study, trial
+from tests.helpers import support
+from tests.helpers.tiny_studies import equal, outcome, spec, study, trial
+from tests.helpers.tiny_studies import run as run_study
 
 TEACHER = "shufflenet_v2_x0_5"
 

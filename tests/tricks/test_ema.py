@@ -17,8 +17,8 @@ from ablate.core.hook_types import Run
 from ablate.engine import checkpoint
 from ablate.testing import check_trick
 from ablate_tricks.ema import Ema
-from support import Memory, run, same, weights
-from tape import taped
+from tests.helpers.support import Memory, run, same, weights
+from tests.helpers.tape import taped
 
 SETTINGS: dict[str, Any] = {"epochs": 3}
 

@@ -21,8 +21,8 @@ from ablate.tricks.hooks import Hooks, resolve_recipe
 from ablate_tricks.gradient_accumulation import GradientAccumulation
 from ablate_tricks.gradient_clipping import GradientClipping
 from ablate_tricks.mixup import Mixup
-from support import recipe, run, same, weights
-from tape import assert_same_model, taped
+from tests.helpers.support import recipe, run, same, weights
+from tests.helpers.tape import assert_same_model, taped
 
 
 def sgd(model: nn.Module) -> torch.optim.Optimizer:
@@ -97,7 +97,7 @@ def accumulated(count: int, tricks: list[Trick], **settings: Any) -> dict[str, T
 @pytest.mark.parametrize("tricks", [[], [Mixup()]], ids=["plain", "mixup"])
 def test_parts_give_the_whole_batchs_gradient(count: int, tricks: list[Trick]) -> None:
     """3 parts of 16 are of 6, 5 and 5 images."""
-    settings: dict[str, Any] = {"model": "test_gradients:plain_cnn", "epochs": 3}
+    settings: dict[str, Any] = {"model": f"{__name__}:plain_cnn", "epochs": 3}
     whole = weights(run(tricks, **settings)[0])
     parts = accumulated(count, tricks, **settings)
     for name, value in whole.items():

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from ablate.core.trial import ENGINE_BEHAVIOUR
-from installed import CATALOGUE, NAMES, alone, lr_for
+from tests.helpers.environment import ROOT
+from tests.helpers.installed import CATALOGUE, NAMES, alone, lr_for
 
 
 def test_the_entry_points_are_the_index() -> None:
-    files = {p.stem for p in (Path(__file__).parents[2] / "plugins/ablate_tricks").glob("*.py")}
+    files = {p.stem for p in (ROOT / "plugins/ablate_tricks").glob("*.py")}
     assert set(CATALOGUE.names) == {f for f in files if not f.startswith("_")}
     for entry in importlib.metadata.entry_points(group="ablate.tricks"):
         if entry.name in CATALOGUE.names and entry.value.startswith("ablate_tricks"):
@@ -27,10 +28,9 @@ def test_the_entry_points_are_the_index() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_its_page_names_tests_against_what_others_wrote(name: str) -> None:
     """Of the files that docs/tricks.toml names, one imports the trick and an oracle for it."""
-    root = Path(__file__).parents[2]
-    facts = tomllib.loads((root / "docs" / "tricks.toml").read_text(encoding="utf-8"))[name]
+    facts = tomllib.loads((ROOT / "docs" / "tricks.toml").read_text(encoding="utf-8"))[name]
     assert facts["oracle"]
-    imported = [imports(root / file) for file in facts["tests"]]
+    imported = [imports(ROOT / file) for file in facts["tests"]]
     oracles = {"torch", "torchvision", "timm", "numpy", "colorsys"}
     assert any(
         f"ablate_tricks.{name}" in modules and oracles & {m.partition(".")[0] for m in modules}

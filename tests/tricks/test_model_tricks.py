@@ -13,7 +13,6 @@ import timm
 import torch
 import torchvision
 from scipy import stats
-from test_resnet_variants import assert_same_logits, scrambled
 from timm.layers import BlurPool2d
 from timm.models import resnet as timm_resnet
 from torch import Tensor, nn
@@ -38,7 +37,8 @@ from ablate_tricks.squeeze_excitation import SqueezeExcitation
 from ablate_tricks.stochastic_depth import StochasticDepth
 from ablate_tricks.xavier_init import XavierInit
 from ablate_tricks.zero_gamma import ZeroGamma
-from support import run, same, weights
+from tests.helpers.model_weights import assert_same_logits, scrambled
+from tests.helpers.support import run, same, weights
 
 B, C, D = ResnetB(), ResnetC(), ResnetD()
 SURGERY = (Dropout(), StochasticDepth(), SqueezeExcitation(), Blurpool())
@@ -206,7 +206,7 @@ def test_se_is_timms_seresnet(tricks: tuple[Trick, ...], avg_down: bool, deep: b
             **stem,
         )
     )
-    base = "test_model_tricks:small_v1" if tricks else "test_model_tricks:small_b"
+    base = f"{__name__}:small_v1" if tricks else f"{__name__}:small_b"
     ours = built(base, *tricks, SqueezeExcitation())
     copied = {_ours(name, avg_down): tensor for name, tensor in theirs.state_dict().items()}
     ours.load_state_dict(copied)
@@ -292,7 +292,7 @@ def test_blurred_resnet_d_is_timms(base: str, size: int) -> None:
             aa_layer=BlurPool2d,
         )
     )
-    name = base if basic else f"test_model_tricks:{base}"
+    name = base if basic else f"{__name__}:{base}"
     ours = built(name, *(() if basic else (B,)), D, Blurpool())
     mine = ours.state_dict()
     ours.load_state_dict(dict(zip(mine, theirs.state_dict().values(), strict=True)))
@@ -357,9 +357,9 @@ def test_a_shift_by_one_pixel_changes_less() -> None:
 
 @pytest.mark.parametrize("trick", SURGERY, ids=lambda t: t.name)
 def test_every_order_with_b_c_d_gives_the_same_model(trick: Trick) -> None:
-    reference = on_meta("test_model_tricks:small_v1", B, C, D, trick)
+    reference = on_meta(f"{__name__}:small_v1", B, C, D, trick)
     for order in permutations((B, C, D, trick)):
-        model = on_meta("test_model_tricks:small_v1", *order)
+        model = on_meta(f"{__name__}:small_v1", *order)
         assert repr(model) == repr(reference)
         assert list(model.state_dict()) == list(reference.state_dict())
 
@@ -367,8 +367,8 @@ def test_every_order_with_b_c_d_gives_the_same_model(trick: Trick) -> None:
 @pytest.mark.parametrize("trick", SURGERY, ids=lambda t: t.name)
 @pytest.mark.parametrize("base", [(), (B, C, D)], ids=["v1", "BCD"])
 def test_other_layers_start_from_the_same_bits(trick: Trick, base: tuple[Trick, ...]) -> None:
-    plain = initial("test_model_tricks:small_v1", *base).state_dict()
-    changed = initial("test_model_tricks:small_v1", *base, trick).state_dict()
+    plain = initial(f"{__name__}:small_v1", *base).state_dict()
+    changed = initial(f"{__name__}:small_v1", *base, trick).state_dict()
     assert plain.keys() <= changed.keys()
     new = {name.split(".")[-3] for name in changed.keys() - plain.keys()}
     assert new == ({"se"} if isinstance(trick, SqueezeExcitation) else set())
@@ -378,7 +378,7 @@ def test_other_layers_start_from_the_same_bits(trick: Trick, base: tuple[Trick, 
 
 def test_all_together() -> None:
     everything = (B, C, D, *SURGERY)
-    model = initial("test_model_tricks:small_v1", *everything, XavierInit(), ZeroGamma())
+    model = initial(f"{__name__}:small_v1", *everything, XavierInit(), ZeroGamma())
     first = handles(model)
     assert len(first.blocks) == 5
     assert first.classifier == "fc"
@@ -484,7 +484,7 @@ def plain_training() -> dict[str, Tensor]:
 def test_trains_two_batches_and_resumes(trick: Trick, plain_training: dict[str, Tensor]) -> None:
     once, memory = run([trick], model="resnet8", limit=32)
     assert once.step == 4
-    from support import Memory
+    from tests.helpers.support import Memory
 
     resumed, _ = run([trick], Memory(saved=memory.states[0]), model="resnet8", limit=32)
     assert same(weights(once), weights(resumed))

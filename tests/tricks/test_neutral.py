@@ -16,8 +16,8 @@ from ablate.core.hook_types import Run
 from ablate.core.recipe import Recipe
 from ablate.models.init import initialise
 from ablate_tricks.rmsprop import Rmsprop
-from installed import Training, alone, made, trained
-from support import run, weights
+from tests.helpers.installed import Training, alone, made, trained
+from tests.helpers.support import run, weights
 
 # Too small to change a number in FP32, and allowed where 0 is not; so are 1e30 and 1e-30 below.
 TINY = 1e-12
@@ -90,7 +90,7 @@ class Introduces(Trick):
 
 
 def test_a_teacher_that_agrees_adds_no_gradient() -> None:
-    settings: dict[str, Any] = {"model": "test_neutral:normless", "image_size": 32}
+    settings: dict[str, Any] = {"model": f"{__name__}:normless", "image_size": 32}
     teacher = Mirror()
     tricks = [made("distill", temperature=4.0), Introduces(teacher=teacher)]
     taught, _ = run(tricks, teacher=teacher, **settings)
@@ -118,8 +118,8 @@ def normless(num_classes: int) -> nn.Module:
 def test_accumulated_parts_are_the_whole_batch_without_batch_norm(parts: int) -> None:
     """2 × b is 2b, but for the rounding of sums in another order."""
     accumulate = made("gradient_accumulation", micro_batches=parts)
-    ours = trained([accumulate], model="test_neutral:normless")
-    whole = trained(model="test_neutral:normless")
+    ours = trained([accumulate], model=f"{__name__}:normless")
+    whole = trained(model=f"{__name__}:normless")
     start = whole.memory.states[0]["model"]
     for name, value in whole.weights.items():
         torch.testing.assert_close(ours.weights[name], value, rtol=1e-4, atol=1e-6)

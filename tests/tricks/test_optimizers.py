@@ -17,8 +17,8 @@ from ablate_tricks.adam import Adam
 from ablate_tricks.adamw import Adamw
 from ablate_tricks.no_bias_decay import NoBiasDecay
 from ablate_tricks.rmsprop import Rmsprop
-from support import Memory, run, same, weights
-from tape import assert_same_model, taped
+from tests.helpers.support import Memory, run, same, weights
+from tests.helpers.tape import assert_same_model, taped
 
 LR, DECAY = 0.003, 0.05
 SETTINGS: dict[str, Any] = {"lr": LR, "weight_decay": DECAY, "epochs": 3}

@@ -19,7 +19,7 @@ from ablate.errors import StudyError
 from ablate.study import Study, load_study
 from ablate.tricks.hooks import Hooks
 from ablate.tricks.ordering import stack_problems
-from installed import CATALOGUE, NAMES, PARAMETERS, alone, lr_for, made, trained
+from tests.helpers.installed import CATALOGUE, NAMES, PARAMETERS, alone, lr_for, made, trained
 
 Pair = tuple[str, str]
 

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_process import run_cli
 
 from ablate.cli.main import main
+from tests.helpers.cli_process import run_cli
 
 TRICK = """\
 # -*- coding: latin-1 -*-

@@ -22,7 +22,7 @@ from ablate.tricks.hooks import Hooks
 from ablate_tricks.auto_augment import AutoAugment, learned
 from ablate_tricks.rand_augment import RandAugment
 from ablate_tricks.trivial_augment import TrivialAugment
-from support import recipe, run, same, weights
+from tests.helpers.support import recipe, run, same, weights
 
 B, SIZE = 48, 40
 Row = list[float]

@@ -18,8 +18,8 @@ from ablate_tricks.adam import Adam
 from ablate_tricks.fp16 import Fp16
 from ablate_tricks.gradient_clipping import GradientClipping
 from ablate_tricks.sam import Sam
-from support import Memory, run, same, weights
-from tape import Step, assert_same_model, taped
+from tests.helpers.support import Memory, run, same, weights
+from tests.helpers.tape import Step, assert_same_model, taped
 
 
 def sgd(model: nn.Module) -> torch.optim.Optimizer:

@@ -23,8 +23,8 @@ from ablate_tricks.linear import Linear
 from ablate_tricks.linear_scaling import LinearScaling
 from ablate_tricks.one_cycle import OneCycle
 from ablate_tricks.warmup import Warmup
-from support import run
-from tape import assert_same_model, plain_step, taped
+from tests.helpers.support import run
+from tests.helpers.tape import assert_same_model, plain_step, taped
 
 EPOCHS, PER_EPOCH = 20, 7
 TOTAL = EPOCHS * PER_EPOCH

@@ -14,7 +14,7 @@ from ablate.testing import check_trick
 from ablate.tricks.hooks import Hooks, resolve_recipe
 from ablate_tricks.progressive_resizing import ProgressiveResizing
 from ablate_tricks.test_resolution import TestResolution as LargerEvaluation
-from support import CPU, Memory, recipe, run, same, weights
+from tests.helpers.support import CPU, Memory, recipe, run, same, weights
 
 
 def sizes(image_size: int, epochs: int, **settings: Any) -> list[int]:

@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 
 import pytest
-from cli_process import STUDY
 
 from ablate.cli.main import main
 from ablate.core.recipe import Recipe
@@ -17,6 +16,7 @@ from ablate.planning.power import family, resolutions, seeds_to_show
 from ablate.planning.work import survey
 from ablate.study import load_study
 from ablate.tricks.discovery import load_catalogue
+from tests.helpers.cli_process import STUDY
 
 DESIGN_PAGE = {2: 2.10, 3: 1.26, 5: 0.86, 10: 0.57}  # points, Imagenette, 10% error, 5 rows, total
 

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_process import environment
 
 from ablate import Results, Study
 from ablate.errors import AblateError, StudyError
+from tests.helpers.environment import environment
 
 SCRIPT = """
 from ablate import Study
@@ -46,7 +46,7 @@ def test_results_of_what_the_command_line_trained(
 
 
 def test_a_script_without_a_main_guard_trains(tmp_path: Path, trained: object) -> None:
-    from cli_process import STUDY
+    from tests.helpers.cli_process import STUDY
 
     (tmp_path / "study.toml").write_text(STUDY)
     (tmp_path / "script.py").write_text(SCRIPT)
@@ -72,7 +72,7 @@ def test_every_problem_is_in_the_exception(tmp_path: Path) -> None:
 def test_results_before_any_training_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cli_process import STUDY
+    from tests.helpers.cli_process import STUDY
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ABLATE_STORE", raising=False)

@@ -9,8 +9,9 @@ import pytest
 
 import ablate
 from ablate.sql.statement import VIEWS
+from tests.helpers.environment import ROOT
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "query.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "query.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
 MAY_BE_EMPTY = ("verdict = 'gain'", "not bool_or(correct)")
 
