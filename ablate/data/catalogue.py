@@ -88,7 +88,7 @@ def _own_arrays(name: str) -> ImageArrays:
     if not isinstance(arrays, ImageArrays):
         raise AblateError(
             f"data set '{name}' returned {type(arrays).__name__}, expected ImageArrays",
-            hint="from ablate.data.arrays import ImageArrays",
+            hint="from ablate import ImageArrays",
         )
     return arrays
 

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from ablate.errors import AblateError, brief
 from ablate.util.locks import locked
 
-log = logging.getLogger("ablate.core.trial")
+log = logging.getLogger("ablate.trial")
 
 _FUNCTIONS: dict[str, Callable[[nn.Module, Tensor], Any]] = {}  # of this process, by graph
 _NUMBERS = itertools.count()

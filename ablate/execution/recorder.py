@@ -83,7 +83,7 @@ def _read(made: Iterator[T], doing: str) -> Iterator[T]:
         yield batch
 
 
-log = logging.getLogger("ablate.core.trial")
+log = logging.getLogger("ablate.trial")
 
 
 class Writer:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ablate.tricks.base import Trick
 
 Emit = Callable[..., None]
-log = logging.getLogger("ablate.core.trial")
+log = logging.getLogger("ablate.trial")
 _TAKEN = "another ablate run has taken this trial over"
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from ablate.hookspecs import hookimpl as hookimpl  # where tricks of before the packages find them
+from ablate.hookspecs import hookspec as hookspec
 from ablate.tricks.file_params import file_fields
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ HELP = """\
 Print the JSON Schema of study files, with the installed tricks and their parameters.
 
 Usage: ablate schema [options]
-Example    ablate schema -o ablate.study.json_schema.json
+Example    ablate schema -o ablate.schema.json
 
            -o FILE              write it there instead of stdout
-Editors that know TOML schemas take it from a first line  #:schema ./ablate.study.json_schema.json
+Editors that know TOML schemas take it from a first line  #:schema ./ablate.schema.json
 """
 
 
