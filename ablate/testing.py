@@ -39,8 +39,8 @@ from ablate.data.loader import open_data
 from ablate.engine import checkpoint
 from ablate.engine.evaluate import Tested
 from ablate.engine.loop import train
-from ablate.engine.memory_recorder import Memory
 from ablate.engine.noise import uses_noise
+from ablate.engine.recorder import Memory
 from ablate.errors import Interrupted
 from ablate.execution.state_guard import Sentinel
 from ablate.hookspecs import HOOKS, hookimpl

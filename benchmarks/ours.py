@@ -16,7 +16,7 @@ from ablate.core.trial import Trial
 from ablate.data.dataset import CachedDataset
 from ablate.data.loader import RawBatch, TrialData, open_data
 from ablate.engine.loop import train
-from ablate.engine.memory_recorder import Memory
+from ablate.engine.recorder import Memory
 from ablate.execution.trial_process import set_numerics
 
 

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from ablate.core.trial import Trial
 from ablate.data.loader import TrialData
 from ablate.engine import checkpoint
 from ablate.engine.compiled import compile_forward
-from ablate.engine.evaluate import Meter, Tested, evaluate
+from ablate.engine.evaluate import Meter, evaluate
 from ablate.engine.noise import buffers_kept, reseed, uses_noise
 from ablate.engine.precision import fuse, number_format
 from ablate.errors import Diverged, TrickError
@@ -29,24 +29,9 @@ from ablate.util import heartbeat
 
 if TYPE_CHECKING:
     from ablate.engine.profiler import Watch
+    from ablate.engine.recorder import Recorder
 
 OpenData = Callable[[Sequence[Augmentation]], TrialData]
-
-
-class Recorder(Protocol):
-    """Where a trial's results go."""
-
-    def resume(self) -> dict[str, Any] | None:
-        """The newest sound checkpoint, or None to start afresh."""
-
-    def epoch(self, record: dict[str, Any], state: Callable[[], dict[str, Any]]) -> None:
-        """An epoch is over: keep its record and the state after it."""
-
-    def finished(self, run: Run, tested: Tested, model: nn.Module) -> None:
-        """The last epoch's test images, one by one, and the model that was evaluated."""
-
-    def check(self, run: Run) -> None:
-        """A step was taken: raise `Interrupted` if someone asked the trial to stop."""
 
 
 def train(

@@ -28,8 +28,8 @@ from ablate.util.files import write_json, write_text, write_whole
 
 if TYPE_CHECKING:
     from ablate.data.loader import RawBatch, TrialData
-    from ablate.engine.loop import Recorder
     from ablate.engine.precision import NumberFormat
+    from ablate.engine.recorder import Recorder
     from ablate.tricks.hooks import Hooks
     from ablate.tricks.ordering import Implementation
 

@@ -8,7 +8,7 @@ from ours import train_real
 from place import Place
 
 from ablate import Trick
-from ablate.engine.memory_recorder import Memory
+from ablate.engine.recorder import Memory
 from ablate_tricks.bf16 import Bf16
 from ablate_tricks.fp16 import Fp16
 from ablate_tricks.mixup import Mixup

@@ -109,7 +109,7 @@ def test_a_bug_is_told_in_one_line_and_saved(
     monkeypatch.setattr("ablate.store.store.Store.open", broken)
     assert main(["status", "--store", str(tmp_path)]) == 70
     line = capfd.readouterr().err
-    assert line.startswith("bug: KeyError in test_cli_check.py:")
+    assert line.startswith("bug: KeyError in test_check.py:")
     (saved,) = tmp_path.glob("crash-*.txt")
     assert line.rstrip().endswith(f"traceback saved in {saved}")
     assert "KeyError: 'lost'" in saved.read_text()
@@ -132,7 +132,7 @@ def test_a_bug_where_nothing_can_be_written_is_told_on_the_spot(
         code = main(["status", "--store", str(tmp_path / "none")])
     assert code == 70
     told = capfd.readouterr().err
-    assert told.startswith("bug: KeyError in test_cli_check.py:")
+    assert told.startswith("bug: KeyError in test_check.py:")
     assert "KeyError: 'lost'" in told
 
 

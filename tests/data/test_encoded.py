@@ -21,7 +21,7 @@ from ablate.data.dataset import CachedDataset
 from ablate.data.device_copy import Mapped, Resident, Sent
 from ablate.data.loader import TrialData, open_data
 from ablate.engine.loop import train
-from ablate.engine.memory_recorder import Memory
+from ablate.engine.recorder import Memory
 from ablate.errors import DataError
 from tests.helpers.data_samples import pack, write_images
 

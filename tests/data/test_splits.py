@@ -21,7 +21,7 @@ from ablate.data.evaluation import EvalImages
 from ablate.data.loader import open_data
 from ablate.data.splits import held_out, limited
 from ablate.engine.loop import train
-from ablate.engine.memory_recorder import Memory
+from ablate.engine.recorder import Memory
 from ablate.errors import AblateError
 from tests.helpers.data_samples import write_images
 from tests.helpers.support import CPU, recipe

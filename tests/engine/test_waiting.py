@@ -20,7 +20,7 @@ from ablate.core.trial import Numerics
 from ablate.data.cache import ensure_cache
 from ablate.data.loader import open_data
 from ablate.engine.loop import train
-from ablate.engine.memory_recorder import Memory
+from ablate.engine.recorder import Memory
 from ablate_tricks.bce_loss import BceLoss
 from ablate_tricks.cosine import Cosine
 from ablate_tricks.cutmix import Cutmix

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ablate import Trick, hookimpl
-from ablate.engine.memory_recorder import Memory
+from ablate.engine.recorder import Memory
 from ablate.errors import Diverged
 from ablate_tricks.fp16 import Fp16
 from tests.helpers.support import run

@@ -16,7 +16,7 @@ from ablate.data.cache import ensure_cache
 from ablate.data.catalogue import dataset_info
 from ablate.data.loader import open_data
 from ablate.engine.loop import train
-from ablate.engine.memory_recorder import Memory as Memory
+from ablate.engine.recorder import Memory as Memory
 
 CPU = torch.device("cpu")
 

@@ -1,10 +1,13 @@
-"""A recorder that keeps everything in memory: for tests, of ablate's own and of others' tricks."""
+"""What the loop reports to: `Recorder`; and `Memory`, which keeps everything, for tests.
+
+A trial's own recorder, which writes to its attempt, is `ablate.execution.recorder`.
+"""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ablate.errors import Interrupted
 
@@ -15,10 +18,27 @@ if TYPE_CHECKING:
     from ablate.engine.evaluate import Tested
 
 
-class Memory:
-    """saved: the state to resume from. stop_after: steps after which it interrupts the training.
+class Recorder(Protocol):
+    """Where a trial's results go."""
 
-    Then `records` and `states` of each epoch, and what was `tested` last.
+    def resume(self) -> dict[str, Any] | None:
+        """The newest sound checkpoint, or None to start afresh."""
+
+    def epoch(self, record: dict[str, Any], state: Callable[[], dict[str, Any]]) -> None:
+        """An epoch is over: keep its record and the state after it."""
+
+    def finished(self, run: Run, tested: Tested, model: nn.Module) -> None:
+        """The last epoch's test images, one by one, and the model that was evaluated."""
+
+    def check(self, run: Run) -> None:
+        """A step was taken: raise `Interrupted` if someone asked the trial to stop."""
+
+
+class Memory:
+    """A recorder that keeps everything in memory.
+
+    saved: the state to resume from. stop_after: steps after which it interrupts the training. Then
+    it has `records` and `states` of each epoch, and what was `tested` last.
     """
 
     def __init__(self, saved: dict[str, Any] | None = None, stop_after: int | None = None) -> None:
