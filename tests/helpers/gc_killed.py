@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from ablate.index import database
 from ablate.store.collect import carry_out, survey
 from ablate.store.store import Store
 from tests.helpers.gc_store import OLD, files_of, littered
@@ -21,6 +22,7 @@ from tests.helpers.gc_store import OLD, files_of, littered
 def collect(path: Path) -> None:
     """As the command does."""
     carry_out(survey(Store.open(path, create=False)))
+    database.ingest(path)
 
 
 def contents(path: Path, names: frozenset[str]) -> dict[str, bytes]:

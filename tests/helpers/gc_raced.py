@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ablate.core.resolved_study import ResolvedStudy
 from ablate.core.trial import Trial
+from ablate.index import database
 from ablate.store.attempt_writer import Attempt
 from ablate.store.collect import carry_out, survey
 from ablate.store.lease import claim
@@ -73,6 +74,7 @@ def main(folder: Path, rounds: int) -> dict[str, int]:
     running = dict(children)
     while running:
         done = carry_out(survey(Store.open(store.path, create=False)))
+        database.ingest(store.path)  # as the command does
         counts["collections"] += 1
         counts["removed"] += sum(piece.kind == "trials" for piece in done.pieces)
         time.sleep(0.002)  # who waits for a file's lock is not first in a line
