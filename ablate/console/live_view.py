@@ -25,23 +25,6 @@ if TYPE_CHECKING:
     from ablate.store.store import TrialState
 
 
-STYLES = {"done": "good", "running": "bold", "new": "dim", "shared": "good", "failed": "failed"}
-
-
-def bar(fraction: float, cells: int) -> str:
-    """`cells` wide: ━━━╸───."""
-    filled = max(0.0, min(1.0, fraction)) * cells
-    whole = int(filled)
-    if whole >= cells:
-        return "━" * cells
-    return "━" * whole + "╸" + "─" * (cells - whole - 1)
-
-
-def dot(status: str) -> tuple[str, str]:
-    """(symbol, style) of a trial."""
-    return DOTS.get(status, "✗"), STYLES.get(status, "failed")
-
-
 _WIDE = 100  # columns from which on the bars have their full length
 _MOST_DOTS = 20
 
@@ -305,3 +288,20 @@ def _rows(resolved: ResolvedStudy) -> list[_Row]:
     teachers = [key for key in resolved.order if key not in drawn]
     rows += [_Row("used by others", resolved.labels[key], (key,)) for key in teachers]
     return rows
+
+
+STYLES = {"done": "good", "running": "bold", "new": "dim", "shared": "good", "failed": "failed"}
+
+
+def bar(fraction: float, cells: int) -> str:
+    """`cells` wide: ━━━╸───."""
+    filled = max(0.0, min(1.0, fraction)) * cells
+    whole = int(filled)
+    if whole >= cells:
+        return "━" * cells
+    return "━" * whole + "╸" + "─" * (cells - whole - 1)
+
+
+def dot(status: str) -> tuple[str, str]:
+    """(symbol, style) of a trial."""
+    return DOTS.get(status, "✗"), STYLES.get(status, "failed")

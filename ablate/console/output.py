@@ -23,95 +23,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-class Unread:
-    """Writes to `stream` for as long as that works, and then in silence: a closed pipe (`| head`),
-    a terminal that is gone, a log on a full disk."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        """As a text stream's; never fails for want of a reader."""
-        try:
-            return self._stream.write(text)
-        except OSError:
-            discard(self._stream)
-            return len(text)
-
-    def flush(self) -> None:
-        """As a text stream's."""
-        try:
-            self._stream.flush()
-        except OSError:
-            discard(self._stream)
-
-    def __getattr__(self, name: str) -> Any:  # isatty, fileno, encoding
-        return getattr(self._stream, name)
-
-
-def discard(stream: TextIO) -> None:
-    """From now on `stream` goes nowhere, what it still holds included: Python would complain of
-    that when it exits."""
-    with contextlib.suppress(OSError, ValueError):  # it may have no descriptor
-        descriptor = stream.fileno()
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, descriptor)
-        os.close(nowhere)
-
-
-Color = Literal["auto", "always", "never"]
-DEFAULT_WIDTH = 100
-
-
-@dataclass(frozen=True)
-class Terminal:
-    """interactive: a person's terminal (CI is none). live: it can be redrawn."""
-
-    interactive: bool
-    color: bool
-    unicode: bool
-    width: int
-    live: bool
-
-
-def look_at(stream: TextIO, color: Color = "auto", env: Mapping[str, str] = os.environ) -> Terminal:
-    """What `stream` can show. `color` is `--color`, which overrides the environment."""
-    is_terminal = stream.isatty()
-    dumb = env.get("TERM") == "dumb"
-    interactive = is_terminal and not env.get("CI")
-    return Terminal(
-        interactive=interactive,
-        color=_color(color, is_terminal and not dumb, env),
-        unicode=_unicode(stream, dumb, env),
-        width=_width(stream, interactive, env),
-        live=interactive and not dumb,
-    )
-
-
-def _color(color: Color, capable: bool, env: Mapping[str, str]) -> bool:
-    if color != "auto":
-        return color == "always"
-    if env.get("FORCE_COLOR"):
-        return True
-    return capable and not env.get("NO_COLOR")
-
-
-def _unicode(stream: TextIO, dumb: bool, env: Mapping[str, str]) -> bool:
-    encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "").replace("_", "")
-    return encoding.startswith("utf8") and not dumb and env.get("ABLATE_ASCII") != "1"
-
-
-def _width(stream: TextIO, interactive: bool, env: Mapping[str, str]) -> int:
-    if interactive:
-        try:
-            if (columns := os.get_terminal_size(stream.fileno()).columns) > 0:
-                return columns
-        except (OSError, ValueError):  # a stream without a descriptor
-            pass
-    said = env.get("COLUMNS", "")
-    return int(said) if said.isdecimal() and int(said) > 0 else DEFAULT_WIDTH
-
-
 SCHEMA_VERSION = 1
 
 # A line: plain text, or (text, style) pieces. Styles: "good", "failed", "bold", "dim", "better",
@@ -288,3 +199,92 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return value
+
+
+class Unread:
+    """Writes to `stream` for as long as that works, and then in silence: a closed pipe (`| head`),
+    a terminal that is gone, a log on a full disk."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """As a text stream's; never fails for want of a reader."""
+        try:
+            return self._stream.write(text)
+        except OSError:
+            discard(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        """As a text stream's."""
+        try:
+            self._stream.flush()
+        except OSError:
+            discard(self._stream)
+
+    def __getattr__(self, name: str) -> Any:  # isatty, fileno, encoding
+        return getattr(self._stream, name)
+
+
+def discard(stream: TextIO) -> None:
+    """From now on `stream` goes nowhere, what it still holds included: Python would complain of
+    that when it exits."""
+    with contextlib.suppress(OSError, ValueError):  # it may have no descriptor
+        descriptor = stream.fileno()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+
+
+Color = Literal["auto", "always", "never"]
+DEFAULT_WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """interactive: a person's terminal (CI is none). live: it can be redrawn."""
+
+    interactive: bool
+    color: bool
+    unicode: bool
+    width: int
+    live: bool
+
+
+def look_at(stream: TextIO, color: Color = "auto", env: Mapping[str, str] = os.environ) -> Terminal:
+    """What `stream` can show. `color` is `--color`, which overrides the environment."""
+    is_terminal = stream.isatty()
+    dumb = env.get("TERM") == "dumb"
+    interactive = is_terminal and not env.get("CI")
+    return Terminal(
+        interactive=interactive,
+        color=_color(color, is_terminal and not dumb, env),
+        unicode=_unicode(stream, dumb, env),
+        width=_width(stream, interactive, env),
+        live=interactive and not dumb,
+    )
+
+
+def _color(color: Color, capable: bool, env: Mapping[str, str]) -> bool:
+    if color != "auto":
+        return color == "always"
+    if env.get("FORCE_COLOR"):
+        return True
+    return capable and not env.get("NO_COLOR")
+
+
+def _unicode(stream: TextIO, dumb: bool, env: Mapping[str, str]) -> bool:
+    encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "").replace("_", "")
+    return encoding.startswith("utf8") and not dumb and env.get("ABLATE_ASCII") != "1"
+
+
+def _width(stream: TextIO, interactive: bool, env: Mapping[str, str]) -> int:
+    if interactive:
+        try:
+            if (columns := os.get_terminal_size(stream.fileno()).columns) > 0:
+                return columns
+        except (OSError, ValueError):  # a stream without a descriptor
+            pass
+    said = env.get("COLUMNS", "")
+    return int(said) if said.isdecimal() and int(said) > 0 else DEFAULT_WIDTH

@@ -19,45 +19,6 @@ from ablate.study.settings import flat
 from ablate.study.toml_positions import Path
 
 
-class RowProblem(Exception):
-    """Why a row cannot be trained; the planner adds the place in the file, unless `path` is it."""
-
-    def __init__(self, message: str, *, hint: str | None = None, path: Path | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.path = path
-
-
-Set = tuple[int, ...]  # ascending
-
-
-def every_set(entries: int) -> tuple[Set, ...]:
-    """All subsets: the empty one, each entry, each pair, ..., all."""
-    return tuple(
-        members for size in range(entries + 1) for members in combinations(range(entries), size)
-    )
-
-
-def sets_of_orders(
-    orders: Sequence[Sequence[int]],
-) -> tuple[tuple[Set, ...], tuple[tuple[int, ...], ...]]:
-    """(the distinct sets that the orders go through, of each order the index of every set).
-
-    The empty set comes first, then sets as orders first reach them: two orders that agree on which
-    entries come first, whatever their order, share that row.
-    """
-    found: dict[Set, int] = {(): 0}
-    paths = []
-    for order in orders:
-        path = [0]
-        for length in range(1, len(order) + 1):
-            members = tuple(sorted(order[:length]))
-            path.append(found.setdefault(members, len(found)))
-        paths.append(tuple(path))
-    return tuple(found), tuple(paths)
-
-
 @dataclass(frozen=True)
 class RowPlan:
     """A row before its trials are known.
@@ -241,3 +202,42 @@ def _sides_in_words(study: Study, labels: tuple[str, ...], active: tuple[str, ..
             if label in there:
                 settings |= {f"{label}.{key}": value for key, value in params.items()}
     return ", ".join(setting_in_words(key, value) for key, value in settings.items())
+
+
+class RowProblem(Exception):
+    """Why a row cannot be trained; the planner adds the place in the file, unless `path` is it."""
+
+    def __init__(self, message: str, *, hint: str | None = None, path: Path | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.path = path
+
+
+Set = tuple[int, ...]  # ascending
+
+
+def every_set(entries: int) -> tuple[Set, ...]:
+    """All subsets: the empty one, each entry, each pair, ..., all."""
+    return tuple(
+        members for size in range(entries + 1) for members in combinations(range(entries), size)
+    )
+
+
+def sets_of_orders(
+    orders: Sequence[Sequence[int]],
+) -> tuple[tuple[Set, ...], tuple[tuple[int, ...], ...]]:
+    """(the distinct sets that the orders go through, of each order the index of every set).
+
+    The empty set comes first, then sets as orders first reach them: two orders that agree on which
+    entries come first, whatever their order, share that row.
+    """
+    found: dict[Set, int] = {(): 0}
+    paths = []
+    for order in orders:
+        path = [0]
+        for length in range(1, len(order) + 1):
+            members = tuple(sorted(order[:length]))
+            path.append(found.setdefault(members, len(found)))
+        paths.append(tuple(path))
+    return tuple(found), tuple(paths)

@@ -29,36 +29,6 @@ from ablate.store.store import Store, TrialState
 from ablate.study.model import STALL_MINUTES
 from ablate.util.devices import Device
 
-
-@dataclass
-class Outcome:
-    """How a run ended. signal: SIGINT or SIGTERM if it was interrupted. choosing: trials that
-    settings are chosen by: one that diverged is an answer. incomplete: some row chose none."""
-
-    trained: int = 0
-    statuses: dict[str, str] = field(default_factory=dict)
-    messages: dict[str, str] = field(default_factory=dict)
-    signal: int | None = None
-    choosing: frozenset[str] = frozenset()
-    incomplete: bool = False
-
-    @property
-    def wrong(self) -> list[str]:
-        """Keys of the trials that did not end as they should, in the order of work."""
-        return [
-            key
-            for key, status in self.statuses.items()
-            if status != "done" and not (status == "diverged" and key in self.choosing)
-        ]
-
-    @property
-    def exit_code(self) -> int:
-        """0 done; 1 a trial failed; 128 + signal if interrupted."""
-        if self.signal is not None:
-            return 128 + self.signal
-        return 1 if self.wrong or self.incomplete else 0
-
-
 FINAL = frozenset({"done", "diverged", "no_effect"})
 _HEARTBEAT = 15.0  # seconds between signs of life on a claim
 _INGEST = 1.0  # seconds between ingests, each of which costs as much as a short trial
@@ -423,3 +393,32 @@ class Runner:
     def _restore_signals(previous: dict[int, Any]) -> None:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@dataclass
+class Outcome:
+    """How a run ended. signal: SIGINT or SIGTERM if it was interrupted. choosing: trials that
+    settings are chosen by: one that diverged is an answer. incomplete: some row chose none."""
+
+    trained: int = 0
+    statuses: dict[str, str] = field(default_factory=dict)
+    messages: dict[str, str] = field(default_factory=dict)
+    signal: int | None = None
+    choosing: frozenset[str] = frozenset()
+    incomplete: bool = False
+
+    @property
+    def wrong(self) -> list[str]:
+        """Keys of the trials that did not end as they should, in the order of work."""
+        return [
+            key
+            for key, status in self.statuses.items()
+            if status != "done" and not (status == "diverged" and key in self.choosing)
+        ]
+
+    @property
+    def exit_code(self) -> int:
+        """0 done; 1 a trial failed; 128 + signal if interrupted."""
+        if self.signal is not None:
+            return 128 + self.signal
+        return 1 if self.wrong or self.incomplete else 0

@@ -17,42 +17,6 @@ from ablate.errors import AblateError
 from ablate.util import resources
 
 
-def compiler_lacks(kind: str) -> tuple[str, ...]:
-    """What torch.compile needs on "cpu" or "cuda" and does not find, each as one installs it.
-
-    It looks for what is most often missing, and does not try to compile.
-    """
-    lacking = []
-    if kind == "cuda" and importlib.util.find_spec("triton") is None:
-        lacking.append("triton")
-    if kind == "cuda":  # Triton builds its launchers with it
-        names: tuple[str, ...] = ("gcc", "clang", "cc")
-        chosen, what = os.environ.get("CC"), "a C compiler"
-    else:
-        names = {"darwin": ("clang++",), "win32": ("cl",)}.get(sys.platform, ("g++",))
-        chosen, what = os.environ.get("CXX"), "a C++ compiler"
-    names = (chosen,) if chosen else names
-    if not any(shutil.which(name) for name in names):
-        lacking.append(f"{what} ({names[0]})")
-    if not Path(sysconfig.get_path("include"), "Python.h").exists():
-        lacking.append("Python's headers (python3-dev)")
-    return tuple(lacking)
-
-
-@dataclass(frozen=True)
-class Device:
-    """Where trials run: "cpu" or "cuda:0", how many at once, threads each.
-
-    forks: a child of a server for each trial, on a CPU and where the system can; else one warm
-    worker that trains one trial after another.
-    """
-
-    name: str
-    slots: int
-    threads: int = 1
-    forks: bool = True
-
-
 def choose_devices(name: str = "auto") -> list[Device]:
     """The devices that `--device` names: "auto", "cpu", "cuda" (all GPUs) or "cuda:1".
 
@@ -123,6 +87,42 @@ def _gpu_count() -> int:
     import torch
 
     return torch.cuda.device_count()
+
+
+def compiler_lacks(kind: str) -> tuple[str, ...]:
+    """What torch.compile needs on "cpu" or "cuda" and does not find, each as one installs it.
+
+    It looks for what is most often missing, and does not try to compile.
+    """
+    lacking = []
+    if kind == "cuda" and importlib.util.find_spec("triton") is None:
+        lacking.append("triton")
+    if kind == "cuda":  # Triton builds its launchers with it
+        names: tuple[str, ...] = ("gcc", "clang", "cc")
+        chosen, what = os.environ.get("CC"), "a C compiler"
+    else:
+        names = {"darwin": ("clang++",), "win32": ("cl",)}.get(sys.platform, ("g++",))
+        chosen, what = os.environ.get("CXX"), "a C++ compiler"
+    names = (chosen,) if chosen else names
+    if not any(shutil.which(name) for name in names):
+        lacking.append(f"{what} ({names[0]})")
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        lacking.append("Python's headers (python3-dev)")
+    return tuple(lacking)
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where trials run: "cpu" or "cuda:0", how many at once, threads each.
+
+    forks: a child of a server for each trial, on a CPU and where the system can; else one warm
+    worker that trains one trial after another.
+    """
+
+    name: str
+    slots: int
+    threads: int = 1
+    forks: bool = True
 
 
 @cache

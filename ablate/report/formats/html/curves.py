@@ -17,127 +17,7 @@ from ablate.report.formats.html.markup import Markup, escaped, join, name, perce
 from ablate.report.formats.html.views import Epochs, Line, Panel
 from ablate.report.model import ReportTable
 
-
-@dataclass(frozen=True)
-class Trajectories:
-    """Curves of one table in the unit printed; NaN where there is no number.
-
-    epochs: numbers of those that are kept, from 1, the last one among them. rows: by row and seed,
-    [epochs]; rows without a finished trial are not in it. means: by row, over the seeds there are.
-    """
-
-    epochs: tuple[int, ...]
-    rows: Mapping[int, Mapping[int, tuple[float, ...]]]
-    means: Mapping[int, tuple[float, ...]]
-
-    def differences(self, row: int, other: int) -> dict[int, tuple[float, ...]]:
-        """Row minus other of every seed that both have."""
-        mine, theirs = self.rows[row], self.rows[other]
-        return {
-            seed: tuple(a - b for a, b in zip(mine[seed], theirs[seed], strict=True))
-            for seed in mine
-            if seed in theirs
-        }
-
-    def difference(self, row: int, other: int) -> tuple[float, ...]:
-        """The mean of `differences`."""
-        return _mean(list(self.differences(row, other).values()), len(self.epochs))
-
-
-def trajectories(table: ReportTable, epochs: Epochs, every: int = 1) -> Trajectories:
-    """Curves of the trials that are done; every `every`-th epoch, the first and the last."""
-    name, scale = table.metric.name, table.metric.scale
-    read: dict[int, dict[int, list[float]]] = {}
-    length = 0
-    for i, row in enumerate(table.rows):
-        for cell in row.seeds:
-            if cell.values:
-                values = _by_epoch(name, scale, epochs(cell.key))
-                if any(map(math.isfinite, values)):
-                    read.setdefault(i, {})[cell.seed] = values
-                    length = max(length, len(values))
-    kept = sorted({0, *range(length - 1, -1, -every)}) if length else []
-    rows = {
-        i: {
-            seed: tuple(v[k] if k < len(v) and math.isfinite(v[k]) else math.nan for k in kept)
-            for seed, v in lines.items()
-        }
-        for i, lines in read.items()
-    }
-    means = {i: _mean(list(lines.values()), len(kept)) for i, lines in rows.items()}
-    return Trajectories(tuple(k + 1 for k in kept), rows, means)
-
-
-def _by_epoch(name: str, scale: float, epochs: Sequence[Mapping[str, float]]) -> list[float]:
-    """The metric of every epoch from the first on; NaN for one that was not read."""
-    found = {int(e.get("epoch") or i): e.get(name, math.nan) for i, e in enumerate(epochs, 1)}
-    return [float(found.get(i, math.nan)) * scale for i in range(1, max(found, default=0) + 1)]
-
-
-def _mean(lines: Sequence[Sequence[float]], length: int) -> tuple[float, ...]:
-    """By epoch, over the numbers there are."""
-    found = []
-    for i in range(length):
-        known = [line[i] for line in lines if math.isfinite(line[i])]
-        found.append(sum(known) / len(known) if known else math.nan)
-    return tuple(found)
-
-
-Shown = tuple[ReportTable, str, Trajectories, Sequence[Line]]
-
-
-def epoch_tables(scenes: Sequence[Shown]) -> Markup:
-    """A table for each row: its seeds, their mean, and the differences that the strips draw."""
-    tables = []
-    for table, title, found, lines in scenes:
-        compared = {line.row: line.comparison.reference for line in lines if line.comparison}
-        tables += [
-            _table(table, title, found, row, compared.get(row))
-            for row in sorted({*compared, *compared.values()})
-        ]
-    return markup.folded("Numbers, epoch by epoch", tables)
-
-
-def _table(
-    table: ReportTable, title: str, found: Trajectories, row: int, reference: int | None
-) -> Markup:
-    lines = found.rows[row]
-    heads = ["epoch", *(f"seed {seed}" for seed in lines), "mean"]
-    columns = [*lines.values(), found.means[row]]
-    signed: list[Sequence[float]] = []
-    if reference is not None:
-        apart = found.differences(row, reference)
-        heads += [*(f"Δ seed {seed}" for seed in apart), "Δ mean"]
-        signed = [*apart.values(), found.difference(row, reference)]
-    decimals = table.decimals
-    # End tags of cells and rows may be left out in HTML, and there are thousands of them.
-    body = [
-        f"<tr><th>{epoch}"
-        + "".join(f"<td>{_number(column[i], decimals)}" for column in columns)
-        + "".join(f"<td>{_number(column[i], decimals, signed=True)}" for column in signed)
-        for i, epoch in enumerate(found.epochs)
-    ]
-    what = f"{title}: {table.rows[row].label}, {table.metric.heading}"
-    if reference is not None:
-        what += f"; Δ against {table.rows[reference].label}"
-    inner = tag(
-        "table",
-        tag("caption", escaped(what)),
-        tag("thead", tag("tr", (tag("th", head, scope="col") for head in heads))),
-        tag("tbody", Markup("".join(body))),
-        class_="epochs",
-    )
-    return join(tag("div", inner, class_="scroll", tabindex=0, role="region", aria_label=what))
-
-
-def _number(value: float, decimals: int, *, signed: bool = False) -> str:
-    if not math.isfinite(value):
-        return "–"
-    return numbers.signed(value, decimals) if signed else numbers.fixed(value, decimals)
-
-
 OPEN = 8  # panels; the others are folded
-_MAIN, _STRIP = 110, 52  # px
 _UNITS = 1000  # of a curve's height: whole numbers are short and finer than a pixel
 _CELLS = 16_000  # numbers in a page, above which epochs are left out
 
@@ -432,3 +312,124 @@ def _sentences(scenes: Sequence[_Scene], every: int) -> list[str]:
 
 def _ordinal(number: int) -> str:
     return {2: "second", 3: "third"}.get(number, f"{number}th")
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """Curves of one table in the unit printed; NaN where there is no number.
+
+    epochs: numbers of those that are kept, from 1, the last one among them. rows: by row and seed,
+    [epochs]; rows without a finished trial are not in it. means: by row, over the seeds there are.
+    """
+
+    epochs: tuple[int, ...]
+    rows: Mapping[int, Mapping[int, tuple[float, ...]]]
+    means: Mapping[int, tuple[float, ...]]
+
+    def differences(self, row: int, other: int) -> dict[int, tuple[float, ...]]:
+        """Row minus other of every seed that both have."""
+        mine, theirs = self.rows[row], self.rows[other]
+        return {
+            seed: tuple(a - b for a, b in zip(mine[seed], theirs[seed], strict=True))
+            for seed in mine
+            if seed in theirs
+        }
+
+    def difference(self, row: int, other: int) -> tuple[float, ...]:
+        """The mean of `differences`."""
+        return _mean(list(self.differences(row, other).values()), len(self.epochs))
+
+
+def trajectories(table: ReportTable, epochs: Epochs, every: int = 1) -> Trajectories:
+    """Curves of the trials that are done; every `every`-th epoch, the first and the last."""
+    name, scale = table.metric.name, table.metric.scale
+    read: dict[int, dict[int, list[float]]] = {}
+    length = 0
+    for i, row in enumerate(table.rows):
+        for cell in row.seeds:
+            if cell.values:
+                values = _by_epoch(name, scale, epochs(cell.key))
+                if any(map(math.isfinite, values)):
+                    read.setdefault(i, {})[cell.seed] = values
+                    length = max(length, len(values))
+    kept = sorted({0, *range(length - 1, -1, -every)}) if length else []
+    rows = {
+        i: {
+            seed: tuple(v[k] if k < len(v) and math.isfinite(v[k]) else math.nan for k in kept)
+            for seed, v in lines.items()
+        }
+        for i, lines in read.items()
+    }
+    means = {i: _mean(list(lines.values()), len(kept)) for i, lines in rows.items()}
+    return Trajectories(tuple(k + 1 for k in kept), rows, means)
+
+
+def _by_epoch(name: str, scale: float, epochs: Sequence[Mapping[str, float]]) -> list[float]:
+    """The metric of every epoch from the first on; NaN for one that was not read."""
+    found = {int(e.get("epoch") or i): e.get(name, math.nan) for i, e in enumerate(epochs, 1)}
+    return [float(found.get(i, math.nan)) * scale for i in range(1, max(found, default=0) + 1)]
+
+
+def _mean(lines: Sequence[Sequence[float]], length: int) -> tuple[float, ...]:
+    """By epoch, over the numbers there are."""
+    found = []
+    for i in range(length):
+        known = [line[i] for line in lines if math.isfinite(line[i])]
+        found.append(sum(known) / len(known) if known else math.nan)
+    return tuple(found)
+
+
+Shown = tuple[ReportTable, str, Trajectories, Sequence[Line]]
+
+
+def epoch_tables(scenes: Sequence[Shown]) -> Markup:
+    """A table for each row: its seeds, their mean, and the differences that the strips draw."""
+    tables = []
+    for table, title, found, lines in scenes:
+        compared = {line.row: line.comparison.reference for line in lines if line.comparison}
+        tables += [
+            _table(table, title, found, row, compared.get(row))
+            for row in sorted({*compared, *compared.values()})
+        ]
+    return markup.folded("Numbers, epoch by epoch", tables)
+
+
+def _table(
+    table: ReportTable, title: str, found: Trajectories, row: int, reference: int | None
+) -> Markup:
+    lines = found.rows[row]
+    heads = ["epoch", *(f"seed {seed}" for seed in lines), "mean"]
+    columns = [*lines.values(), found.means[row]]
+    signed: list[Sequence[float]] = []
+    if reference is not None:
+        apart = found.differences(row, reference)
+        heads += [*(f"Δ seed {seed}" for seed in apart), "Δ mean"]
+        signed = [*apart.values(), found.difference(row, reference)]
+    decimals = table.decimals
+    # End tags of cells and rows may be left out in HTML, and there are thousands of them.
+    body = [
+        f"<tr><th>{epoch}"
+        + "".join(f"<td>{_number(column[i], decimals)}" for column in columns)
+        + "".join(f"<td>{_number(column[i], decimals, signed=True)}" for column in signed)
+        for i, epoch in enumerate(found.epochs)
+    ]
+    what = f"{title}: {table.rows[row].label}, {table.metric.heading}"
+    if reference is not None:
+        what += f"; Δ against {table.rows[reference].label}"
+    inner = tag(
+        "table",
+        tag("caption", escaped(what)),
+        tag("thead", tag("tr", (tag("th", head, scope="col") for head in heads))),
+        tag("tbody", Markup("".join(body))),
+        class_="epochs",
+    )
+    return join(tag("div", inner, class_="scroll", tabindex=0, role="region", aria_label=what))
+
+
+def _number(value: float, decimals: int, *, signed: bool = False) -> str:
+    if not math.isfinite(value):
+        return "–"
+    return numbers.signed(value, decimals) if signed else numbers.fixed(value, decimals)
+
+
+_MAIN, _STRIP = 110, 52  # px

@@ -22,55 +22,6 @@ from ablate.report.formats.html.views import (
 )
 from ablate.report.model import Block, BlockCell, BlockLine, Comparison, ReportRow, ReportTable
 
-
-def block(place: markup.Place, found: Block, table: ReportTable) -> Markup:
-    """The table of a block with its heading and caption."""
-    columns = [markup.Column("", [line.label for line in found.lines])]
-    for i, head in enumerate(found.heads):
-        texts = [_cell(line.cells[i], found.differs(i), table) for line in found.lines]
-        columns.append(markup.Column(head, texts, right=True))
-        if found.judged == i:
-            columns.append(markup.Column("verdict", [_verdict(line) for line in found.lines]))
-    if any(line.word for line in found.lines):
-        columns.append(markup.Column("", [line.word for line in found.lines]))
-    title = f"{captions.title(table)}: {found.title}"
-    return join(
-        place.heading(title, class_="panel", deeper=1),
-        markup.table(columns, label=title),
-        markup.caption(*_captions(found)),
-    )
-
-
-def _cell(cell: BlockCell | None, differs: bool, table: ReportTable) -> str:
-    """ "+0.4 [−0.2, +1.0]", or "89.8 [89.1, 90.5]" where it is no difference."""
-    if cell is None or cell.value is None:
-        return ""
-    write = numbers.signed if differs else numbers.fixed
-    scale, decimals = table.metric.scale, table.decimals
-    text = write(cell.value * scale, decimals)
-    if cell.low is None or cell.high is None:
-        return text
-    return f"{text} [{write(cell.low * scale, decimals)}, {write(cell.high * scale, decimals)}]"
-
-
-def _verdict(line: BlockLine) -> Markup:
-    return tag(
-        "span",
-        (icon(line.mark), " ") if line.mark else None,
-        line.verdict,
-        " †" if line.dagger else None,
-        class_=f"verdict {colour(line.mark)}",
-    )
-
-
-def _captions(found: Block) -> Sequence[str]:
-    said = list(found.caption)
-    if any(line.dagger for line in found.lines):
-        over = numbers.count(found.comparisons, "comparison")
-        said.append(f"† the interval leaves out 0, the test corrected for {over} does not.")
-    return said
-
-
 Column = markup.Column
 
 
@@ -312,3 +263,51 @@ def _differences(table: ReportTable, title: str, lines: Sequence[Line]) -> Marku
     against = captions.reference_row(table) + (", of the total the baseline" if total else "")
     what = f"{title}: Δ of each seed, against {against}"
     return markup.table(columns, label=what, caption=what)
+
+
+def block(place: markup.Place, found: Block, table: ReportTable) -> Markup:
+    """The table of a block with its heading and caption."""
+    columns = [markup.Column("", [line.label for line in found.lines])]
+    for i, head in enumerate(found.heads):
+        texts = [_cell(line.cells[i], found.differs(i), table) for line in found.lines]
+        columns.append(markup.Column(head, texts, right=True))
+        if found.judged == i:
+            columns.append(markup.Column("verdict", [_verdict(line) for line in found.lines]))
+    if any(line.word for line in found.lines):
+        columns.append(markup.Column("", [line.word for line in found.lines]))
+    title = f"{captions.title(table)}: {found.title}"
+    return join(
+        place.heading(title, class_="panel", deeper=1),
+        markup.table(columns, label=title),
+        markup.caption(*_captions(found)),
+    )
+
+
+def _cell(cell: BlockCell | None, differs: bool, table: ReportTable) -> str:
+    """ "+0.4 [−0.2, +1.0]", or "89.8 [89.1, 90.5]" where it is no difference."""
+    if cell is None or cell.value is None:
+        return ""
+    write = numbers.signed if differs else numbers.fixed
+    scale, decimals = table.metric.scale, table.decimals
+    text = write(cell.value * scale, decimals)
+    if cell.low is None or cell.high is None:
+        return text
+    return f"{text} [{write(cell.low * scale, decimals)}, {write(cell.high * scale, decimals)}]"
+
+
+def _verdict(line: BlockLine) -> Markup:
+    return tag(
+        "span",
+        (icon(line.mark), " ") if line.mark else None,
+        line.verdict,
+        " †" if line.dagger else None,
+        class_=f"verdict {colour(line.mark)}",
+    )
+
+
+def _captions(found: Block) -> Sequence[str]:
+    said = list(found.caption)
+    if any(line.dagger for line in found.lines):
+        over = numbers.count(found.comparisons, "comparison")
+        said.append(f"† the interval leaves out 0, the test corrected for {over} does not.")
+    return said

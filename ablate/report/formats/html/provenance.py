@@ -16,18 +16,6 @@ from ablate.util.files import moment
 _CHANGES = (re.compile(r"([^:→]+): (.+?) → (.+)"), re.compile(r"([^\s:→]+) (.+?) → (.+)"))
 
 
-def render_settings(place: markup.Place, tables: Sequence[ReportTable]) -> Markup:
-    """The section. tables: of one study."""
-    groups: dict[tuple[tuple[str, str], ...], list[ReportTable]] = {}
-    for table in tables:
-        changes = tuple((row.label, row.changes) for row in table.rows if row.changes)
-        if changes:
-            groups.setdefault(changes, []).append(table)
-    shown = [_changes(lines, held, len(groups) > 1) for lines, held in groups.items()]
-    about = "what each row changes" if shown else "what every row shares"
-    return markup.section(place, "Settings", about, _recipe(tables), shown)
-
-
 def _recipe(tables: Sequence[ReportTable]) -> Markup:
     first = tables[0]
     margin = f"±{numbers.plain(first.margin)}{first.metric.points}" if first.margin else ""
@@ -71,6 +59,18 @@ def _changes(
     )
     label = f"what each row changes: {what}"
     return tag("div", inner, class_="scroll words", tabindex=0, role="region", aria_label=label)
+
+
+def render_settings(place: markup.Place, tables: Sequence[ReportTable]) -> Markup:
+    """The section. tables: of one study."""
+    groups: dict[tuple[tuple[str, str], ...], list[ReportTable]] = {}
+    for table in tables:
+        changes = tuple((row.label, row.changes) for row in table.rows if row.changes)
+        if changes:
+            groups.setdefault(changes, []).append(table)
+    shown = [_changes(lines, held, len(groups) > 1) for lines, held in groups.items()]
+    about = "what each row changes" if shown else "what every row shares"
+    return markup.section(place, "Settings", about, _recipe(tables), shown)
 
 
 def render_trials(place: markup.Place, tables: Sequence[ReportTable]) -> Markup:
