@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ablate.errors import AblateError
 from ablate.stats import LOOKS
 from ablate.util import devices as machine
+from ablate.util.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +76,6 @@ def _peeked(session: Session) -> bool:
 def _cost(session: Session, seeds: int) -> str:
     """Time of so many more seeds of every row."""
     from ablate.planning.timing import Timings
-    from ablate.util.text import duration
 
     trials = session.resolved.trials
     rows = [row for table in session.resolved.tables for row in table.rows]

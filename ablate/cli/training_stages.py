@@ -7,6 +7,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablate.console.json_view import EventView, study_start
+from ablate.console.live_view import LiveView
+from ablate.console.log_view import LogView, stamped
+from ablate.console.progress import Progress
+from ablate.console.stages import stage_event, stage_lines
+from ablate.console.tracker import Tracker
+from ablate.util.files import read_json
+from ablate.util.text import aligned, count
+
 if TYPE_CHECKING:
     from ablate.console.json_view import EventView
     from ablate.console.live_view import LiveView
@@ -43,8 +52,6 @@ class Training:
 
     def stage(self, session: Session) -> Outcome:
         """Train one of them."""
-        from ablate.console.tracker import Tracker
-
         self._prepare(session)
         if self._workers is None:  # they import while this process checks
             self._workers = self._stack.enter_context(session.workers())
@@ -60,8 +67,6 @@ class Training:
 
     def ended(self, session: Session, following: Session | None) -> None:
         """Say what one came to, and what comes next."""
-        from ablate.console.log_view import stamped
-        from ablate.console.stages import stage_event, stage_lines
 
         if self._output.json:
             self.begun(session)
@@ -72,8 +77,6 @@ class Training:
 
     def begun(self, session: Session) -> None:
         """With --json: the study's start, where nothing was to be trained so far."""
-        from ablate.console.json_view import study_start
-
         if not self._started:
             self._started = True
             statuses = {key: state.status for key, state in session.work.states.items()}
@@ -81,9 +84,6 @@ class Training:
 
     def _prepare(self, session: Session) -> None:
         """Say what is to be done, and decode what is not decoded yet."""
-        from ablate.console.log_view import stamped
-        from ablate.console.progress import Progress
-
         headline = session.headline()
         if not self._output.json:
             self._output.note(headline if self._live else stamped(headline.replace(" · ", ", ")))
@@ -109,15 +109,10 @@ class Training:
 
     def _view(self, session: Session, tracker: Tracker) -> EventView | LiveView | LogView:
         if self._output.json:
-            from ablate.console.json_view import EventView
-
             first, self._started = not self._started, True
             return EventView(self._output, tracker, session.stage, first=first)
         if self._live:
-            from ablate.console.live_view import LiveView
-
             return LiveView(self._output, tracker)
-        from ablate.console.log_view import LogView
 
         return LogView(self._output, tracker)
 
@@ -157,7 +152,6 @@ def tell(session: Session, output: Output, keys: Iterable[str]) -> None:
 def _found(session: Session, keys: set[str]) -> Iterator[tuple[str, Path, Profile]]:
     from ablate.engine.profiler_report import PROFILE, read
     from ablate.store import attempt_reader
-    from ablate.util.files import read_json
 
     for key in session.resolved.order:
         if key not in keys:
@@ -170,7 +164,6 @@ def _found(session: Session, keys: set[str]) -> Iterator[tuple[str, Path, Profil
 
 def _lines(profile: Profile, name: str, path: Path) -> list[Line]:
     from ablate.engine.profiler_report import ALIGN, TRACE, cells
-    from ablate.util.text import aligned, count
 
     head = f" {name}: {profile.seconds:.1f} s, {count(profile.steps, 'step')} timed"
     if profile.traced_steps:

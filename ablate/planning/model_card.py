@@ -15,6 +15,7 @@ from ablate.models.build import build_model
 from ablate.models.catalogue import model_image_size, model_info
 from ablate.models.surgery import handles
 from ablate.tricks.base import Trick
+from ablate.tricks.hooks import Hooks
 
 _NUM_CLASSES = 1000
 _IMAGE_SIZE = 224
@@ -112,8 +113,6 @@ def _bundled() -> Iterator[Trick]:
 
 def _no_fit(name: str, tricks: Sequence[Trick]) -> Iterator[tuple[str, str]]:
     """The tricks that refuse this model, each tried alone."""
-    from ablate.tricks.hooks import Hooks
-
     recipe = Recipe.model_validate({"model": name})
     for trick in tricks:
         hooks = Hooks((trick,))

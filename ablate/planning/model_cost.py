@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.models.build import isolated_rng
 from ablate.planning.model_card import multiply_adds
 from ablate.tricks.guard import contained
+from ablate.tricks.hooks import Hooks
 
 if TYPE_CHECKING:
     from ablate.core.trial import Trial
@@ -42,7 +43,6 @@ class Costs:
         import torch
 
         from ablate.tricks.construct import construct
-        from ablate.tricks.hooks import Hooks
 
         recipe, classes = trial.recipe, trial.dataset.num_classes
         size = recipe.eval_size or recipe.image_size

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from ablate.hookspecs import HOOKS
 from ablate.hookspecs import hookimpl as hookimpl  # where tricks of before the packages find them
 from ablate.hookspecs import hookspec as hookspec
 from ablate.tricks.file_params import file_fields
@@ -58,7 +59,6 @@ class Trick(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        from ablate.hookspecs import HOOKS
 
         for field in cls.model_fields:
             if field in RESERVED or field in HOOKS:

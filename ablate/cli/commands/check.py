@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ablate.cli.app import command
+from ablate.cli.errors import REFUSED, problem_lines
 from ablate.cli.options import Options
+from ablate.errors import AblateError, Problem, StudyError
+from ablate.util.text import count
 
 if TYPE_CHECKING:
     from ablate.core.resolved_study import ResolvedStudy
@@ -27,8 +30,6 @@ Exit: 0 all good, 2 problems.
 @command("check", HELP)
 def check(options: Options, files: Annotated[list[str], typer.Argument(metavar="FILE...")]) -> None:
     """Check the files."""
-    from ablate.cli.errors import REFUSED, problem_lines
-    from ablate.util.text import count
 
     output = options.output()
     found = {file: _check(file, options) for file in dict.fromkeys(files)}
@@ -54,7 +55,6 @@ def check(options: Options, files: Annotated[list[str], typer.Argument(metavar="
 def _check(file: str, options: Options) -> ResolvedStudy | tuple[Problem, ...] | None:
     """The study, its problems, or None for a part, which is sound and has no rows."""
     from ablate.design import resolve
-    from ablate.errors import AblateError, Problem, StudyError
     from ablate.planning.preflight import check_models
     from ablate.study import load_study
 
@@ -75,8 +75,6 @@ def _check(file: str, options: Options) -> ResolvedStudy | tuple[Problem, ...] |
 
 def _size(study: ResolvedStudy) -> str:
     """ "2 datasets × 5 rows × 3 seeds = 30 trials"; without the product where it is not one."""
-    from ablate.util.text import count
-
     datasets = {table.dataset for table in study.tables}
     rows = {len(table.rows) for table in study.tables}
     per_dataset = len(study.tables) // max(1, len(datasets))

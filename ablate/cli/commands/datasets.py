@@ -8,6 +8,9 @@ import typer
 
 from ablate.cli.app import command, group
 from ablate.cli.options import Options
+from ablate.errors import AblateError
+from ablate.util.paths import shown
+from ablate.util.text import megabytes
 
 if TYPE_CHECKING:
     from ablate.data.catalogue import DatasetInfo
@@ -65,7 +68,6 @@ def datasets(options: Options) -> None:
 def _here(info: DatasetInfo, options: Options) -> str:
     """ "✓", "✓ 160" or "–"."""
     from ablate.data.catalogue import find_source, in_memory
-    from ablate.errors import AblateError
 
     if in_memory(info.name):
         return "✓"
@@ -141,8 +143,6 @@ def fetch(
     from ablate.console.progress import Progress
     from ablate.data.catalogue import dataset_info, in_memory
     from ablate.data.download import fetch as download
-    from ablate.util.paths import shown
-    from ablate.util.text import megabytes
 
     output = options.output()
     if in_memory(dataset_info(name).name):

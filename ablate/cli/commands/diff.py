@@ -8,6 +8,8 @@ import typer
 
 from ablate.cli.app import command
 from ablate.cli.options import Options
+from ablate.errors import AblateError
+from ablate.util.text import aligned, pad, width
 
 if TYPE_CHECKING:
     from ablate.console.output import Line, Output
@@ -75,7 +77,6 @@ def diff(
 
 def _sides(store: Store, address: str) -> list[Side]:
     """What an address names, one for each table that has it. Raises AblateError."""
-    from ablate.errors import AblateError
     from ablate.report.tables.address import addressed
     from ablate.report.tables.diff import Side
     from ablate.session.lookup import from_store
@@ -119,8 +120,6 @@ def _keys(side: Side) -> dict[str, None]:
 
 
 def _tell(found: Difference, test: ImageTest | None, output: Output) -> None:
-    from ablate.util.text import pad, width
-
     rows: list[tuple[str, str]] = _settings(found, output)
     rows += [(each.metric.heading, _metric(each, found)) for each in found.metrics]
     if time := _time(found.time):
@@ -137,8 +136,6 @@ def _tell(found: Difference, test: ImageTest | None, output: Output) -> None:
 
 
 def _settings(found: Difference, output: Output) -> list[tuple[str, str]]:
-    from ablate.util.text import aligned, width
-
     equal = "every other setting is equal" if found.recorded else "everything else is equal"
     if found.same:
         return [("settings", "the same trials")]

@@ -9,6 +9,8 @@ import typer
 
 from ablate.cli.app import command
 from ablate.cli.options import Options, path
+from ablate.errors import AblateError
+from ablate.util.text import count, megabytes
 
 if TYPE_CHECKING:
     from ablate.core.resolved_study import ResolvedStudy
@@ -43,11 +45,9 @@ def export(
     force: Annotated[bool, typer.Option("--force")] = False,
 ) -> None:
     """Write it."""
-    from ablate.errors import AblateError
     from ablate.export import collect
     from ablate.store.store import Store
     from ablate.util.archives import check_ending, write_archive
-    from ablate.util.text import count, megabytes
 
     output = options.output()
     if file is None:
@@ -83,7 +83,6 @@ def export(
 
 
 def _studies(names: list[str], store: Store, options: Options) -> list[ResolvedStudy]:
-    from ablate.errors import AblateError
     from ablate.session.lookup import from_store
 
     known = store.studies()

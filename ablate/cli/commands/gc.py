@@ -10,6 +10,8 @@ import typer
 
 from ablate.cli.app import command
 from ablate.cli.options import Options
+from ablate.errors import AblateError, did_you_mean
+from ablate.util.text import megabytes, one_line
 
 if TYPE_CHECKING:
     from ablate.console.output import Output
@@ -77,7 +79,6 @@ def gc(
 
 
 def _kinds(only: list[str] | None) -> tuple[Kind, ...]:
-    from ablate.errors import AblateError, did_you_mean
     from ablate.store.collect import KINDS
 
     for word in only or ():
@@ -90,7 +91,6 @@ def _kinds(only: list[str] | None) -> tuple[Kind, ...]:
 
 def _show(output: Output, found: Garbage, kinds: tuple[Kind, ...]) -> None:
     from ablate.store.collect import WORDS
-    from ablate.util.text import megabytes
 
     if not found.pieces:
         output.result(f"{found.store.path}: everything is needed")
@@ -119,8 +119,6 @@ def _show(output: Output, found: Garbage, kinds: tuple[Kind, ...]) -> None:
 
 
 def _place(found: Garbage, path: Path) -> str:
-    from ablate.util.text import one_line
-
     return one_line(str(path.relative_to(found.store.path)))
 
 
@@ -151,7 +149,6 @@ def _command(options: Options, latest: bool, only: list[str] | None) -> str:
 
 def _tell(output: Output, removal: Removal) -> None:
     from ablate.store.collect import KINDS
-    from ablate.util.text import megabytes
 
     counts = {kind: sum(p.kind == kind for p in removal.pieces) for kind in KINDS}
     parts = [f"{number:,} {kind}" for kind, number in counts.items() if number]

@@ -9,6 +9,8 @@ import typer
 
 from ablate.cli.app import command
 from ablate.cli.options import Options, path
+from ablate.errors import AblateError
+from ablate.util.files import write_result
 
 HELP = """\
 Write a small study file with comments: ready to be trained, made to be edited.
@@ -28,9 +30,7 @@ def init(
     force: Annotated[bool, typer.Option("--force")] = False,
 ) -> None:
     """Write the study."""
-    from ablate.errors import AblateError
     from ablate.study import init_text
-    from ablate.util.files import write_result
 
     if file.suffix != ".toml":
         named = file.with_suffix(".toml") if file.name else file / "my.toml"

@@ -12,7 +12,12 @@ import typer
 
 from ablate.cli.app import command
 from ablate.cli.options import Options
-from ablate.util.files import open_plain
+from ablate.console.tracker import WORDS, WRONG, in_words
+from ablate.errors import AblateError
+from ablate.store import attempt_reader, log_file
+from ablate.store.log_file import MOST
+from ablate.util.files import moment, open_plain
+from ablate.util.text import duration, one_line
 
 if TYPE_CHECKING:
     from ablate.console.output import Output
@@ -45,8 +50,6 @@ def logs(
     path: Annotated[bool, typer.Option("--path")] = False,
 ) -> None:
     """Print it."""
-    from ablate.errors import AblateError
-    from ablate.store import attempt_reader, log_file
     from ablate.store.store import Store
 
     output = options.output()
@@ -99,7 +102,6 @@ def logs(
 
 def find_trial(store: Store, address: str) -> str:
     """The key of "7c1e04" or "group1:mixup/imagewoof/1". Raises AblateError."""
-    from ablate.errors import AblateError
     from ablate.report.tables.address import row_address
     from ablate.session.lookup import from_store
 
@@ -118,9 +120,6 @@ def _offered(store: Store, options: Options) -> str:
     """Commands that print a log: of trials that failed, else that run, else of the latest."""
     import shlex
 
-    from ablate.console.tracker import WRONG, in_words
-    from ablate.util.text import one_line
-
     states = store.states(store.keys())
     begun = [key for key, state in states.items() if state.attempt]
     wrong = [key for key in begun if states[key].status in WRONG]
@@ -136,8 +135,6 @@ def _offered(store: Store, options: Options) -> str:
 
 def _status(attempts: list[Path], number: int, state: TrialState) -> str:
     """Of the attempt: the trial's own, unless it is an earlier one."""
-    from ablate.store import attempt_reader
-
     if number == len(attempts):
         return state.status
     end = attempt_reader.ending(attempts[number - 1])
@@ -145,16 +142,12 @@ def _status(attempts: list[Path], number: int, state: TrialState) -> str:
 
 
 def _message(attempt: Path) -> str:
-    from ablate.store import attempt_reader
-
     return str((attempt_reader.ending(attempt) or {}).get("message", ""))
 
 
 def _head(
     output: Output, store: Store, key: str, state: TrialState, attempts: list[Path], number: int
 ) -> None:
-    from ablate.console.tracker import WORDS
-    from ablate.util.text import duration
 
     parts = [store.label(key), f"attempt {number} of {len(attempts)}"]
     took = _seconds(attempts[number - 1])
@@ -167,10 +160,6 @@ def _head(
 
 def _foot(output: Output, attempt: Path, key: str) -> None:
     """Why it failed: last, where it is read first, also if its process could not write it."""
-    from ablate.console.tracker import WRONG, in_words
-    from ablate.store import attempt_reader
-    from ablate.util.text import one_line
-
     end = attempt_reader.ending(attempt)
     if end is not None and end["status"] in WRONG:
         told = in_words(end["status"], str(end.get("message", "")))
@@ -178,9 +167,6 @@ def _foot(output: Output, attempt: Path, key: str) -> None:
 
 
 def _seconds(attempt: Path) -> float | None:
-    from ablate.store import attempt_reader
-    from ablate.util.files import moment
-
     end = attempt_reader.ending(attempt)
     if end is None:
         return None
@@ -219,8 +205,6 @@ class Reader:
 
 def _lines(file: Path) -> dict[str, object]:
     """A log's lines; of one that is too long to be one document, the last ones."""
-    from ablate.store.log_file import MOST
-
     try:
         with open_plain(file) as opened:
             skipped = max(0, opened.seek(0, 2) - MOST)

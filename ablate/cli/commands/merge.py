@@ -9,6 +9,7 @@ import typer
 
 from ablate.cli.app import command
 from ablate.cli.options import Options
+from ablate.util.text import count, megabytes
 
 if TYPE_CHECKING:
     from ablate.console.output import Output
@@ -53,7 +54,6 @@ def merge(
         what = survey(store, other)
         if not dry_run:
             from ablate.console.progress import Progress
-            from ablate.util.text import megabytes
 
             with Progress(output) as progress:
                 total = what.size
@@ -81,8 +81,6 @@ def merge(
 
 
 def _tell(output: Output, what: Merge, dry_run: bool) -> None:
-    from ablate.util.text import count, megabytes
-
     attempts = what.attempts if dry_run else what.copied
     trials = len({trial.key for trial in what.trials if trial.attempts})
     parts = [f"{count(attempts, 'attempt')} at {count(trials, 'trial')}"] if attempts else []

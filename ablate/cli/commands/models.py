@@ -9,6 +9,7 @@ import typer
 
 from ablate.cli.app import command, group
 from ablate.cli.options import Options
+from ablate.models.catalogue import model_info, model_names
 
 HELP = """\
 List the models that a study may name.
@@ -31,8 +32,6 @@ Example    ablate models show resnet50
 @group("models", HELP)
 def models(options: Options) -> None:
     """List them."""
-    from ablate.models.catalogue import model_info, model_names
-
     output = options.output()
     infos = [model_info(name) for name in model_names()]
     if output.json:
@@ -48,8 +47,6 @@ def models(options: Options) -> None:
 @command("models show", SHOW)
 def show(options: Options, name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     """Show one."""
-    from ablate.models.catalogue import model_info
-
     output = options.output()
     model_info(name)  # an unknown name is refused before torch is imported
     from ablate.planning.model_card import describe_model

@@ -10,6 +10,8 @@ import typer
 from ablate.cli.app import command
 from ablate.cli.options import Datasets, Limit, MaxSeeds, Options, Seeds, Settings, Until
 from ablate.cli.selection import Selection
+from ablate.console.json_view import look
+from ablate.util.files import check_working_folder
 
 if TYPE_CHECKING:
     from ablate.planning.plan import Plan
@@ -49,7 +51,6 @@ def plan(
     """Show it."""
     from ablate.planning.plan import make_plan, row_tricks
     from ablate.planning.plan_text import plan_lines
-    from ablate.util.files import check_working_folder
 
     check_working_folder()
     output = options.output()
@@ -102,8 +103,6 @@ def _next_steps(plan: Plan, selection: Selection) -> list[tuple[str, str]]:
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:
-    from ablate.console.json_view import look
-
     work, resolved = plan.work, plan.resolved
     return {
         "study": resolved.name,

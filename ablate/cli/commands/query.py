@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ablate.cli.app import command
+from ablate.cli.errors import REFUSED, report_error
 from ablate.cli.options import Options
+from ablate.errors import AblateError, did_you_mean
+from ablate.sql.limits import timed_out
+from ablate.util.text import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +53,6 @@ def query(
     timeout: Annotated[float, typer.Option("--timeout")] = 30.0,
 ) -> None:
     """Ask, and print the answer."""
-    from ablate.errors import AblateError, did_you_mean
     from ablate.sql.statement import ask
     from ablate.store.store import Store
 
@@ -81,7 +84,6 @@ def query(
 
 def _print(answer: Answer, kind: str, output: Output) -> None:
     from ablate.cli import query_formats as formats
-    from ablate.util.text import count
 
     if kind != "terminal":
         write = {"csv": formats.csv, "json": formats.json, "markdown": formats.markdown}[kind]
@@ -115,7 +117,6 @@ def _views(output: Output) -> None:
 
 
 def _standard_input() -> str:
-    from ablate.errors import AblateError
     from ablate.sql.statement import LONGEST
 
     try:
@@ -129,9 +130,6 @@ def _ender(output: Output, timeout: float) -> Callable[[], None]:
 
     def end() -> None:
         import os
-
-        from ablate.cli.errors import REFUSED, report_error
-        from ablate.sql.limits import timed_out
 
         report_error(timed_out(timeout), output)
         sys.stderr.flush()

@@ -6,6 +6,7 @@ import time
 
 from ablate.cli.app import command
 from ablate.cli.options import Options
+from ablate.util.text import count, one_line
 
 HELP = """\
 Rebuild the store's database from the spool, which is the truth. Nothing is lost by it.
@@ -22,7 +23,6 @@ def reindex(options: Options) -> None:
     """Rebuild it."""
     from ablate.index import database
     from ablate.store.store import Store
-    from ablate.util.text import count, one_line
 
     began = time.monotonic()
     output = options.output()

@@ -10,6 +10,10 @@ import typer
 from ablate.cli.app import command
 from ablate.cli.options import Datasets, Limit, Options, Seeds, Settings, path
 from ablate.cli.selection import Selection
+from ablate.console.output import DEFAULT_WIDTH
+from ablate.errors import AblateError
+from ablate.report.options import Asked
+from ablate.util.files import write_result
 
 if TYPE_CHECKING:
     from ablate.console.output import Output
@@ -66,9 +70,7 @@ def report(
     settings: Settings = None,
 ) -> None:
     """Print it."""
-    from ablate.errors import AblateError
     from ablate.report import check_format, content, format_of, render_methods
-    from ablate.report.options import Asked
     from ablate.store.store import Store
 
     output = options.output()
@@ -125,7 +127,6 @@ def report(
         if output.quiet < 2 and isinstance(made, str):
             output.raw(made)
         return
-    from ablate.util.files import write_result
 
     _check_target(file)
     write_result(file, made)
@@ -134,8 +135,6 @@ def report(
 
 def _check_target(file: Path) -> None:
     """A report may replace a report: never a study, a trick, or what a store consists of."""
-    from ablate.errors import AblateError
-
     place = file.absolute()
     refused = file.suffix in (".toml", ".py") and file.exists()
     for folder in place.parents:
@@ -151,7 +150,6 @@ def _answers(
     found: list[Found], store: Store, asked: Asked, output: Output
 ) -> tuple[list[Found], list[list[ReportTable]]]:
     """Of several studies those that have what is asked; of one, a refusal is an error."""
-    from ablate.errors import AblateError
     from ablate.session.lookup import tables_of
 
     kept: list[Found] = []
@@ -169,8 +167,6 @@ def _answers(
 
 
 def _once(names: list[str]) -> list[str]:
-    from ablate.errors import AblateError
-
     for i, name in enumerate(names):
         if name in names[:i]:
             raise AblateError(f"{name} is named twice", hint="name each study once")
@@ -179,8 +175,6 @@ def _once(names: list[str]) -> list[str]:
 
 def _refuse_two_of_a_name(found: list[Found], selections: list[Selection]) -> None:
     """Two files may hold studies of one name, whose tables nobody could tell apart."""
-    from ablate.errors import AblateError
-
     names: dict[str, str] = {}
     for one, selection in zip(found, selections, strict=False):
         name = one.resolved.name
@@ -237,7 +231,6 @@ def _shipped(name: str) -> bool:
 
 
 def _every(store: Store) -> list[Found]:
-    from ablate.errors import AblateError
     from ablate.session.lookup import from_store
 
     names = store.studies()
@@ -247,7 +240,6 @@ def _every(store: Store) -> list[Found]:
 
 
 def _terminal(tables: list[ReportTable], output: Output, columns: str, *, plain: bool) -> str:
-    from ablate.console.output import DEFAULT_WIDTH
     from ablate.report import render_terminal
 
     terminal = output.out

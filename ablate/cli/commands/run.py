@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ablate.cli import training_stages
 from ablate.cli.app import command
 from ablate.cli.options import Datasets, Limit, MaxSeeds, Options, Seeds, Settings, Until
 from ablate.cli.selection import Selection
+from ablate.cli.training_stages import Training
+from ablate.console.tracker import in_words
+from ablate.util.text import duration
 
 if TYPE_CHECKING:
     from ablate.console.output import Output
@@ -56,8 +60,6 @@ def run(
 ) -> None:
     """Run it."""
     began = time.monotonic()
-    from ablate.cli import training_stages
-    from ablate.cli.training_stages import Training
     from ablate.session.lookup import tables_of
     from ablate.session.session import open_session
     from ablate.session.stages import run_stages
@@ -130,8 +132,6 @@ def _print(tables: list[ReportTable], output: Output) -> None:
 
 
 def _summary(session: Session, output: Output, outcome: Outcome, began: float) -> None:
-    from ablate.util.text import duration
-
     statuses = outcome.statuses
     done = sum(status == "done" for status in statuses.values())
     took = duration(time.monotonic() - began)
@@ -145,7 +145,6 @@ def _summary(session: Session, output: Output, outcome: Outcome, began: float) -
 
 
 def _failures(session: Session, output: Output, outcome: Outcome) -> None:
-    from ablate.console.tracker import in_words
     from ablate.core.resolved_study import unchosen_in_words
     from ablate.planning.looks import open_rows
 

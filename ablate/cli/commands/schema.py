@@ -10,6 +10,7 @@ import typer
 
 from ablate.cli.app import command
 from ablate.cli.options import Options, path
+from ablate.util.files import write_result
 
 HELP = """\
 Print the JSON Schema of study files, with the installed tricks and their parameters.
@@ -30,7 +31,6 @@ def schema(
     """Print it."""
     from ablate.study.json_schema import study_schema
     from ablate.tricks.discovery import load_catalogue
-    from ablate.util.files import write_result
 
     output = options.output()
     document = study_schema(load_catalogue(bundled_only=options.no_plugins))

@@ -19,7 +19,14 @@ import typer
 
 from ablate.cli.app import command
 from ablate.cli.options import Options
+from ablate.console.live_view import bar
+from ablate.console.log_view import stamped
+from ablate.console.output import styled
+from ablate.console.tracker import in_words
 from ablate.errors import AblateError
+from ablate.util.devices import choose_devices, slots
+from ablate.util.files import moment
+from ablate.util.text import count, duration, megabytes, pad, width
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -51,7 +58,6 @@ def status(
     watch: Annotated[bool, typer.Option("--watch")] = False,
 ) -> None:
     """Show it."""
-    from ablate.errors import AblateError
     from ablate.planning.timing import Timings
     from ablate.store.store import Store
 
@@ -83,8 +89,6 @@ def look(store: Store, timings: Timings) -> list[dict[str, Any]]:
 
 def table(found: list[dict[str, Any]], path: Path, output: Output) -> list[Line]:
     """A line for each study below a head, aligned."""
-    from ablate.util.text import count, duration, megabytes, pad, width
-
     rows = [["study", "done", "running", "failed", "left", "now or last"]]
     for one in found:
         left = duration(one["seconds_left"]) if one["seconds_left"] else ""
@@ -152,16 +156,12 @@ def _seconds(
     trials = resolved.trials
     remaining = ((trials[k], max(1, trials[k].recipe.epochs - states[k].epoch)) for k in left)
     if trials[left[0]].numerics.device_type == "cpu":
-        from ablate.util.devices import choose_devices, slots
-
         return timings.total(remaining, slots(choose_devices("cpu")))
     return timings.total(remaining, max(1, running))
 
 
 def _now(resolved: ResolvedStudy, states: dict[str, TrialState]) -> str:
     """The trial that runs, else one that failed, else when the last one ended."""
-    from ablate.console.tracker import in_words
-    from ablate.util.files import moment
 
     running = [key for key in resolved.order if states[key].status == "running"]
     if running:
@@ -302,9 +302,6 @@ class Watch:
 
     def lines(self, columns: int, height: int) -> list[Line]:
         """What is drawn in so many columns and lines."""
-        from ablate.console.live_view import bar
-        from ablate.util.text import pad, width
-
         clock = f"{datetime.now():%H:%M:%S}"  # noqa: DTZ005 - the clock on the person's wall
         foot = f"{clock} · every {self._every:g} s · Ctrl-C ends the watching, not the run"
         lines: list[Line] = []
@@ -367,9 +364,6 @@ class Watch:
                 self._line(one)
 
     def _line(self, one: dict[str, Any]) -> None:
-        from ablate.console.log_view import stamped
-        from ablate.util.text import duration
-
         if self._output.json:
             self._output.event("status", store=str(self._path), **one)
             return
@@ -379,8 +373,6 @@ class Watch:
         self._output.result(stamped(f"{one['study']}: {', '.join(parts)}, {one['now']}"))
 
     def _note(self, text: str) -> None:
-        from ablate.console.log_view import stamped
-
         self._output.note(stamped(text))
 
 
@@ -391,8 +383,6 @@ class _Drawing:
         self._watch = watch
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        from ablate.console.output import styled
-
         try:
             columns, height = os.get_terminal_size(console.file.fileno())
         except (OSError, ValueError):  # a stream without a descriptor

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ablate.cli import trick_facts as facts
 from ablate.cli.app import command, group
 from ablate.cli.options import Options
+from ablate.errors import AblateError
 
 if TYPE_CHECKING:
     from ablate.errors import AblateError
@@ -36,8 +38,6 @@ A NAME that ends in .py is a file of your own.
 @group("tricks", HELP)
 def tricks(options: Options) -> None:
     """List them."""
-    from ablate.cli import trick_facts as facts
-    from ablate.errors import AblateError
     from ablate.tricks.discovery import load_catalogue
 
     output = options.output()
@@ -77,7 +77,6 @@ def _reason(error: AblateError) -> str:
 @command("tricks show", SHOW)
 def show(options: Options, name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     """Show one."""
-    from ablate.cli import trick_facts as facts
     from ablate.tricks.discovery import load_catalogue
 
     output = options.output()
@@ -108,14 +107,10 @@ def show(options: Options, name: Annotated[str, typer.Argument(metavar="NAME")])
 
 
 def _usable(catalogue: Catalogue) -> list[LoadedTrick]:
-    from ablate.errors import AblateError
-
     return [trick for trick in catalogue.load_all() if not isinstance(trick, AblateError)]
 
 
 def _as_json(trick: LoadedTrick, others: list[LoadedTrick]) -> dict[str, object]:
-    from ablate.cli import trick_facts as facts
-
     return {
         "name": trick.name,
         "summary": facts.summary(trick.cls),

@@ -8,6 +8,12 @@ import typer
 
 from ablate.cli.app import command
 from ablate.cli.options import Options
+from ablate.console.live_view import LiveView
+from ablate.console.log_view import LogView
+from ablate.console.output import Output
+from ablate.console.progress import Progress
+from ablate.console.tracker import Tracker, in_words
+from ablate.util.text import count, duration
 
 if TYPE_CHECKING:
     from ablate.console.output import Output
@@ -42,7 +48,6 @@ def verify(
 ) -> None:
     """Verify it."""
     from ablate.cli.commands.logs import find_trial
-    from ablate.console.progress import Progress
     from ablate.session.retrain import cheapest, prepare
     from ablate.session.verify import compare
     from ablate.store.store import Store
@@ -78,8 +83,6 @@ def verify(
 
 
 def _headline(ready: Retraining) -> str:
-    from ablate.util.text import count, duration
-
     numerics = f"{ready.trial.numerics.profile} numerics on {ready.device.name}"
     parts = [f"{ready.key[:6]} {ready.label}", count(ready.trial.recipe.epochs, "epoch"), numerics]
     parts += [f"about {duration(ready.seconds)}"] if ready.seconds else []
@@ -87,11 +90,6 @@ def _headline(ready: Retraining) -> str:
 
 
 def _train(ready: Retraining, scratch: Store, workers: Workers, output: Output) -> Outcome:
-    from ablate.console.live_view import LiveView
-    from ablate.console.log_view import LogView
-    from ablate.console.output import Output
-    from ablate.console.tracker import Tracker
-
     study = ready.study()
     states = scratch.states(study.order)
     tracker = Tracker.begin(study, states, scratch, frozenset(), ready.seconds)
@@ -102,8 +100,6 @@ def _train(ready: Retraining, scratch: Store, workers: Workers, output: Output) 
 
 
 def _not_trained(ready: Retraining, outcome: Outcome, output: Output) -> None:
-    from ablate.console.tracker import in_words
-
     if outcome.signal is not None:
         output.note("Interrupted: nothing was compared, and nothing is kept.")
         return
@@ -115,8 +111,6 @@ def _not_trained(ready: Retraining, outcome: Outcome, output: Output) -> None:
 
 
 def _tell(ready: Retraining, found: Comparison, output: Output) -> None:
-    from ablate.util.text import count
-
     epochs = count(found.epochs, "epoch")
     if found.identical:
         scores = f"{found.scores:,} scores" if found.scores is not None else "no scores were kept"

@@ -12,6 +12,10 @@ import typer
 from ablate.cli.app import command
 from ablate.cli.commands.doctor.machine import Finding
 from ablate.cli.options import Options
+from ablate.errors import AblateError
+from ablate.util.devices import choose_devices, cpu_name, sign_of_gpu, slots
+from ablate.util.files import check_working_folder
+from ablate.util.paths import data_root, shown
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +43,6 @@ def doctor(options: Options, deep: Annotated[bool, typer.Option("--deep")] = Fal
     """Check."""
     from ablate.cli.commands.doctor import machine as limits
     from ablate.cli.commands.doctor.store import store_findings
-    from ablate.util.files import check_working_folder
 
     check_working_folder()
 
@@ -81,8 +84,6 @@ def _machine(options: Options) -> Iterator[Finding]:
         return
     versions = f"{python} · torch {torch.__version__} · torchvision {torchvision.__version__}"
     if not torch.cuda.is_available():
-        from ablate.util.devices import choose_devices, cpu_name, sign_of_gpu, slots
-
         cores = slots(choose_devices("cpu"))
         plural = "s" * (cores != 1)
         yield Finding("fine", "machine", f"{versions} · {cores} core{plural} of {cpu_name()}")
@@ -131,8 +132,6 @@ def _names(options: Options) -> Iterator[Finding]:
 
 def _data(options: Options) -> Iterator[Finding]:
     from ablate.data.catalogue import dataset_info, dataset_names, find_source, in_memory
-    from ablate.errors import AblateError
-    from ablate.util.paths import data_root, shown
 
     here, wanted = [], _wanted(options)
     for name in dataset_names():
@@ -153,7 +152,6 @@ def _data(options: Options) -> Iterator[Finding]:
 
 def _wanted(options: Options) -> set[str]:
     """Data sets of the stored studies."""
-    from ablate.errors import AblateError
     from ablate.store.store import Store
 
     try:
@@ -165,7 +163,6 @@ def _wanted(options: Options) -> set[str]:
 
 
 def _plugins(options: Options) -> Iterator[Finding]:
-    from ablate.errors import AblateError
     from ablate.tricks.discovery import load_catalogue
 
     catalogue = load_catalogue(bundled_only=options.no_plugins)

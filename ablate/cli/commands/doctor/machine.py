@@ -16,6 +16,8 @@ from typing import Final, Literal
 
 from ablate.cli.options import Options
 from ablate.util import resources
+from ablate.util.devices import choose_devices, compiler_lacks, sign_of_gpu, slots
+from ablate.util.paths import decoded_root, shown
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,6 @@ _GIB: Final = 2**30
 
 def gpus(options: Options) -> Iterator[Finding]:
     """No GPU, or one that is not ours alone."""
-    from ablate.util.devices import sign_of_gpu
-
     try:
         import torch
 
@@ -97,8 +97,6 @@ def parse_usage(text: str) -> dict[str, tuple[float, float, float]]:
 
 def compiling(options: Options) -> Iterator[Finding]:
     """What `numerics = "fast"` compiles models with."""
-    from ablate.util.devices import compiler_lacks, sign_of_gpu
-
     kind = "cuda" if sign_of_gpu() else "cpu"
     lacking = compiler_lacks(kind)
     if not lacking:
@@ -114,8 +112,6 @@ def compiling(options: Options) -> Iterator[Finding]:
 
 def processor(options: Options) -> Iterator[Finding]:
     """Cores, and what a container and other programs leave of them."""
-    from ablate.util.devices import choose_devices, sign_of_gpu, slots
-
     cores, quota = resources.cores(), resources.cpu_quota()
     text = f"{cores} core{'s' * (cores != 1)}"
     if quota is not None and quota < cores:
@@ -156,8 +152,6 @@ def memory(options: Options) -> Iterator[Finding]:
 
 def largest_cache() -> tuple[str, int]:
     """(name, bytes) of the largest decoded data set; ("", 0) where there is none."""
-    from ablate.util.paths import decoded_root
-
     sizes = {
         folder.name: sum(file.stat().st_size for file in folder.glob("*.npy"))
         for folder in decoded_root().glob("*")
@@ -170,8 +164,6 @@ def largest_cache() -> tuple[str, int]:
 
 def disks(options: Options) -> Iterator[Finding]:
     """How fast results are written and decoded images read."""
-    from ablate.util.paths import decoded_root, shown
-
     places: dict[int, tuple[Path, list[str]]] = {}
     for path, use in ((options.store_path, "store"), (decoded_root(), "decoded images")):
         folder = _existing(path.absolute())

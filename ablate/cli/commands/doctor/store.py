@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 from ablate.cli.commands.doctor.machine import Finding
 from ablate.cli.options import Options
+from ablate.errors import AblateError
+from ablate.store.format_version import FORMAT
+from ablate.util.text import count, megabytes
 
 if TYPE_CHECKING:
     from ablate.index.database import Standing
@@ -28,7 +31,6 @@ _SHARE: Final = 0.25  # of the store
 
 def store_findings(options: Options, *, deep: bool = False) -> Iterator[Finding]:
     """Everything there is to say of the store. deep: read every line and checksum too."""
-    from ablate.errors import AblateError
     from ablate.index import database as index_database
     from ablate.store.collect import survey
     from ablate.store.store import Store
@@ -64,8 +66,6 @@ def store_findings(options: Options, *, deep: bool = False) -> Iterator[Finding]
 
 def _studies(store: Store) -> list[str]:
     """Names of those that can be read."""
-    from ablate.errors import AblateError
-
     found = []
     for name in store.studies():
         with contextlib.suppress(AblateError):  # a folder that cannot be a study's; gc names it
@@ -75,8 +75,6 @@ def _studies(store: Store) -> list[str]:
 
 
 def _damaged_runs(store: Store, places: str) -> Iterator[Finding]:
-    from ablate.errors import AblateError
-
     for name in store.studies():
         with contextlib.suppress(AblateError):
             if (path := store.damaged_run(name)) is not None:
@@ -91,9 +89,7 @@ def _damaged_runs(store: Store, places: str) -> Iterator[Finding]:
 def _summary(
     store: Store, found: Garbage, places: str, stand: Standing, *, damaged: bool
 ) -> Iterator[Finding]:
-    from ablate.store.format_version import FORMAT
     from ablate.store.untrusted import is_key
-    from ablate.util.text import count
 
     keys = [key for key in store.keys() if is_key(key)]  # noqa: SIM118 - a store is no dict
     orphans = len(found.of("trials"))
@@ -132,7 +128,6 @@ def _summary(
 
 def _sizes(path: Path) -> str:
     from ablate.store.attempt_reader import WEIGHTS
-    from ablate.util.text import megabytes
 
     sizes = dict.fromkeys(("checkpoints", "weights", "predictions", "metrics", "database"), 0)
     total = 0
@@ -169,8 +164,6 @@ def _sizes(path: Path) -> str:
 
 def _litter(found: Garbage, places: str) -> Iterator[Finding]:
     """What `ablate gc` would remove, where it is worth removing."""
-    from ablate.util.text import count, megabytes
-
     orphans = found.of("trials")
     others = [piece for piece in found.pieces if piece.kind not in ("trials", "runs")]
     whole = sum(piece.size for piece in found.pieces)
@@ -214,7 +207,6 @@ class _Damage:
         self.found.setdefault(kind, []).append((key, what))
 
     def _trial(self, key: str, *, deep: bool) -> None:
-        from ablate.errors import AblateError
         from ablate.store import attempt_reader
 
         folder = self.store.path / "trials" / key
@@ -269,8 +261,6 @@ class _Damage:
 
     def findings(self) -> Iterator[Finding]:
         """A line for each kind."""
-        from ablate.util.text import count
-
         told: dict[str, tuple[str, Callable[[str], str]]] = {
             "newer": ("definition of a newer ablate", lambda key: "pip install -U ablate-study"),
             "definition": ("definition that cannot be read", self._run),
