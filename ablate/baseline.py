@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Baseline:
-    """The defaults, called by `tricks.chains.Hooks` where no trick replaces them."""
+    """The defaults, called by `tricks.hooks.Hooks` where no trick replaces them."""
 
     def resolve_recipe(self, recipe: Recipe) -> Recipe:
         """The recipe as it is."""

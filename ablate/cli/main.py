@@ -1,4 +1,4 @@
-"""The command line: one catch, one file per group of commands.
+"""The command line: one catch, one file a command.
 
 What is imported here is imported for `ablate --help` too: typer and the standard library.
 """

@@ -24,7 +24,7 @@ _COLORS = ("auto", "always", "never")
 class Options:
     """What was said for every command.
 
-    store: None if not said. data: None if not said; ABLATE_DATA and the default are `ablate.data`'s
+    store: None if not said. data: None if not said; ABLATE_DATA and the default are `util.paths`'s
     business.
     """
 

@@ -25,7 +25,7 @@ from ablate_tricks.label_smoothing import LabelSmoothing
 from tests.helpers.environment import ROOT
 from tests.helpers.fault_table import FIGURES, GROUPS, PAGE, put, rendered
 
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md"),
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"),
                 ROOT / "plugins/example/README.md"])  # fmt: skip
 VENV = "python3 -m venv .venv && . .venv/bin/activate"
 STUDIES = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")

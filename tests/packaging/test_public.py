@@ -21,7 +21,7 @@ PUBLIC = (
     "ablate.data.augment_policies",
 )
 TRICKS = sorted((ROOT / "plugins").rglob("*.py"))
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("plugins/**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("plugins/**/*.md")])
 # Modules of before the packages, which loose tricks may import: their text is part of their key.
 OLD_NAMES = {
     "ablate.types": ("Factors", "Run", "Schedule"),
