@@ -48,7 +48,7 @@ def text_of(path: str) -> str:
 def _shown(path: str) -> str:
     import sys
 
-    from ablate.console.output import look_at
+    from ablate.console.terminal import look_at
     from ablate.util.text import ascii_only
 
     text = text_of(path)

@@ -309,7 +309,7 @@ class Store:
         return read_epochs(path / name / "metrics.jsonl") if name else []
 
     def _ending(self, attempt: Path) -> Ending:
-        """As `attempt_reader.ending`, read once: it is written whole, and another one is another file."""
+        """As `attempt_reader.ending`, read once: it is written whole, another is another file."""
         place = f"{attempt}/done.json"
         try:
             file = os.stat(place)

@@ -7,7 +7,8 @@ import io
 import pytest
 
 from ablate.console.live_view import bar
-from ablate.console.output import Output, dumps, look_at
+from ablate.console.output import Output, dumps
+from ablate.console.terminal import look_at
 from ablate.hookspecs import hookimpl
 from ablate.tricks.base import Trick
 from ablate.util.text import aligned, ascii_only, clock, duration, megabytes, visible, width

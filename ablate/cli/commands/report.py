@@ -10,7 +10,7 @@ import typer
 from ablate.cli.app import command
 from ablate.cli.options import Datasets, Limit, Options, Seeds, Settings, path
 from ablate.cli.selection import Selection
-from ablate.console.output import DEFAULT_WIDTH
+from ablate.console.terminal import DEFAULT_WIDTH
 from ablate.errors import AblateError
 from ablate.report.options import Asked
 from ablate.util.files import write_result
