@@ -1,12 +1,16 @@
-"""What every test shares: the `--long` option, one torch thread, the real images' folder."""
+"""What every test shares: the `--long` option, the real images' folder, workers that are forked."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.helpers import forked
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,3 +44,18 @@ def imagenette_root() -> Path:
     if not root or not (Path(root) / "imagenette2-160").is_dir():
         pytest.skip("no real images: set ABLATE_DATA to a folder with imagenette2-160")
     return Path(root)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def workers_are_forked() -> Iterator[None]:
+    """Whatever trains in this process has workers that need not import torch again."""
+    with pytest.MonkeyPatch.context() as patch:
+        forked.workers_are_forked(patch)
+        yield
+    forked.close()
+
+
+@pytest.fixture
+def real_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of how a worker starts."""
+    monkeypatch.setattr("ablate.execution.executor.subprocess", subprocess)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from ablate import Results, Study
 from ablate.errors import AblateError, StudyError
+from tests.helpers import forked
 from tests.helpers.environment import environment
 
 SCRIPT = """
@@ -50,9 +50,9 @@ def test_a_script_without_a_main_guard_trains(tmp_path: Path, trained: object) -
 
     (tmp_path / "study.toml").write_text(STUDY)
     (tmp_path / "script.py").write_text(SCRIPT)
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, "script.py"], cwd=tmp_path, env=environment(), capture_output=True,
-        text=True, encoding="utf-8", timeout=120,
+        text=True, encoding="utf-8", real_workers=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

@@ -245,7 +245,7 @@ def test_no_plugins_is_named_where_it_is_why_a_trick_is_unknown(cli: Cli, tmp_pa
 
 
 def test_output_in_ascii_is_escaped_and_no_error() -> None:
-    done = run_cli("tricks", env={"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"})
+    done = run_cli("tricks", env={"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}, fresh=True)
     assert done.returncode == 0
     assert done.stdout.isascii()
 

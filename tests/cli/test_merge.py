@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from ablate.index import database
 from ablate.store import attempt_reader, lease
 from ablate.store.attempt_writer import Attempt
 from ablate.store.store import Store
+from tests.helpers import forked
 from tests.helpers.cli_process import ABLATE, Cli
 from tests.helpers.environment import environment
 from tests.helpers.small_stores import make_study, make_trial, new_store, train
@@ -140,7 +140,7 @@ def test_a_kill_at_any_moment_leaves_whole_attempts_and_the_next_merge_finishes(
     command = [*ABLATE, "merge", "other"]
     kills = 0
     for delay in [0.03 * i for i in range(1, 30 if long else 7)]:
-        process = subprocess.Popen(command, cwd=tmp_path, env=environment())
+        process = forked.Forked(command, cwd=tmp_path, env=environment())
         until = time.monotonic() + 30
         while process.poll() is None and time.monotonic() < until:
             if any(target.glob("trials/*/.merging-*")):  # it is copying
@@ -151,7 +151,7 @@ def test_a_kill_at_any_moment_leaves_whole_attempts_and_the_next_merge_finishes(
         for attempt in target.glob("trials/*/2*"):
             assert same(attempt, store.path / "trials" / attempt.parent.name / attempt.name)
     assert kills, "else this test has killed nothing"
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    done = forked.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not list(target.glob("trials/*/.merging-*"))
     for key in store.keys():  # noqa: SIM118 - a store is no dict

@@ -22,6 +22,7 @@ from ablate.sql.effects import COLUMNS, _of_table, effects
 from ablate.store.store import Store
 from tests.helpers.cli_process import ABLATE, Cli, run_cli
 from tests.helpers.environment import environment
+from tests.helpers.forked import Forked
 from tests.helpers.pty_process import on_terminal
 
 TOP = "select label, top1 from trials order by top1 desc, label limit 2"
@@ -251,14 +252,14 @@ sys.exit(main())
 
 def test_ctrl_c_ends_it_and_nothing_is_drawn(here: Path) -> None:
     sql = "select count(*) from range(1000000000000)"
-    with subprocess.Popen(
+    with Forked(
         [ABLATE[0], "-c", INTERRUPTIBLE, "query", sql], cwd=here, env=environment(),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as child:  # fmt: skip
         while not (here / "ready").exists():  # imports take long on a busy machine
             assert child.poll() is None
             time.sleep(0.05)
-        time.sleep(6)  # DuckDB draws its progress after two seconds
+        time.sleep(3.5)  # DuckDB draws its progress after two seconds
         child.send_signal(signal.SIGINT)
         assert child.communicate(timeout=60) == ("", "")
         assert child.returncode == 130

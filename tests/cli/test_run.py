@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import forked
 from tests.helpers.cli_process import ABLATE, STUDY, run_cli, run_here
 from tests.helpers.environment import environment
 from tests.helpers.pty_process import on_terminal
@@ -109,9 +110,9 @@ def test_a_report_replaces_a_report_and_nothing_else(store: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
 def test_a_full_disk_behind_stdout_is_one_line(store: Path) -> None:
     with open("/dev/full", "w") as full:
-        done = subprocess.run(
+        done = forked.run(
             [*ABLATE, "report"], cwd=store, env=environment(), stdout=full,
-            stderr=subprocess.PIPE, text=True, check=False,
+            stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (
         2,
@@ -254,7 +255,7 @@ def test_an_interrupted_run_continues(tmp_path: Path) -> None:
 
 def _interrupted(folder: Path, number: signal.Signals, when: str) -> tuple[str, str]:
     """(stderr until it says `when`, the rest after the signal)."""
-    process = subprocess.Popen(
+    process = forked.Forked(
         [*ABLATE, "run", "long.toml", "--limit", "40"], cwd=folder, env=environment(),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
     )  # fmt: skip
@@ -282,7 +283,7 @@ def _workers(parent: int) -> list[str]:
                 line = Path("/proc", name, "cmdline").read_text()
             except OSError:
                 continue
-            if fields[1] == str(parent) and "ablate" in line:
+            if fields[1] == str(parent):
                 found.append(line)
     return found
 

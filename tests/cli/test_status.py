@@ -20,6 +20,7 @@ from ablate.store.attempt_writer import Attempt
 from ablate.store.store import Store
 from tests.helpers.cli_process import ABLATE, Cli
 from tests.helpers.environment import environment
+from tests.helpers.forked import Forked
 from tests.helpers.pty_process import on_terminal
 from tests.helpers.small_stores import make_study, new_store
 
@@ -61,7 +62,7 @@ def watching(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started = []
 
     def start(*arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
+        process = Forked(
             [*ABLATE, "status", "--watch", "0.1", *arguments],
             cwd=tmp_path,
             env=environment(),

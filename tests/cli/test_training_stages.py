@@ -21,6 +21,7 @@ from ablate.execution.runner import Outcome
 from ablate.session.session import Session
 from tests.helpers.cli_process import ABLATE, STUDY, Cli, run_here
 from tests.helpers.environment import environment
+from tests.helpers.forked import Forked
 from tests.helpers.planted_runs import TUNED, Planted
 
 SMALL = """\
@@ -43,7 +44,7 @@ LOOK = ("run", "small.toml", "--limit", "40", "--until", "resolved", "--max-seed
 
 def test_interrupted_while_choosing_then_chosen_and_looked_at_twice(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(SMALL)
-    process = subprocess.Popen(
+    process = Forked(
         [*ABLATE, *LOOK], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, encoding="utf-8",
     )  # fmt: skip

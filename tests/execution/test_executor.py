@@ -16,6 +16,7 @@ from ablate.execution.executor import Workers
 from ablate.execution.runner import Runner
 from ablate.store.store import Store
 from ablate.util.devices import Device
+from tests.helpers import forked
 from tests.helpers.tiny_studies import Silent, study, trial
 
 needs_proc = pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")
@@ -59,6 +60,7 @@ def _marked(mark: str) -> list[str]:
     return found
 
 
+@pytest.mark.usefixtures("real_workers")
 def test_as_many_are_started_as_the_trials_need() -> None:
     with Workers([Device("cpu", 2), Device("cpu", 2)]) as workers:
         first, second = workers.executors
@@ -70,6 +72,7 @@ def test_as_many_are_started_as_the_trials_need() -> None:
 
 
 @needs_proc
+@pytest.mark.usefixtures("real_workers")
 def test_none_is_left_when_the_check_raises(capfd: pytest.CaptureFixture[str]) -> None:
     began = time.monotonic()
     pids = []
@@ -95,7 +98,9 @@ def test_none_is_left_when_the_coordinator_is_killed_while_it_checks(forks: bool
         f"w = Workers([Device('cpu', 1, forks={forks})])\nw.start(1)\n"
         "print(w.executors[0].pid, flush=True)\ntime.sleep(60)"
     )
-    coordinator = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    coordinator = forked.Forked(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, real_workers=True
+    )
     assert coordinator.stdout is not None
     pid = int(coordinator.stdout.readline())
     assert _alive(pid)
@@ -105,6 +110,7 @@ def test_none_is_left_when_the_coordinator_is_killed_while_it_checks(forks: bool
     assert _until(lambda: not _alive(pid)), "orphan"
 
 
+@pytest.mark.usefixtures("real_workers")
 def test_one_that_died_before_the_first_trial_is_replaced(tmp_path: Path) -> None:
     wanted = trial(epochs=1)
     device = Device("cpu", 1)
@@ -123,9 +129,9 @@ def test_one_that_died_before_the_first_trial_is_replaced(tmp_path: Path) -> Non
 def test_a_refused_study_says_so_and_leaves_neither_worker_nor_attempt(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text(REFUSED)
     mark = f"ABLATE_TEST_MARK={os.getpid()}-{time.monotonic_ns()}"
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, "-m", "ablate", "run", "s.toml"], cwd=tmp_path, capture_output=True,
-        text=True, env=os.environ | dict([mark.split("=")]), timeout=60, check=False,
+        text=True, env=os.environ | dict([mark.split("=")]), real_workers=True,
     )  # fmt: skip
     assert done.returncode == 2
     refusal = [line for line in done.stderr.splitlines() if "zero_gamma has no effect" in line]

@@ -15,6 +15,7 @@ import torch
 
 from ablate.execution.state_guard import Sentinel
 from ablate.store.store import Store
+from tests.helpers import forked
 from tests.helpers.environment import ROOT
 from tests.helpers.tiny_studies import equal, outcome, spec, trial
 from tests.helpers.worker_process import Worker, request
@@ -41,21 +42,21 @@ def test_a_warm_worker_keeps_clean_trials_apart_and_leaves_after_a_dirty_one(
 ) -> None:
     store = Store.open(tmp_path, create=True)
     one, two = trial(epochs=1), trial([spec("mixup")], epochs=1)
-    forked = Worker("--fork")
+    forking = Worker("--fork")
     warm = Worker("--warm", "cpu")
     other = Store.open(tmp_path / "other", create=True)
     for made in (one, two):
-        assert forked.train(made, store.path) == ["epoch", "ended", "exited"]
+        assert forking.train(made, store.path) == ["epoch", "ended", "exited"]
         assert warm.train(made, other.path) == ["epoch", "ended", "exited"]
         assert equal(outcome(store, made.key), outcome(other, made.key))
     taken = trial(epochs=1, seed=7)  # by another run, before this one began
-    assert forked.train(taken, store.path, claim="0123") == ["ended", "exited"]
+    assert forking.train(taken, store.path, claim="0123") == ["ended", "exited"]
     assert store.state(taken.key).status == "interrupted"
     dirty = trial([spec("dirty_dtype", SABOTEURS)], epochs=1)
     assert warm.train(dirty, other.path) == ["epoch", "ended", "exited"]
     assert "default dtype" in warm.last["leaving"]
     assert warm.close() == 0
-    assert forked.close() == 0
+    assert forking.close() == 0
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads memory from /proc")
@@ -97,7 +98,7 @@ def test_a_warm_worker_leaves_after_a_failure_and_after_its_count(tmp_path: Path
 def test_closing_stdin_in_the_middle_of_a_trial_ends_the_worker(tmp_path: Path) -> None:
     store = Store.open(tmp_path, create=True)
     for mode in (["--fork"], ["--warm", "cpu"]):
-        worker = Worker(*mode)
+        worker = Worker(*mode, fresh=True)
         slow = trial([spec("slow", SABOTEURS)], epochs=100)
         worker.send(request(slow, store.path))
         while worker.event() != "epoch":
@@ -175,7 +176,6 @@ def test_what_the_compiler_changes_in_torch_is_not_the_first_trials_leaving() ->
         torch.compile(torch.nn.Linear(2, 2), backend="eager")(torch.ones(1, 2)).sum().backward()
         print(sentinel.differences())
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "[]\n"
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = forked.run(command, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr

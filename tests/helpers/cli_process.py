@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.helpers import forked
 from tests.helpers.environment import environment
 
 ABLATE = [sys.executable, "-c", "import sys; from ablate.cli.main import main; sys.exit(main())"]
@@ -44,18 +45,15 @@ warmup = { epochs = 0.5 }
 
 
 def run_cli(
-    *arguments: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    env: dict[str, str] | None = None,
+    fresh: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """The real command line in a process of its own."""
-    return subprocess.run(
-        [*ABLATE, *map(str, arguments)],
-        cwd=cwd,
-        env=environment(**(env or {})),
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=120,
-    )
+    """The real command line in a process of its own; fresh: one that has imported nothing yet."""
+    how = {"cwd": cwd, "env": environment(**(env or {})), "capture_output": True, "timeout": 120}
+    start = subprocess.run if fresh else forked.run
+    return start([*ABLATE, *map(str, arguments)], text=True, encoding="utf-8", **how)
 
 
 def run_here(*arguments: str | Path, cwd: Path) -> Done:

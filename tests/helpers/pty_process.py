@@ -7,13 +7,13 @@ import os
 import pty
 import re
 import struct
-import subprocess
 import termios
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.helpers.cli_process import ABLATE
 from tests.helpers.environment import environment
+from tests.helpers.forked import Forked
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -30,7 +30,7 @@ def on_terminal(
     unless `color`. `react` is told what was written so far, each time there is more."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-    process = subprocess.Popen(
+    process = Forked(
         [*ABLATE, *arguments],
         cwd=cwd,
         env=environment(),

@@ -1,4 +1,4 @@
-"""A worker process spoken to by hand."""
+"""A worker process spoken to by hand, forked unless it is said how to start it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.core.trial import Trial
+from tests.helpers.forked import Forked
 
 
 def request(made: Trial, store: Path, **more: Any) -> dict[str, Any]:
@@ -27,14 +28,15 @@ def request(made: Trial, store: Path, **more: Any) -> dict[str, Any]:
 
 
 class Worker:
-    """`ablate.execution.trainer`, when it is ready. `before`: a command to start it with."""
+    """`ablate.execution.trainer`, when it is ready.
 
-    def __init__(self, *mode: str, before: tuple[str, ...] = ()) -> None:
-        self.process = subprocess.Popen(
-            [*before, sys.executable, "-P", "-m", "ablate.execution.trainer", *mode],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
+    before: a command to start it with. fresh: whether it imports everything itself.
+    """
+
+    def __init__(self, *mode: str, before: tuple[str, ...] = (), fresh: bool = False) -> None:
+        command = [*before, sys.executable, "-P", "-m", "ablate.execution.trainer", *mode]
+        start = subprocess.Popen if before or fresh else Forked
+        self.process = start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self.event() == "ready"
 
     def event(self) -> str:
