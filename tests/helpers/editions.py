@@ -46,7 +46,11 @@ class Variant:
     @property
     def half(self) -> bool:
         """Whether it computes in FP16, ten times as slow on a CPU."""
-        return any(spec.name == "fp16" for spec in self.trial.tricks)
+        return is_half(self.trial)
+
+
+def is_half(trial: Trial) -> bool:
+    return any(spec.name == "fp16" for spec in trial.tricks)
 
 
 def files() -> list[Path]:
@@ -89,8 +93,11 @@ def small(trial: Trial, ref: DatasetRef) -> Trial:
     """
     settings: dict[str, object] = {"lr": 1e-3}
     size = model_image_size(trial.recipe.model)
-    if size is not None:  # hardly any image, because each is large
-        settings |= {"image_size": size, "batch_size": 2, "eval_size": 96, "eval_resize": 110}
+    if size is not None:
+        settings |= {"image_size": size, "eval_size": 96, "eval_resize": 110}
+    # hardly any image where each is large, or computed in FP16, which a CPU does slowly
+    if size is not None or (is_half(trial) and trial.recipe.model.startswith("resnet")):
+        settings["batch_size"] = 2
         ref = ref.model_copy(update={"limit": 4})
     recipe = trial.recipe.model_copy(update=settings)
     return trial.model_copy(update={"recipe": recipe, "dataset": ref})

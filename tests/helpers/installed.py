@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
-from torchvision.models.resnet import Bottleneck, ResNet
 
 from ablate import Trick
 from ablate.models import build_model
@@ -24,7 +22,7 @@ CATALOGUE = load_catalogue(bundled_only=True)
 NAMES = CATALOGUE.names
 # Two epochs of two batches. Two mixers take turns; with this seed each has one of the first four.
 SETTINGS: dict[str, Any] = {
-    "model": "tests.helpers.installed:narrow_v1",
+    "model": "tests.helpers.small_models:narrow_v1",
     "image_size": 32,
     "batch_size": 8,
     "epochs": 2,
@@ -44,23 +42,6 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 }
 # Steps as long as SGD's would be for these: RMSprop's overflow FP16 after two.
 LR = {"adam": 0.001, "adamw": 0.001, "rmsprop": 0.001}
-
-
-class Narrow(ResNet):
-    """torchvision's ResNet, its stages an eighth as wide: FP16 convolutions are slow on a CPU."""
-
-    def _make_layer(self, block: Any, planes: int, *args: Any, **settings: Any) -> nn.Sequential:
-        layer: nn.Sequential = super()._make_layer(block, planes // 8, *args, **settings)
-        return layer
-
-
-def narrow_v1(num_classes: int) -> nn.Module:
-    """A model on which every trick can act: a v1 bottleneck ResNet, one block a stage."""
-    model = Narrow(Bottleneck, [1, 1, 1, 1])
-    model.fc = nn.Linear(model.inplanes, num_classes)
-    for stage in (model.layer2, model.layer3, model.layer4):
-        stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
-    return model
 
 
 def made(name: str, **parameters: Any) -> Trick:

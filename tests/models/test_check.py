@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from ablate.models import build_model
 from ablate.models.check import _NOT_DETERMINISTIC, check_fed
 from ablate.models.pooling import AdaptiveAverage, adaptive_average, deterministic_average
 from tests.helpers import support
+from tests.helpers.cli_process import run_cli
 
 OWN = """
 import torch
@@ -58,9 +58,7 @@ image_size = {size}
 
 
 def ablate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ablate", *arguments], cwd=folder, capture_output=True, text=True
-    )
+    return run_cli(*arguments, cwd=folder)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import hashlib
 import itertools
 import math
 import resource
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from ablate.engine.loop import train
 from ablate.errors import AblateError, Diverged
 from ablate.execution.trial_process import set_numerics
 from ablate.tricks.construct import construct
+from tests.helpers.data_samples import copy_few
 from tests.helpers.editions import Variant, cover, names_of, variants
 
 if TYPE_CHECKING:  # pytest would collect it
@@ -42,7 +42,7 @@ if TYPE_CHECKING:  # pytest would collect it
 
 CPU = torch.device("cpu")
 STEPS = 2
-TRAIN, TEST = 3, 2  # images of each class; decoding all 13,394 takes a gigabyte
+TRAIN, TEST = 3, 2  # images of each class
 LAYOUT = "imagenette2-160"
 
 
@@ -50,12 +50,7 @@ LAYOUT = "imagenette2-160"
 def root(imagenette_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A data root with a few of the real files of every class, and a cache of their own."""
     made = tmp_path_factory.mktemp("few")
-    for split, count in (("train", TRAIN), ("val", TEST)):
-        for folder in sorted((imagenette_root / LAYOUT / split).iterdir()):
-            there = made / LAYOUT / split / folder.name
-            there.mkdir(parents=True)
-            for file in sorted(folder.iterdir())[:count]:
-                shutil.copy(file, there)
+    copy_few(imagenette_root, LAYOUT, made, TRAIN, TEST)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ABLATE_CACHE", str(made / "decoded"))
         yield made
