@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,9 +14,6 @@ from ablate.cli.main import main
 from tests.helpers.cli_process import Done
 from tests.helpers.fault_runs import Cli, Run, Undisturbed, write_study
 from tests.helpers.fault_table import GROUPS, Proved
-
-if TYPE_CHECKING:
-    from tests.helpers.nest import Nest
 
 
 @pytest.fixture
@@ -67,16 +63,6 @@ def undisturbed(cli: Cli) -> Callable[[int], Undisturbed]:
         return Undisturbed(study, store)
 
     return made
-
-
-@pytest.fixture(scope="session")
-def nest() -> Iterator[Nest]:
-    """Runs `ablate` in processes of their own that need not import torch."""
-    from tests.helpers.nest import Nest
-
-    made = Nest()
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import pytest
 
 from tests.helpers.fault_table import Proved
 from tests.helpers.faulty_runs import numbers, run, stopped, trained
-from tests.helpers.nest import Nest
 
 Damage = Callable[[Path, Path], str]  # (checkpoint of epoch 2, one of another trial): words
 
@@ -101,17 +100,17 @@ DAMAGES: list[Damage] = [
 
 
 @pytest.fixture(scope="module")
-def whole(nest: Nest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained store of as many trials as there are kinds of damage."""
-    return trained(nest, tmp_path_factory.mktemp("checkpoints"), len(DAMAGES) // 2)
+    return trained(tmp_path_factory.mktemp("checkpoints"), len(DAMAGES) // 2)
 
 
 @pytest.mark.parametrize("how_many", ["the newest", pytest.param("all", marks=pytest.mark.long)])
 def test_a_checkpoint_that_cannot_be_used_costs_epochs_and_no_number(
-    whole: Path, nest: Nest, proved: Proved, how_many: str
+    whole: Path, proved: Proved, how_many: str
 ) -> None:
     folder, store = whole.parent, whole.parent / f"stopped {how_many}"
-    stopped(nest, whole, store)
+    stopped(whole, store)
     newest = sorted((store / "trials").glob("*/*/checkpoint-2.pt"))
     assert len(newest) == len(DAMAGES)
     spare = [folder / f"spare {i}" for i in range(len(newest))]
@@ -124,7 +123,7 @@ def test_a_checkpoint_that_cannot_be_used_costs_epochs_and_no_number(
             path.with_name("checkpoint-1.pt").write_bytes(b"")
             if damage is of_a_future_epoch:
                 path.unlink()
-    done = run(nest, folder, store.name)
+    done = run(folder, store.name)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert not (store / "owned").exists(), "the pickle was run"

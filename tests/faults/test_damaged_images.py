@@ -16,9 +16,9 @@ from PIL import Image
 from ablate.data.cache_builder import build
 from ablate.data.fingerprint import identify
 from ablate.errors import DataError
+from tests.helpers.cli_process import run_cli
 from tests.helpers.data_samples import write_images
 from tests.helpers.fault_table import Proved
-from tests.helpers.nest import Nest
 
 
 @pytest.fixture
@@ -228,16 +228,16 @@ def odd_images(folder: Path) -> int:
     return 13
 
 
-def test_odd_images_train(tmp_path: Path, nest: Nest, proved: Proved) -> None:
+def test_odd_images_train(tmp_path: Path, proved: Proved) -> None:
     folder = write_images(tmp_path / "animals", ("ant", "bee"), 12, 4)
     kinds = odd_images(folder)
     (tmp_path / "study.toml").write_text(STUDY.format(folder=folder))
     env = {"ABLATE_CACHE": str(tmp_path / "decoded")}
-    assert nest.run("plan", "study.toml", cwd=tmp_path, env=env).returncode == 0
-    done = nest.run("run", "study.toml", cwd=tmp_path, env=env)
+    assert run_cli("plan", "study.toml", cwd=tmp_path, env=env).returncode == 0
+    done = run_cli("run", "study.toml", cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr
     shutil.rmtree(folder)  # between decoding and training
-    done = nest.run("report", "animals" if False else "study", cwd=tmp_path, env=env)
+    done = run_cli("report", "animals" if False else "study", cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr
     proved(
         "images",

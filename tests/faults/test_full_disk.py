@@ -15,15 +15,15 @@ import pytest
 
 from ablate.store.journal import read_lines
 from ablate.store.store import Store
+from tests.helpers.cli_process import run_cli, run_code
 from tests.helpers.fault_table import Proved
 from tests.helpers.faulty_runs import numbers, run, trained
-from tests.helpers.nest import Nest
 from tests.helpers.small_disk import full, resize, small_disk
 
 
 @pytest.fixture(scope="module")
-def whole(nest: Nest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(nest, tmp_path_factory.mktemp("disks"), 1)
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("disks"), 1)
 
 
 def acknowledged(store: Path) -> dict[str, list[str]]:
@@ -34,15 +34,13 @@ def acknowledged(store: Path) -> dict[str, list[str]]:
     }
 
 
-def test_a_study_on_a_disk_that_fills_up(
-    whole: Path, nest: Nest, proved: Proved, long: bool
-) -> None:
+def test_a_study_on_a_disk_that_fills_up(whole: Path, proved: Proved, long: bool) -> None:
     folder = whole.parent
     sizes = [640, *((200, 320, 480, 800, 960) if long else ())]
     rows = fulls = 0
     for size in sizes:
         with small_disk(folder / f"disk{size}", size) as disk:
-            done = run(nest, folder, f"disk{size}/store")
+            done = run(folder, f"disk{size}/store")
             assert "Traceback" not in done.stderr
             assert "bug:" not in done.stderr
             if done.returncode == 0:  # it was large enough
@@ -53,10 +51,10 @@ def test_a_study_on_a_disk_that_fills_up(
             assert "free some space and run the same command again" in done.stderr
             assert f"(disk {disk})" in done.stderr
             before = acknowledged(disk / "store")
-            status = nest.run("status", "--store", disk / "store", cwd=folder)
+            status = run_cli("status", "--store", disk / "store", cwd=folder)
             assert (status.returncode, status.stderr) == (0, "")
             resize(disk, 100_000)
-            done = run(nest, folder, f"disk{size}/store")
+            done = run(folder, f"disk{size}/store")
             assert done.returncode == 0, done.stderr
             after = acknowledged(disk / "store")
             assert all(after[path][: len(lines)] == lines for path, lines in before.items())
@@ -102,11 +100,9 @@ told(lambda: attempt.finish("done", "x" * 90000))
 """
 
 
-def test_each_of_an_attempts_files_on_a_full_disk(
-    nest: Nest, tmp_path: Path, proved: Proved
-) -> None:
+def test_each_of_an_attempts_files_on_a_full_disk(tmp_path: Path, proved: Proved) -> None:
     with small_disk(tmp_path / "disk", 96) as disk:
-        done = nest.run(disk / "store", code=LINES, cwd=tmp_path)
+        done = run_code(LINES, disk / "store", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         wrote, *told = done.stdout.splitlines()
         assert full(disk) or told
@@ -134,9 +130,7 @@ def test_each_of_an_attempts_files_on_a_full_disk(
     )
 
 
-def test_the_database_alone_on_a_full_disk(
-    whole: Path, nest: Nest, tmp_path: Path, proved: Proved
-) -> None:
+def test_the_database_alone_on_a_full_disk(whole: Path, tmp_path: Path, proved: Proved) -> None:
     """The store's folder is on a disk that is full, its trials on another."""
     folder = whole.parent
     with small_disk(tmp_path / "disk", 64) as disk:
@@ -148,13 +142,13 @@ def test_the_database_alone_on_a_full_disk(
         while not full(disk):
             with (disk / "filler").open("ab") as filler, contextlib.suppress(OSError):
                 filler.write(bytes(4096))
-        done = run(nest, folder, str(store))
+        done = run(folder, str(store))
         assert done.returncode == 0, done.stderr
         assert numbers(store) == numbers(whole)
         assert not (store / "results.duckdb").exists()
         sql = "select count(*) from trials where status = 'done'"
         for command in (("report", "study"), ("status",), ("query", sql, "--format", "csv")):
-            done = nest.run(*command, "--store", store, cwd=folder)
+            done = run_cli(*command, "--store", store, cwd=folder)
             assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.splitlines()[-1] == "2"
     proved(
@@ -167,7 +161,7 @@ def test_the_database_alone_on_a_full_disk(
 
 
 def test_no_space_for_images_or_temporary_files(
-    whole: Path, nest: Nest, tmp_path: Path, proved: Proved
+    whole: Path, tmp_path: Path, proved: Proved
 ) -> None:
     from tests.helpers.data_samples import write_images
 
@@ -176,7 +170,7 @@ def test_no_space_for_images_or_temporary_files(
     text = text.replace('"digits"', f'"imagefolder:{tmp_path}/animals"')
     (tmp_path / "study.toml").write_text(text)
     with small_disk(tmp_path / "disk", 24) as disk:
-        done = nest.run("run", "study.toml", cwd=tmp_path, env={"ABLATE_CACHE": str(disk)})
+        done = run_cli("run", "study.toml", cwd=tmp_path, env={"ABLATE_CACHE": str(disk)})
         assert done.returncode == 2, done.stderr
         assert "no space left for decoded images in" in done.stderr or "GiB left" in done.stderr
         assert "ABLATE_CACHE" in done.stderr
@@ -187,7 +181,7 @@ def test_no_space_for_images_or_temporary_files(
         shutil.copytree(whole, tmp_path / "store")
         for command in (("run", "study.toml", "--limit", "20"), ("report", "study")):
             asked = (*command, "--store", tmp_path / "store")
-            done = nest.run(*asked, cwd=whole.parent, env={"TMPDIR": str(disk)})
+            done = run_cli(*asked, cwd=whole.parent, env={"TMPDIR": str(disk)})
             assert done.returncode == 0, done.stderr
     proved(
         "disks",

@@ -11,9 +11,9 @@ from ablate.store import lease as leases
 from ablate.store.attempt_reader import attempts
 from ablate.store.attempt_writer import Attempt
 from ablate.store.store import Store
+from tests.helpers.cli_process import run_cli, run_code
 from tests.helpers.fault_table import Proved
 from tests.helpers.faulty_runs import numbers, stopped, trained
-from tests.helpers.nest import Nest
 
 KEY = "ab" * 32
 
@@ -38,16 +38,14 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_training_while_the_clock_jumps(
-    nest: Nest, tmp_path: Path, proved: Proved, long: bool
-) -> None:
-    whole = trained(nest, tmp_path / "work", 1)
+def test_training_while_the_clock_jumps(tmp_path: Path, proved: Proved, long: bool) -> None:
+    whole = trained(tmp_path / "work", 1)
     attempted = 0
     for days in (-4000, 4000) if long else (-4000,):
         store = whole.parent / f"jumps {days}"
-        stopped(nest, whole, store)  # so that attempts of today are there already
+        stopped(whole, store)  # so that attempts of today are there already
         asked = ("run", "study.toml", "--limit", "20", "--store", store)
-        done = nest.run(str(days), *asked, code=JUMPING, cwd=whole.parent)
+        done = run_code(JUMPING, str(days), *asked, cwd=whole.parent)
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
         assert numbers(store) == numbers(whole)
@@ -55,10 +53,10 @@ def test_training_while_the_clock_jumps(
             first, last = attempts(store, key)
             assert json.loads((last / "done.json").read_text())["continues"] == first.name
             attempted += 1
-        shown = nest.run("report", "study", "--store", store, cwd=whole.parent)
+        shown = run_cli("report", "study", "--store", store, cwd=whole.parent)
         assert shown.returncode == 0, shown.stderr
         assert "nan" not in shown.stdout
-        said = nest.run("status", "--store", store, cwd=whole.parent)
+        said = run_cli("status", "--store", store, cwd=whole.parent)
         assert said.returncode == 0, said.stderr
     proved(
         "runs",

@@ -16,10 +16,11 @@ import pytest
 from ablate.cli.main import main
 from ablate.index.database import ingest
 from ablate.store.store import Store
-from tests.helpers.cli_process import Done
+from tests.helpers.cli_process import ABLATE, Done
+from tests.helpers.environment import environment
 from tests.helpers.fault_table import Proved
 from tests.helpers.faulty_runs import numbers, run, trained
-from tests.helpers.nest import Nest
+from tests.helpers.forked import Forked
 from tests.helpers.small_stores import make_study, make_trial, new_store, train
 
 Run = Callable[..., Done]
@@ -232,18 +233,19 @@ def test_copied_while_it_is_written(store: Store, ablate: Run, proved: Proved) -
     )
 
 
-def test_a_run_goes_on_in_a_copy_made_during_it(nest: Nest, tmp_path: Path, proved: Proved) -> None:
-    whole = trained(nest, tmp_path / "work", 1)
-    process = nest.start(
-        *("run", "study.toml", "--limit", "20", "--store", "mine"), cwd=whole.parent
-    )
+def test_a_run_goes_on_in_a_copy_made_during_it(tmp_path: Path, proved: Proved) -> None:
+    whole = trained(tmp_path / "work", 1)
+    process = Forked(
+        [*ABLATE, "run", "study.toml", "--limit", "20", "--store", "mine"],
+        cwd=whole.parent, env=environment(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
     mine, copy = whole.parent / "mine", whole.parent / "copy"
-    while process.running() and not list(mine.glob("trials/*/2*/metrics.jsonl")):
-        nest.listen(0.02)
+    while process.poll() is None and not list(mine.glob("trials/*/2*/metrics.jsonl")):
+        time.sleep(0.02)
     subprocess.run(["cp", "-r", mine, copy], capture_output=True)  # some files go meanwhile
-    assert process.wait().returncode == 0
+    assert process.wait(120) == 0
     assert numbers(mine) == numbers(whole)
-    done = run(nest, whole.parent, "copy")
+    done = run(whole.parent, "copy")
     assert done.returncode == 0, done.stderr
     assert numbers(copy) == numbers(whole)
     proved(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tests.helpers.cli_process import run_code
 from tests.helpers.fault_table import Proved
 from tests.helpers.faulty_runs import STUDY
-from tests.helpers.nest import Nest
 from tests.helpers.small_disk import make_read_only, small_disk
 from tests.helpers.small_stores import make_study, new_store
 
@@ -33,9 +33,7 @@ for command in json.loads(sys.argv[1]):
 """
 
 
-def test_a_store_on_a_disk_that_is_mounted_read_only(
-    tmp_path: Path, nest: Nest, proved: Proved
-) -> None:
+def test_a_store_on_a_disk_that_is_mounted_read_only(tmp_path: Path, proved: Proved) -> None:
     (tmp_path / "study.toml").write_text(STUDY.format(seeds=1))
     every = [*READING, ("doctor",), *REFUSED]
     with small_disk(tmp_path / "disk", 2000) as disk:
@@ -45,7 +43,7 @@ def test_a_store_on_a_disk_that_is_mounted_read_only(
             (attempt / "log.txt").write_text("a line\n")
         make_read_only(disk)
         asked = [[*command, "--store", str(store.path)] for command in every]
-        done = nest.run(json.dumps(asked), code=COMMANDS, cwd=tmp_path)
+        done = run_code(COMMANDS, json.dumps(asked), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     shown, said = done.stdout.split("\x00")[:-1], done.stderr.split("\x00")[:-1]
     results = list(zip(every, shown[::2], map(int, shown[1::2]), said, strict=True))

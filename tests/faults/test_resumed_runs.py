@@ -7,7 +7,6 @@ from pathlib import Path
 from tests.helpers import faulty_runs
 from tests.helpers.fault_table import Proved
 from tests.helpers.installed import NAMES
-from tests.helpers.nest import Nest
 
 # They refuse this little study, or need more than themselves; test_bit_exact_resume has them.
 LEFT_OUT = {"distill", "resnet_b", "resnet_c", "progressive_resizing"}
@@ -30,17 +29,17 @@ image_size = 8
 
 
 def test_each_trick_continues_with_the_same_bits_in_another_process(
-    nest: Nest, tmp_path: Path, proved: Proved
+    tmp_path: Path, proved: Proved
 ) -> None:
     names = ", ".join(f'"{name}"' for name in ROWS)
     (tmp_path / "study.toml").write_text(STUDY.format(names=names))
-    done = faulty_runs.run(nest, tmp_path, "whole")
+    done = faulty_runs.run(tmp_path, "whole")
     assert done.returncode == 0, done.stderr
     whole = faulty_runs.numbers(tmp_path / "whole")
     assert len(whole) > len(ROWS) * 0.8
     assert None not in whole.values()
-    faulty_runs.stopped(nest, tmp_path / "whole", tmp_path / "stopped")
-    done = faulty_runs.run(nest, tmp_path, "stopped")
+    faulty_runs.stopped(tmp_path / "whole", tmp_path / "stopped")
+    done = faulty_runs.run(tmp_path, "stopped")
     assert done.returncode == 0, done.stderr
     assert faulty_runs.numbers(tmp_path / "stopped") == whole
     logs = [max(f.glob("2*")) / "log.txt" for f in (tmp_path / "stopped/trials").iterdir()]

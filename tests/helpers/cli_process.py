@@ -56,6 +56,13 @@ def run_cli(
     return start([*ABLATE, *map(str, arguments)], text=True, encoding="utf-8", **how)
 
 
+def run_code(code: str, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Code with these in `sys.argv`, in a process of its own that need not import anything."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    how = {"cwd": cwd, "env": environment(), "capture_output": True}
+    return forked.run(command, text=True, encoding="utf-8", **how)
+
+
 def run_here(*arguments: str | Path, cwd: Path) -> Done:
     """The command line in this process, which has imported torch: for what is no matter of one."""
     from ablate.cli.main import main

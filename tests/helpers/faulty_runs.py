@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.store.store import Store
-from tests.helpers.nest import Nest
+from tests.helpers.cli_process import run_cli, run_code
 
 STUDY = """\
 [study]
@@ -42,24 +42,24 @@ for key in resolved.order:
 """
 
 
-def trained(nest: Nest, folder: Path, seeds: int) -> Path:
+def trained(folder: Path, seeds: int) -> Path:
     """A store that has all of the study; `folder` has its file, study.toml."""
     folder.mkdir(exist_ok=True)
     (folder / "study.toml").write_text(STUDY.format(seeds=seeds))
-    done = run(nest, folder, "whole")
+    done = run(folder, "whole")
     assert done.returncode == 0, done.stderr
     return folder / "whole"
 
 
-def run(nest: Nest, folder: Path, store: str, **how: Any) -> Any:
-    return nest.run("run", "study.toml", "--limit", "20", "--store", store, cwd=folder, **how)
+def run(folder: Path, store: str, **how: Any) -> Any:
+    return run_cli("run", "study.toml", "--limit", "20", "--store", store, cwd=folder, **how)
 
 
-def stopped(nest: Nest, whole: Path, store: Path) -> None:
+def stopped(whole: Path, store: Path) -> None:
     """The same trials in another store, each with the checkpoints of its first two epochs."""
     Store.open(store, create=True)
     shutil.copytree(whole / "studies", store / "studies", dirs_exist_ok=True)
-    done = nest.run(store, code=STOPPED, cwd=whole.parent)
+    done = run_code(STOPPED, store, cwd=whole.parent)
     assert done.returncode == 0, done.stderr
 
 

@@ -21,11 +21,13 @@ import json
 import os
 import random
 import runpy
+import secrets
 import select
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -124,7 +126,12 @@ class Forked(subprocess.Popen[Any]):
 
 
 def run(
-    command: Sequence[Any], *, capture_output: bool = False, timeout: float = 120, **how: Any
+    command: Sequence[Any],
+    *,
+    capture_output: bool = False,
+    check: bool = False,
+    timeout: float = 120,
+    **how: Any,
 ) -> subprocess.CompletedProcess[Any]:
     """As `subprocess.run`."""
     if capture_output:
@@ -135,7 +142,10 @@ def run(
         except BaseException:
             process.kill()
             raise
-    return subprocess.CompletedProcess(command, process.returncode, out, err)
+    done = subprocess.CompletedProcess(command, process.returncode, out, err)
+    if check:
+        done.check_returncode()
+    return done
 
 
 def workers_are_forked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,12 +162,13 @@ class Server:
     """The process that forks, as those see it who ask."""
 
     def __init__(self) -> None:
+        self.mark = secrets.token_hex(8)
         self._socket, theirs = socket.socketpair()
         self._asking = threading.Lock()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "tests.helpers.forked", str(theirs.fileno())],
-                env=environment(ROOT, OMP_NUM_THREADS="1", **{MARK: "1"}),
+                env=environment(ROOT, OMP_NUM_THREADS="1", **{MARK: self.mark}),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -287,6 +298,7 @@ def _become(asked: dict[str, Any], given: Sequence[int], ready: int) -> None:
     os.environ.update(asked["env"])
     os.chdir(asked["cwd"])
     random.seed()
+    tempfile.tempdir = None
     if not asked["real_workers"]:
         fork_workers()
     _program(asked["words"])
@@ -315,6 +327,7 @@ def _open_streams(closed: Sequence[int], env: Mapping[str, str]) -> None:
 
 def _program(words: list[str]) -> None:
     """What the interpreter does with its arguments."""
+    sys.orig_argv = [sys.executable, *words]
     here = [""]
     if words[0] == "-P":
         here, words = [], words[1:]

@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,6 +54,7 @@ class ForkedWorker:
                     signal.signal(number, signal.SIG_DFL)
                 os.environ.clear()
                 os.environ.update(env)
+                sys.orig_argv = list(command)
                 from ablate.execution import trainer
 
                 os._exit(

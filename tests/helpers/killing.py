@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.helpers.fault_runs import Cli, Process
 from tests.helpers.spool_rows import Acknowledged
 
-IN = {b"i": "in a transaction", b"r": "making the database anew"}  # by forked_cli.py's flags
+IN = {b"i": "in a transaction", b"r": "making the database anew"}  # by ingesting.py's flags
 AIM = 5.0  # seconds that a moment is waited for
 
 
