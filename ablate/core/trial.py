@@ -16,6 +16,9 @@ from ablate.core.recipe import Frozen, Recipe
 # Raise when the engine's arithmetic changes: stored trials then no longer count. The golden-loss
 # test fails until this is done.
 ENGINE_BEHAVIOUR = 1
+# The same of what is logged where a batch does not divide into equal micro-batches, and of nothing
+# else: train_loss counts each part by its images since 2; up to 1 the parts counted alike.
+UNEQUAL_PARTS = 2
 
 
 class Numerics(Frozen):
@@ -114,6 +117,9 @@ class Trial(Frozen):
             del document["dataset"][name]
         if self.dataset.held_out is None:  # as keys were before anything could be held out
             del document["dataset"]["held_out"]
+        # No more parts than images are made, so parts of one image each are equal.
+        if self.recipe.batch_size % min(self.recipe.micro_batches, self.recipe.batch_size):
+            document["unequal_parts"] = UNEQUAL_PARTS
         return _numbers(document)  # type: ignore[no-any-return]
 
     def tricks_key(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 from itertools import islice
-from operator import add
+from operator import add, mul
 
 import numpy as np
 import torch
@@ -17,16 +17,21 @@ from ablate.engine.precision import NumberFormat
 
 
 class Meter:
-    """Means over an epoch of scalars that stay on the device until they are asked for."""
+    """Means over an epoch's images of scalars that stay on the device until they are asked for.
+
+    Each scalar is a mean over some images already, a micro-batch's, and counts by how many.
+    """
 
     def __init__(self) -> None:
         self._values: dict[str, list[Tensor]] = {}
+        self._counts: dict[str, list[int]] = {}
 
-    def add(self, name: str, value: Tensor) -> None:
-        """Add one scalar; no synchronisation, and nothing for the device to do."""
+    def add(self, name: str, value: Tensor, images: int) -> None:
+        """Add the mean over so many images; no synchronisation, nothing for the device to do."""
         kept = value.detach()
         # A view would keep what it is a view of until the epoch ends.
         self._values.setdefault(name, []).append(kept.clone() if value._is_view() else kept)
+        self._counts.setdefault(name, []).append(images)
 
     def means(self) -> dict[str, float]:
         """The means so far, summed in the order of the steps; waits for the device once."""
@@ -34,10 +39,17 @@ class Meter:
             return {}
         stacked = torch.cat([torch.stack(values).double() for values in self._values.values()])
         numbers = iter(stacked.tolist())
-        return {  # not sum(), which newer Pythons compute more exactly than a device would
-            name: reduce(add, islice(numbers, len(values))) / len(values)
+        return {
+            name: _mean(list(islice(numbers, len(values))), self._counts[name])
             for name, values in self._values.items()
         }
+
+
+def _mean(values: list[float], counts: list[int]) -> float:
+    """Not by sum(), which newer Pythons compute more exactly than a device would."""
+    if len(set(counts)) == 1:  # where counting changes nothing, not even the last bit
+        return reduce(add, values) / len(values)
+    return float(reduce(add, map(mul, values, counts)) / sum(counts))
 
 
 @dataclass(frozen=True)

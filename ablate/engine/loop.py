@@ -107,15 +107,16 @@ def train(
                         loss = hooks.compute_loss(out.logits, part.targets)
                         for weight, logits in out.aux:
                             loss = loss + weight * hooks.compute_loss(logits, part.targets)
-                        share = len(part.labels) / len(batch.labels)
+                        images = len(part.labels)
+                        share = images / len(batch.labels)
                         for extra in hooks.extra_losses(run, part, out):
                             for name, value in extra.items():
                                 loss = loss + value
                                 if gradients == 0:
-                                    meter.add(f"train_loss/{name}", value)
+                                    meter.add(f"train_loss/{name}", value, images)
                         format_.backward(loss if share == 1 else loss * share)
                         if gradients == 0:
-                            meter.add("train_loss", loss)
+                            meter.add("train_loss", loss, images)
                 format_.unscale(params)
                 gradients += 1
 
