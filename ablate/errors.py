@@ -73,6 +73,10 @@ class TrickError(AblateError):
         self.hook = hook
 
 
+class Forbidden(TrickError):
+    """A trick changed what its hook may only read."""
+
+
 class NoEffect(AblateError):
     """A trick that changed nothing: it is refused, never a silent row."""
 

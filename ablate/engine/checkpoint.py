@@ -140,6 +140,11 @@ def restore(
         raise Unusable(brief(error)) from error
     for trick in tricks:
         if trick.name in state["tricks"]:
+            if type(trick).load_state_dict is Trick.load_state_dict:
+                raise TrickError(
+                    trick.name, "state_dict",
+                    "saves a state that nothing takes back; write load_state_dict(state)",
+                )  # fmt: skip
             with blaming(trick.name, "load_state_dict"):
                 trick.load_state_dict(state["tricks"][trick.name])
     run.epoch, run.step = state["epoch"], state["step"]

@@ -21,6 +21,7 @@ from ablate.engine.compiled import compile_forward
 from ablate.engine.evaluate import Meter, evaluate
 from ablate.engine.noise import buffers_kept, reseed, uses_noise
 from ablate.engine.precision import fuse, number_format
+from ablate.engine.read_only import Given, ReadOnly, check_pure
 from ablate.errors import Diverged, TrickError
 from ablate.models.build import isolated_rng
 from ablate.tricks.base import Trick
@@ -42,18 +43,22 @@ def train(
     to: Recorder,
     teacher: nn.Module | None = None,
     watch: Watch | None = None,
+    always_held: bool = False,
 ) -> Run:
     """Train one trial to its last epoch, from `to`'s checkpoint if there is one.
 
     teacher: the trained model of `trial.teacher`, on the device and in evaluation mode.
     watch: times the hooks and the number format (`ablate run --profile`).
+    always_held: look in every step whether hooks change what they may only read, not in the first.
     Raises `Diverged` when a training loss or the last test loss is not finite, `Interrupted` when
     asked to stop.
     """
     recipe, seed, classes = trial.recipe, trial.seed, trial.dataset.num_classes
     layout = torch.channels_last if trial.numerics.channels_last else torch.contiguous_format
     may_idle = frozenset(t.name for t in trial.tricks if t.bundle)
-    hooks = Hooks(tricks, may_idle=may_idle, around=watch.around if watch else None)
+    held = ReadOnly(always_held)
+    around = held.around(watch.around if watch else None)
+    hooks = Hooks(tricks, may_idle=may_idle, around=around)
     with isolated_rng():  # a trick that builds a layer may not move the global generator
         model = hooks.init_model(hooks.build_model(recipe, classes), seed)
     model = model.to(device=device, memory_format=layout).train()
@@ -67,17 +72,19 @@ def train(
         watch.attach(hooks, format_)
     data = open_data([a for each in hooks.augmentations(recipe) for a in each])
     mixers, noisy = hooks.batch_mixers(recipe), uses_noise(model)
-    shaping, averaging = (blamed(hooks, hook) for hook in ("build_schedule", "eval_model"))
+    shaping, averaging = hooks.behind("build_schedule"), hooks.behind("eval_model")
     base = [dict(group) for group in optimizer.param_groups]
     params = [p for group in optimizer.param_groups for p in group["params"]]
     total = data.steps_per_epoch * recipe.epochs
-    run = Run(
+    check_pure(hooks, schedule, recipe, total)
+    run = held.run = Run(
         trial, recipe, seed, classes, device, model, optimizer, data.steps_per_epoch, total,
         precision=precision, teacher=teacher,
     )  # fmt: skip
     history: list[dict[str, Any]] = []
     tested, evaluated = None, model
     if (saved := to.resume()) is not None:
+        hooks.resumed = True
         history = checkpoint.restore(saved, run, format_, tricks)
     else:
         hooks.on_trial_start(run)
@@ -130,7 +137,7 @@ def train(
 
             hooks.optimizer_step(run, compute_gradients, apply_gradients)
             if gradients == 0:
-                stepping = blamed(hooks, "optimizer_step")
+                stepping = hooks.behind("optimizer_step")
                 raise TrickError(stepping, "optimizer_step", "never called compute_gradients()")
             run.step += 1
             hooks.on_step_end(run, batch)
@@ -167,11 +174,6 @@ def train(
     return run
 
 
-def blamed(hooks: Hooks, hook: str) -> str:
-    """The tricks behind what a hook returned, "" for the baseline alone."""
-    return " with ".join(name.removesuffix(" *") for name in hooks.acting[hook])
-
-
 def mix(batch: Batch, mixers: Sequence[Mixer]) -> None:
     """Let one of the mixers act on the batch, each with the same probability."""
     if not mixers:
@@ -183,6 +185,7 @@ def mix(batch: Batch, mixers: Sequence[Mixer]) -> None:
         mixer = ordered[choice]
     draws = Draws(batch.seed, "trick", mixer.name, "mix", batch.epoch, batch.step)
     shapes = batch.images.shape, batch.targets.shape
+    given = Given(batch, in_full=batch.step == 0)
     with blaming(mixer.name, "batch_mixers"):
         batch.images, batch.targets = mixer.apply(batch.images, batch.targets, draws)
         if (batch.images.shape, batch.targets.shape) != shapes:
@@ -190,6 +193,7 @@ def mix(batch: Batch, mixers: Sequence[Mixer]) -> None:
                 f"the mixer made images {list(batch.images.shape)} and targets "
                 f"{list(batch.targets.shape)} of {list(shapes[0])} and {list(shapes[1])}"
             )
+    given.check(mixer)
     batch.mixed_by = mixer.name
 
 

@@ -20,9 +20,11 @@ from ablate.errors import (
     TrickError,
     brief,
     ctrl_c_ignored,
+    did_you_mean,
 )
 from ablate.hookspecs import HOOKS
 from ablate.tricks.base import Trick
+from ablate.tricks.blame import blamed, place, standing, unsaved
 from ablate.tricks.guard import contained
 from ablate.tricks.ordering import Implementation, implementations, register
 from ablate.tricks.return_checks import checker
@@ -32,6 +34,7 @@ Call = Callable[..., Any]
 Check = Callable[[Any, tuple[Any, ...]], str | None]
 Around = Callable[[str, Implementation, bool], Implementation]  # of a hook; whether it wraps
 
+_ONCE = "a wrapper must `yield` once (value = yield, then return it, changed)"
 # What passes through unchanged: not the trick's fault, or already explained.
 _PASSING = (AblateError, Interrupted, Diverged)
 
@@ -49,7 +52,8 @@ class Hooks:
 
     `acting[hook]` names the tricks that implement it, innermost first, a replacement marked `*`.
     `may_idle` names tricks whose NoEffect is passed over: members of a bundle, of which it is
-    enough that one acts. `around` may replace implementations, by ones that are timed.
+    enough that one acts. `around` may replace implementations, by ones that are timed. `resumed` is
+    set where a trial goes on from a checkpoint: what is then said of an error.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Hooks:
         manager = register(tricks)
         self.tricks = tuple(tricks)
         self.acting: dict[str, tuple[str, ...]] = {}
+        self.resumed = False
         self._default = default
         for hook, info in HOOKS.items():
             plain, wrappers = implementations(manager, hook)
@@ -78,7 +83,7 @@ class Hooks:
                 *(impl.trick.name for impl in plain if info.kind != "replaceable"),
                 *(impl.trick.name for impl in wrappers),
             )
-            calls = [_guarded(hook, impl) for impl in plain]
+            calls = [_guarded(hook, impl, self._more) for impl in plain]
             base = getattr(default, hook, None)
             if info.kind == "replaceable":
                 if len(calls) > 1:
@@ -89,13 +94,23 @@ class Hooks:
                 if hook == "forward" and not calls and self.acting["build_model"]:
                     chain = _of_a_model(chain, self.acting["build_model"])
                 for impl in wrappers:
-                    chain = _wrapped(hook, impl, chain, impl.trick.name in may_idle)
+                    chain = _wrapped(hook, impl, chain, impl.trick.name in may_idle, self._more)
             else:
                 chain = _each(([base] if base is not None else []) + calls)
+                if hook in ("extra_losses", "extra_metrics") and len(calls) > 1:
+                    chain = _apart(hook, chain, [impl.trick.name for impl in plain])
             setattr(self, hook, _keywords(chain, info.arguments))
 
+    def _more(self, trick: Trick) -> str:
+        return unsaved(trick) if self.resumed else ""
+
     def __getattr__(self, name: str) -> Call:  # for the type checker: attributes are set above
-        raise AttributeError(name)
+        known = [] if name.startswith("_") else list(HOOKS)  # copy and pickle ask for others
+        raise AttributeError(f"'{name}' is no hook{did_you_mean(name, known)}")
+
+    def behind(self, hook: str) -> str:
+        """The tricks behind what a hook returned, "" for the baseline alone."""
+        return " with ".join(name.removesuffix(" *") for name in self.acting[hook])
 
 
 def resolve_recipe(tricks: Sequence[Trick], recipe: Recipe) -> Recipe:
@@ -127,6 +142,23 @@ def _each(calls: list[Call]) -> Call:
     return call
 
 
+def _apart(hook: str, each: Call, names: list[str]) -> Call:
+    """What several tricks return, none under another's name: one would hide the other."""
+
+    def call(*args: Any) -> list[Any]:
+        made: list[Any] = each(*args)
+        first: dict[str, str] = {}
+        for trick, values in zip(names, made, strict=True):
+            for name in values:
+                if (other := first.setdefault(name, trick)) != trick:
+                    raise TrickError(
+                        trick, hook, f"returned '{name}', as trick '{other}' does; rename one"
+                    )
+        return made
+
+    return call
+
+
 def _picked(hook: str, impl: Implementation) -> Call:
     """The implementation, called with the arguments that it names."""
     function = impl.function
@@ -136,7 +168,7 @@ def _picked(hook: str, impl: Implementation) -> Call:
     return lambda *args: function(*[args[i] for i in wanted])
 
 
-def _guarded(hook: str, impl: Implementation) -> Call:
+def _guarded(hook: str, impl: Implementation, more: Callable[[Trick], str]) -> Call:
     """A plain implementation whose errors and results name its trick."""
     function, name, check = _picked(hook, impl), impl.trick.name, _checking(hook)
     here, place = heartbeat.here, heartbeat.in_hook(name, hook)
@@ -148,11 +180,11 @@ def _guarded(hook: str, impl: Implementation) -> Call:
         except BaseException as error:  # whatever a trick raises is reported under its name
             if _passes(error):
                 raise
-            raise _blamed(name, hook, error) from error
+            raise blamed(name, hook, error, more(impl.trick)) from error
         finally:
             here.leave(before)
         if (wrong := check(value, args)) is not None:
-            raise TrickError(name, hook, wrong)
+            raise TrickError(name, hook, wrong + _place(impl.trick, hook))
         return value
 
     return call
@@ -171,7 +203,13 @@ def _of_a_model(forward: Call, acting: tuple[str, ...]) -> Call:
     return call
 
 
-def _wrapped(hook: str, impl: Implementation, inner: Call, may_idle: bool) -> Call:
+def _wrapped(
+    hook: str,
+    impl: Implementation,
+    inner: Call,
+    may_idle: bool,
+    more: Callable[[Trick], str],
+) -> Call:
     """A wrapper around `inner`; its code after `yield` runs also when something inside raised."""
     function, name, check = _picked(hook, impl), impl.trick.name, _checking(hook)
     here, place = heartbeat.here, heartbeat.in_hook(name, hook)
@@ -185,7 +223,7 @@ def _wrapped(hook: str, impl: Implementation, inner: Call, may_idle: bool) -> Ca
 
     def finished(stop: StopIteration, args: tuple[Any, ...]) -> Any:
         if (wrong := check(stop.value, args)) is not None:
-            raise TrickError(name, hook, wrong)
+            raise TrickError(name, hook, wrong + _place(impl.trick, hook))
         return stop.value
 
     def call(*args: Any) -> Any:
@@ -197,11 +235,13 @@ def _wrapped(hook: str, impl: Implementation, inner: Call, may_idle: bool) -> Ca
                 return inner(*args)
             raise
         except StopIteration:
-            raise TrickError(name, hook, "a wrapper must `yield` once; it never did") from None
+            raise TrickError(
+                name, hook, f"{_ONCE}; it never did{_place(impl.trick, hook)}"
+            ) from None
         except BaseException as error:  # as in _guarded
             if _passes(error):
                 raise
-            raise _blamed(name, hook, error) from error
+            raise blamed(name, hook, error, more(impl.trick)) from error
         try:
             value = inner(*args)
         except BaseException as error:
@@ -212,8 +252,8 @@ def _wrapped(hook: str, impl: Implementation, inner: Call, may_idle: bool) -> Ca
             except BaseException as raised:
                 if raised is error or _passes(raised):
                     raise
-                raise _blamed(name, hook, raised) from raised
-            raise TrickError(name, hook, "a wrapper must `yield` once; it did twice") from error
+                raise blamed(name, hook, raised, more(impl.trick)) from raised
+            raise TrickError(name, hook, f"{_ONCE}; it did twice{standing(generator)}") from error
         try:
             resume(generator.send, value)
         except NoEffect:
@@ -225,9 +265,10 @@ def _wrapped(hook: str, impl: Implementation, inner: Call, may_idle: bool) -> Ca
         except BaseException as error:  # as in _guarded
             if _passes(error):
                 raise
-            raise _blamed(name, hook, error) from error
+            raise blamed(name, hook, error, more(impl.trick)) from error
+        second = standing(generator)
         generator.close()
-        raise TrickError(name, hook, "a wrapper must `yield` once; it did twice")
+        raise TrickError(name, hook, f"{_ONCE}; it did twice{second}")
 
     return call
 
@@ -244,7 +285,7 @@ def blaming(trick: str, hook: str) -> Iterator[None]:
     except BaseException as error:
         if _passes(error):  # nobody's fault
             raise
-        raise _blamed(trick, hook, error) from error
+        raise blamed(trick, hook, error) from error
     finally:
         heartbeat.here.leave(before)
 
@@ -262,5 +303,5 @@ def _checking(hook: str) -> Check:
     return checked
 
 
-def _blamed(name: str, hook: str, error: BaseException) -> TrickError:
-    return TrickError(name, hook, brief(error))
+def _place(trick: Trick, hook: str) -> str:
+    return place(getattr(type(trick), hook, None))

@@ -18,6 +18,7 @@ import pluggy
 from ablate.errors import AblateError, did_you_mean
 from ablate.hookspecs import HOOKS, SLOTS, HookSpecs
 from ablate.tricks.base import Trick
+from ablate.tricks.blame import place
 
 
 class _Manager(pluggy.PluginManager):
@@ -67,7 +68,9 @@ def register(tricks: Sequence[Trick]) -> pluggy.PluginManager:
             raise AblateError(f"trick '{trick.name}' implements no hook")
         for name in marked:
             if wrong := _misfit(type(trick), name):
-                raise AblateError(f"trick '{trick.name}' {wrong}")
+                raise AblateError(
+                    f"trick '{trick.name}' {wrong}{place(getattr(type(trick), name))}"
+                )
         if isinstance(trick.slot, str) and marked:
             slots = [slot for name in marked for slot in SLOTS.get(name, ())]
             if trick.slot not in slots:
@@ -90,6 +93,8 @@ def _misfit(cls: type[Trick], name: str) -> str | None:
         return f"implements '{name}', which is no hook{did_you_mean(name, list(HOOKS))}"
     function = getattr(cls, name)
     known = HOOKS[name].arguments
+    if function.ablate_impl["hookwrapper"]:
+        return f"implements {name} with hookwrapper=True: use @hookimpl(wrapper=True)"
     for argument in list(signature(function).parameters)[1:]:
         if argument not in known:
             return f"implements {name} with '{argument}', which is no argument of it" + (
@@ -99,7 +104,14 @@ def _misfit(cls: type[Trick], name: str) -> str | None:
         if HOOKS[name].kind != "replaceable":
             return f"wraps {name}, which is {HOOKS[name].kind}: use @hookimpl without wrapper=True"
         if not isgeneratorfunction(function):
-            return f"wraps {name} without a `yield` in it"
+            return (
+                f"wraps {name} without a `yield` in it: `value = yield` gives what the inner ones "
+                "return"
+            )
+    elif isgeneratorfunction(function):
+        if HOOKS[name].kind == "replaceable":
+            return f"implements {name} with a `yield`: use @hookimpl(wrapper=True)"
+        return f"implements {name} with a `yield`, but it is {HOOKS[name].kind}: nothing is wrapped"
     return None
 
 

@@ -7,6 +7,9 @@ from typing import Any
 
 Check = Callable[[Any, tuple[Any, ...]], str | None]
 
+# What the engine logs of every epoch, and the columns beside it.
+_MEASURED = frozenset({"train_loss", "top1", "top5", "loss", "lr"})
+_MEASURED |= {"epoch", "seconds", "eval_seconds", "steps", "images"}
 _FORGOT = "returned None; is a `return` missing?"
 
 
@@ -146,6 +149,8 @@ def _numbers(value: Any, args: tuple[Any, ...]) -> str | None:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         return _not("a dict of names and numbers", value)
     for key, number in value.items():
+        if key in _MEASURED or key.startswith("train_loss/"):
+            return f"returned '{key}', which is logged already; another name keeps both"
         if not isinstance(number, int | float):
             return f"{key}: {_not('a number', number)}; float(…) makes one of a tensor"
         try:

@@ -38,9 +38,7 @@ class Kept(Trick):
         self._steps.append((batch.images.clone(), batch.targets.clone()))
 
 
-@pytest.mark.parametrize(
-    ("batch", "parts"), [(5, 4), (5, 1), (6, 3), (7, 3), (3, 8)], ids=str
-)
+@pytest.mark.parametrize(("batch", "parts"), [(5, 4), (5, 1), (6, 3), (7, 3), (3, 8)], ids=str)
 def test_a_loss_in_unequal_parts_is_the_mean_over_images(batch: int, parts: int) -> None:
     settings: dict[str, Any] = {"batch_size": batch, "epochs": 1, "lr": 1e-12, "limit": 40}
     kept = Kept()
