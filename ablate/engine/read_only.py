@@ -18,9 +18,9 @@ from ablate.core.hook_types import Batch, Mixer, Outputs, Run, Schedule
 from ablate.core.recipe import Recipe
 from ablate.errors import Forbidden
 from ablate.hookspecs import HOOKS
-from ablate.tricks.blame import place
 from ablate.tricks.hooks import Around, Hooks, blaming
 from ablate.tricks.ordering import Implementation
+from ablate.tricks.places import place
 
 _TOLD: Final = "on_trial_start", "on_epoch_start", "on_step_end", "on_epoch_end"
 # Of a run: all of it, its optimizer and weights but not the buffers, which a forward pass moves.

@@ -17,6 +17,7 @@ from ablate.hookspecs import HOOKS
 from ablate.hookspecs import hookimpl as hookimpl  # where tricks of before the packages find them
 from ablate.hookspecs import hookspec as hookspec
 from ablate.tricks.file_params import file_fields
+from ablate.tricks.places import place
 
 if TYPE_CHECKING:
     from ablate.core.recipe import Recipe
@@ -70,7 +71,10 @@ class Trick(BaseModel):
         for hook in HOOKS:
             method = cls.__dict__.get(hook)
             if method is not None and not hasattr(method, "ablate_impl"):
-                raise TypeError(f"{cls.__name__}.{hook}: a hook without @hookimpl is never called")
+                raise TypeError(
+                    f"{cls.__name__}.{hook}: a hook without @hookimpl is never called"
+                    f"{place(method)}"
+                )
         if "name" not in cls.__dict__:
             cls.name = snake_case(cls.__name__)
 

@@ -24,9 +24,10 @@ from ablate.errors import (
 )
 from ablate.hookspecs import HOOKS
 from ablate.tricks.base import Trick
-from ablate.tricks.blame import blamed, place, standing, unsaved
+from ablate.tricks.blame import blamed, unsaved
 from ablate.tricks.guard import contained
 from ablate.tricks.ordering import Implementation, implementations, register
+from ablate.tricks.places import place, standing
 from ablate.tricks.return_checks import checker
 from ablate.util import heartbeat
 

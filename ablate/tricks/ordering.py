@@ -18,7 +18,7 @@ import pluggy
 from ablate.errors import AblateError, did_you_mean
 from ablate.hookspecs import HOOKS, SLOTS, HookSpecs
 from ablate.tricks.base import Trick
-from ablate.tricks.blame import place
+from ablate.tricks.places import place
 
 
 class _Manager(pluggy.PluginManager):
