@@ -9,9 +9,9 @@
 
 `check_trick` trains a tiny network on the packaged digits with the real engine, on the CPU, a few
 times over (about a second), and raises `ContractError`, an `AssertionError`, that says which part
-of the contract does not hold. What the trick is *meant* to do is for the author's own tests;
-`train_tiny` is the same small training for those, and `Hooks([trick]).encode_targets(labels, 10)`
-calls one hook of some tricks as the engine does.
+of the contract does not hold. What the trick is *meant* to do is for the author's own tests:
+`Hooks([trick]).encode_targets(labels, 10)` calls one hook as the engine does, `tiny_batch` is a
+batch for hooks that take one, and `train_tiny` the same small training, whose `run` is one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from ablate.core.hook_types import Run
+from ablate.core.hook_types import Batch, Run
 from ablate.core.recipe import Recipe
 from ablate.core.trial import Numerics, Trial
 from ablate.data.cache import ensure_cache
@@ -48,7 +48,15 @@ from ablate.tricks.base import Trick
 from ablate.tricks.hooks import Hooks, resolve_recipe
 from ablate.tricks.ordering import register, stack_problems
 
-__all__ = ["ContractError", "Hooks", "TinyTraining", "check_trick", "tiny_recipe", "train_tiny"]
+__all__ = [
+    "ContractError",
+    "Hooks",
+    "TinyTraining",
+    "check_trick",
+    "tiny_batch",
+    "tiny_recipe",
+    "train_tiny",
+]
 
 _LIMIT = 40  # images a split: two batches of 16, the rest is dropped
 
@@ -95,6 +103,22 @@ def tiny_recipe(**settings: Any) -> Recipe:
         "std": info.std,
     }
     return Recipe.model_validate(defaults | settings)
+
+
+def tiny_batch(*, seed: int = 0, **settings: Any) -> Batch:
+    """The first batch of `train_tiny`'s training without tricks: 16 digits, targets one-hot.
+
+    settings: of the recipe, over `tiny_recipe`'s.
+    """
+    recipe, hooks = tiny_recipe(**settings), Hooks([])
+    cached = ensure_cache("digits", None, 8).limited(_LIMIT)
+    augmentations = [a for each in hooks.augmentations(recipe) for a in each]
+    data = open_data(cached, recipe, augmentations, seed, torch.device("cpu"))
+    with _one_thread():
+        raw = next(data.train_batches(0, hooks.train_size(recipe, 0)))
+    data.close()
+    targets = hooks.encode_targets(raw.labels, data.num_classes)
+    return Batch(raw.ids, raw.images, raw.labels, targets, seed, epoch=0, step=0)
 
 
 def train_tiny(

@@ -15,9 +15,9 @@ import torch
 from pydantic import ConfigDict, Field, PrivateAttr
 from torch import Tensor, nn
 
-from ablate import Trick, hookimpl
+from ablate import Batch, Trick, hookimpl
 from ablate.errors import TrickError
-from ablate.testing import ContractError, check_trick, train_tiny
+from ablate.testing import ContractError, Hooks, check_trick, tiny_batch, train_tiny
 from ablate.tricks.discovery import load_catalogue
 
 CATALOGUE = load_catalogue(bundled_only=True)
@@ -232,6 +232,42 @@ def test_parameters_changed_while_training() -> None:
             self.values.append(1)
 
     assert "its parameters changed while it trained" in broken(Grows)
+
+
+def test_a_tiny_batch_is_the_first_that_is_trained_on() -> None:
+    class Looks(Scaled):
+        _seen: Any = PrivateAttr(default_factory=list)
+
+        @hookimpl
+        def on_step_end(self, batch: Batch) -> None:
+            self._seen.append(batch)
+
+    looks = Looks(by=1)
+    train_tiny([looks], seed=3, epochs=1)
+    seen, batch = looks._seen[0], tiny_batch(seed=3)
+    assert torch.equal(batch.images, seen.images)
+    assert torch.equal(batch.targets, seen.targets)
+    assert np.array_equal(batch.ids, seen.ids)
+    assert (batch.epoch, batch.step) == (0, 0)
+
+
+def test_one_hook_alone_takes_arguments_by_name_and_leaves_out_those_that_nobody_names() -> None:
+    class Logs(Scaled):
+        @hookimpl
+        def extra_losses(self, batch: Batch) -> dict[str, Tensor]:
+            return {"mean": batch.images.mean()}
+
+    hooks, batch = Hooks([Logs(by=0.25)]), tiny_batch()
+    targets = hooks.encode_targets(num_classes=10, labels=batch.labels)
+    assert torch.equal(targets, 0.25 * nn.functional.one_hot(batch.labels, 10).float())
+    assert hooks.extra_losses(batch=batch) == [{"mean": batch.images.mean()}]
+    assert hooks.on_epoch_end() == []
+    with pytest.raises(TypeError, match=r"extra_losses\(run, batch, outputs\) .* without batch"):
+        hooks.extra_losses(outputs=None)
+    with pytest.raises(TypeError, match="was called without num_classes with classes"):
+        hooks.encode_targets(batch.labels, classes=10)
+    with pytest.raises(TypeError, match="was called with 3 arguments"):
+        hooks.encode_targets(batch.labels, 10, 11)
 
 
 def test_a_tiny_training_is_the_same_each_time() -> None:

@@ -31,8 +31,8 @@ def _said(error: BaseException) -> str:
                     f'recipe: recipe.model_copy(update={{"{field}": …}})'
                 )
             return (
-                f"sets self.{field}, and a trick's parameters are frozen; what changes is kept in a "
-                f"private attribute: `_{field}: Any = PrivateAttr(None)`"
+                f"sets self.{field}, and a trick's parameters are frozen; what changes is kept in "
+                f"a private attribute: `_{field}: Any = PrivateAttr(None)`"
             )
     if isinstance(error, dataclasses.FrozenInstanceError):
         return f"{brief(error)}; return a new one, by dataclasses.replace"

@@ -49,7 +49,12 @@ def _passes(error: BaseException) -> bool:
 
 
 class Hooks:
-    """`hooks.encode_targets(labels, num_classes)` and so on, arguments in the spec's order.
+    """Some tricks' hooks, each called as the engine calls it, on top of the baseline.
+
+    `hooks.encode_targets(labels, num_classes)` and so on, arguments in the spec's order or by name.
+    A replaceable hook gives its value, a collected one a list with each trick's, a notification a
+    list of None. What no implementation of those two kinds names may be left out:
+    `Hooks([trick]).extra_losses(outputs=outputs)`. Raises TrickError as a training would.
 
     `acting[hook]` names the tricks that implement it, innermost first, a replacement marked `*`.
     `may_idle` names tricks whose NoEffect is passed over: members of a bundle, of which it is
@@ -100,7 +105,10 @@ class Hooks:
                 chain = _each(([base] if base is not None else []) + calls)
                 if hook in ("extra_losses", "extra_metrics") and len(calls) > 1:
                     chain = _apart(hook, chain, [impl.trick.name for impl in plain])
-            setattr(self, hook, _keywords(chain, info.arguments))
+            used = {name for impl in plain for name in impl.arguments}
+            if base is not None or info.kind == "replaceable":
+                used.update(info.arguments)
+            setattr(self, hook, _keywords(hook, chain, frozenset(used)))
 
     def _more(self, trick: Trick) -> str:
         return unsaved(trick) if self.resumed else ""
@@ -125,12 +133,21 @@ def resolve_recipe(tricks: Sequence[Trick], recipe: Recipe) -> Recipe:
     return resolved
 
 
-def _keywords(chain: Call, arguments: tuple[str, ...]) -> Call:
+def _keywords(hook: str, chain: Call, used: frozenset[str]) -> Call:
+    """`chain`, called with what the hook's arguments are; None stands for those nobody names."""
+    arguments = HOOKS[hook].arguments
+    count = len(arguments)
+
     def call(*args: Any, **kwargs: Any) -> Any:
-        if kwargs:
-            args = (*args, *(kwargs.pop(name) for name in arguments[len(args) :]))
-            if kwargs:
-                raise TypeError(f"unknown arguments: {', '.join(kwargs)}")
+        if kwargs or len(args) != count:
+            wrong = [name for name in kwargs if name not in arguments[len(args) :]]
+            missing = [n for n in arguments[len(args) :] if n in used and n not in kwargs]
+            if wrong or missing or len(args) > count:
+                said = f" without {', '.join(missing)}" if missing else ""
+                said += f" with {', '.join(wrong)}" if wrong else ""
+                given = said or f" with {len(args)} arguments"
+                raise TypeError(f"{hook}({', '.join(arguments)}) was called{given}")
+            args = (*args, *(kwargs.get(name) for name in arguments[len(args) :]))
         return chain(*args)
 
     return call

@@ -80,6 +80,17 @@ def _groups(value: Any, args: tuple[Any, ...]) -> str | None:
     return None
 
 
+def _optimizer(value: Any, args: tuple[Any, ...]) -> str | None:
+    wrong = _instance("torch.optim", "Optimizer")(value, args)
+    if wrong is not None:
+        return wrong
+    wanted = {id(p) for group in args[0] for p in group["params"]}
+    missing = len(wanted - {id(p) for group in value.param_groups for p in group["params"]})
+    return (
+        f"returned an optimizer without {missing} of {len(wanted)} parameters" if missing else None
+    )
+
+
 def _targets(value: Any, args: tuple[Any, ...]) -> str | None:
     labels, num_classes = args
     return _tensor_of(value, (len(labels), num_classes))
@@ -176,7 +187,7 @@ _CHECKS: dict[str, Check] = {
     "build_model": _instance("torch.nn", "Module"),
     "init_model": _instance("torch.nn", "Module"),
     "param_groups": _groups,
-    "build_optimizer": _instance("torch.optim", "Optimizer"),
+    "build_optimizer": _optimizer,
     "build_schedule": _schedule,
     "precision": _precision,
     "augmentations": _augmentations,

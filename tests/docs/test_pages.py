@@ -20,6 +20,7 @@ import tomli
 
 from ablate.core.recipe import Recipe
 from ablate.core.resolved_study import Kind
+from ablate.core.rng import Draws
 from ablate.design.planner import REFERENCES
 from ablate.study.ablations import _KEYS as ABLATION_KEYS
 from ablate.study.loader import ProtocolSection, StudySection, load_study
@@ -210,6 +211,23 @@ def test_the_first_trick_and_its_tests_work(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
+
+
+def test_the_example_of_one_hook_alone_runs(tmp_path: Path) -> None:
+    trick, *others = python_in(ROOT / "docs" / "writing-a-trick.md")
+    [example] = [block for block in others if "Hooks([" in block]
+    (tmp_path / "my_trick.py").write_text(trick, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_methods_of_a_stream_are_documented() -> None:
+    page = (ROOT / "docs" / "writing-a-trick.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `(\w+)\(.*\)` \|", page, re.MULTILINE)
+    assert sorted(named) == sorted(name for name in vars(Draws) if not name.startswith("_"))
 
 
 def test_the_readmes_trick_is_label_smoothing(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ from ablate.models import (
     squeeze_and_excite,
 )
 from ablate.models.surgery import Handles, conv_like, handles, replace
-from ablate.testing import Hooks, check_trick, train_tiny
+from ablate.testing import Hooks, check_trick, tiny_batch, train_tiny
 
 
 class Half(Trick):
@@ -107,7 +107,9 @@ assert_type(squeeze_and_excite(build_model("resnet18", 10)), int)
 assert_type(check_trick(Half, share=0.3), frozenset[str])
 assert_type(train_tiny([Half()]).weights, dict[str, Tensor])
 replace(nn.Sequential(), "0", conv_like(nn.Conv2d(1, 1, 1)))
-Hooks([Half()])
+Hooks([Half()]).extra_losses(batch=tiny_batch())
+Hooks(Half())  # type: ignore[arg-type]
+assert_type(tiny_batch(), Batch)
 
 
 def given(batches: TrainBatches, trial: Trial) -> None:

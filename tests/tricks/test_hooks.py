@@ -230,6 +230,17 @@ def test_what_a_trick_got_wrong_in_a_result_is_said() -> None:
         Hooks([Constant()]).compute_loss(logits, torch.zeros(2, 3))
 
 
+def test_an_optimizer_that_leaves_parameters_out_is_refused() -> None:
+    class Half(Trick):
+        @hookimpl
+        def build_optimizer(self, groups: Any) -> Any:
+            return torch.optim.SGD(groups[0]["params"][:1], lr=0.1)
+
+    params = [torch.nn.Parameter(torch.zeros(1)) for _ in range(3)]
+    with pytest.raises(TrickError, match="returned an optimizer without 2 of 3 parameters"):
+        Hooks([Half()]).build_optimizer([{"params": params}], None)
+
+
 @pytest.mark.parametrize("yields", [0, 2])
 def test_a_wrapper_yields_once(yields: int) -> None:
     class Yields(Trick):
