@@ -9,16 +9,23 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ablate.core.recipe import Frozen, Recipe
 
 # Raise when the engine's arithmetic changes: stored trials then no longer count. The golden-loss
 # test fails until this is done.
 ENGINE_BEHAVIOUR = 1
-# The same of what is logged where a batch does not divide into equal micro-batches, and of nothing
-# else: train_loss counts each part by its images since 2; up to 1 the parts counted alike.
+# The same where a batch does not divide into equal micro-batches, and nowhere else: since 2 the
+# training loss counts each part by its images. Up to 1 the parts counted alike, whatever their
+# size. No number is used twice: the next of either is above both.
 UNEQUAL_PARTS = 2
+
+
+def engine_behaviour(recipe: Recipe) -> int:
+    """The number of the arithmetic by which this recipe is trained now."""
+    parts = min(recipe.micro_batches, recipe.batch_size)  # none is left without an image
+    return UNEQUAL_PARTS if recipe.batch_size % parts else ENGINE_BEHAVIOUR
 
 
 class Numerics(Frozen):
@@ -101,7 +108,13 @@ class Trial(Frozen):
     numerics: Numerics
     seed: int
     teacher: str | None = None  # key of the trial whose weights it learns from
-    engine: int = ENGINE_BEHAVIOUR
+    engine: int = ENGINE_BEHAVIOUR  # where it is not said, its recipe's
+
+    @model_validator(mode="after")
+    def _of_its_recipe(self) -> Trial:
+        if "engine" not in self.model_fields_set:
+            self.__dict__["engine"] = engine_behaviour(self.recipe)
+        return self
 
     @property
     def key(self) -> str:
@@ -117,9 +130,6 @@ class Trial(Frozen):
             del document["dataset"][name]
         if self.dataset.held_out is None:  # as keys were before anything could be held out
             del document["dataset"]["held_out"]
-        # No more parts than images are made, so parts of one image each are equal.
-        if self.recipe.batch_size % min(self.recipe.micro_batches, self.recipe.batch_size):
-            document["unequal_parts"] = UNEQUAL_PARTS
         return _numbers(document)  # type: ignore[no-any-return]
 
     def tricks_key(self) -> tuple[str, ...]:

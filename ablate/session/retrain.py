@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.core.resolved_study import ResolvedStudy, Row, Table
-from ablate.core.trial import ENGINE_BEHAVIOUR, Trial
+from ablate.core.trial import Trial, engine_behaviour
 from ablate.data import catalogue
 from ablate.errors import AblateError
 from ablate.execution.executor import Workers
@@ -184,8 +184,8 @@ def cheapest(store: Store) -> str:
 
 def _unable(store: Store, trial: Trial) -> tuple[str, str | None] | None:
     """(why, hint) a trial cannot be trained again, as far as the store tells."""
-    if trial.engine != ENGINE_BEHAVIOUR:
-        return f"its engine was {trial.engine}, this one is {ENGINE_BEHAVIOUR}", None
+    if trial.engine != (now := engine_behaviour(trial.recipe)):
+        return f"its engine was {trial.engine}, this one is {now}", None
     if trial.teacher is not None and attempt_reader.weights(store.path, trial.teacher) is None:
         why = f"the weights of its teacher {trial.teacher[:6]} are not in {store.path}"
         return why, "ablate run STUDY trains the teacher where it is missing"

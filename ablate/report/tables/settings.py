@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ablate.core.trial import Trial, TrickSpec
+from ablate.core.trial import Trial, TrickSpec, engine_behaviour
 
 # They follow image_size unless someone sets them: said once, by it.
 _FOLLOWING: Final = ("eval_size", "eval_resize")
@@ -45,7 +45,7 @@ def changed_settings(a: Trial, b: Trial, *, seeds: bool = False) -> list[Setting
         before, after = (t and t[:6] for t in (a.teacher, b.teacher))
         text = _arrow(before, after)
         found.append(SettingChange("teacher", "teacher", a.teacher, b.teacher, text))
-    if a.engine != b.engine:
+    if a.engine != b.engine and any(t.engine != engine_behaviour(t.recipe) for t in (a, b)):
         found.append(_change("engine", "engine", a.engine, b.engine))
     if seeds and a.seed != b.seed:
         found.append(_change("seed", "seed", a.seed, b.seed))
