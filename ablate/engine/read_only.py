@@ -252,16 +252,21 @@ def _marks(tensors: Mapping[str, Tensor], hook: str) -> dict[str, Any]:
     return dict(zip(tensors, zip(versions, sums, strict=True), strict=True))
 
 
+# What classes of others' that only look like tensors may raise: looking must not end a training.
+_STRANGE: Final = (RuntimeError, NotImplementedError, TypeError)
+
+
 def _version(tensor: Tensor) -> tuple[int, ...]:
-    if tensor.is_inference():
+    try:
+        return id(tensor), tensor._version, tensor.data_ptr()
+    except _STRANGE:  # of an inference tensor, too, which counts no versions
         return (id(tensor),)
-    return id(tensor), tensor._version, tensor.data_ptr()
 
 
 def _sums(tensors: Iterable[Tensor]) -> list[int]:
     """The sum of each one's bits, read as integers; waits for the device once."""
     with torch.no_grad():
-        sums = [_sum(tensor.detach()) for tensor in tensors]
+        sums = [_sum(tensor) for tensor in tensors]
         if len({one.device for one in sums}) > 1:
             sums = [one.cpu() for one in sums]
         return torch.stack(sums).tolist() if sums else []
@@ -269,17 +274,21 @@ def _sums(tensors: Iterable[Tensor]) -> list[int]:
 
 def _sum(tensor: Tensor) -> Tensor:
     """Of a dense tensor it takes no memory, in whatever order its dimensions lie."""
-    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
+    if tensor.is_meta:
         return torch.zeros((), dtype=torch.int64)
-    if tensor.is_complex():
-        tensor = torch.view_as_real(tensor.resolve_conj())
-    strides = tensor.stride()
-    lying = sorted(range(tensor.ndim), key=lambda d: (-strides[d], d))
-    parts = tensor.resolve_neg().permute(lying).reshape(-1).view(torch.uint8)
-    whole = len(parts) // 8 * 8
-    if parts.storage_offset() % 8:
-        parts = parts.clone()
-    return parts[:whole].view(torch.int64).sum() + parts[whole:].sum(dtype=torch.int64)
+    try:
+        tensor = tensor.detach()
+        if tensor.is_complex():
+            tensor = torch.view_as_real(tensor.resolve_conj())
+        strides = tensor.stride()
+        lying = sorted(range(tensor.ndim), key=lambda d: (-strides[d], d))
+        parts = tensor.resolve_neg().permute(lying).reshape(-1).view(torch.uint8)
+        whole = len(parts) // 8 * 8
+        if parts.storage_offset() % 8:
+            parts = parts.clone()
+        return parts[:whole].view(torch.int64).sum() + parts[whole:].sum(dtype=torch.int64)
+    except _STRANGE:  # sparse ones, and quantized ones
+        return torch.zeros((), dtype=torch.int64)
 
 
 def check_pure(hooks: Hooks, schedule: Schedule, recipe: Recipe, total: int) -> None:

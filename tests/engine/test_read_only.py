@@ -438,6 +438,18 @@ def test_any_bit_changes_the_sum_of_bits_in_any_layout(
         assert read_only._sums([changed]) != [before]
 
 
+def test_tensors_that_cannot_be_looked_into_end_nothing() -> None:
+    with torch.inference_mode():
+        untracked = torch.ones(3)
+    meta, sparse = torch.ones(3, device="meta"), torch.eye(3).to_sparse()
+    for tensor in (untracked, meta, sparse):
+        assert read_only._marks({"x": tensor}, "on_step_end") == read_only._marks(
+            {"x": tensor}, "on_step_end"
+        )
+    values = read_only._sums([torch.ones(3, dtype=torch.complex64), torch.ones(3) * 1j])
+    assert values[0] != values[1]
+
+
 def test_a_recipe_is_none_of_it() -> None:
     class Sets(Trick):
         @hookimpl
