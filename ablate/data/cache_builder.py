@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.data.dataset import FILES, META, PIXELS, TABLE, CachedDataset, open_folder
-from ablate.data.decode import DECODER
+from ablate.data.decode import DECODER, REFUSAL
 from ablate.data.fingerprint import Identity
 from ablate.data.sources.base import Read, Source, in_threads, manifest_digest
 from ablate.errors import DataError
@@ -74,10 +74,11 @@ def _writable(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            message = f"no space left for decoded images in {shown(folder)}"
+            message, which = f"no space left for decoded images in {shown(folder)}", "with space"
         else:
             message = f"cannot write decoded images to {shown(folder)}: {error.strerror or error}"
-        raise DataError(message, hint="set ABLATE_CACHE to a folder with space") from error
+            which = "that you can write to"
+        raise DataError(message, hint=f"set ABLATE_CACHE to a folder {which}") from error
 
 
 def _write(identity: Identity, folder: Path, progress: Progress | None) -> None:
@@ -124,6 +125,7 @@ def _write(identity: Identity, folder: Path, progress: Progress | None) -> None:
         "variant": identity.variant,
         "fingerprint": identity.fingerprint,
         "decoder": DECODER,
+        "refusal": REFUSAL,
         "pillow": _pillow_version(),
         "classes": list(identity.classes),
         "counts": list(identity.counts),

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.core.hook_types import Ragged
-from ablate.data.decode import DECODER, decode
+from ablate.data.decode import DECODER, REFUSAL, REFUSED_SINCE, decode
 from ablate.data.fingerprint import Identity
 from ablate.data.splits import held_out, limited
 from ablate.errors import AblateError
@@ -235,6 +235,8 @@ def open_folder(folder: Path, name: str) -> CachedDataset:
     table = Table(offsets, lengths, heights, widths, labels, paths, train=meta["counts"][0])
     if meta["decoder"] != DECODER or len(buffer) != meta["bytes"]:
         raise ValueError(f"{folder} is not a whole cache of decoder {DECODER}")
+    if meta.get("refusal") != REFUSAL and any(p.lower().endswith(REFUSED_SINCE) for p in paths):
+        raise ValueError(f"{folder} may hold images that are refused by now")
     identity = Identity(
         name=name,
         variant=meta["variant"],

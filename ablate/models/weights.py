@@ -82,6 +82,10 @@ def _safetensors(path: Path) -> Any:
 
 
 def _unreadable(path: Path, error: Exception) -> AblateError:
+    if isinstance(error, OSError) and error.errno is not None and error.strerror:
+        return AblateError(
+            f"{path} cannot be read: {error.strerror}", hint="make it readable for you, or copy it"
+        )
     return AblateError(
         f"{path} is no file of weights, or is damaged ({brief(error, 80)})",
         hint="compare its size with the original's, and get it again",

@@ -5,8 +5,11 @@ Nothing is decoded here: a source lists its images, reads their bytes and finger
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import struct
+import zlib
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -97,8 +100,6 @@ class Source(ABC):
         entry = self.entries[index]
         number = index if entry.split == "train" else index - self.count("train")
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "cannot identify image file" in reason:  # Pillow names its own buffer there
-            reason = "not an image"
         place = shown(self.location / entry.path)
         if isinstance(error, OSError) and error.errno is not None:  # Pillow's own has no number
             verb, reason = "read", error.strerror or reason
@@ -106,7 +107,7 @@ class Source(ABC):
             verb = "decoded"
         return DataError(
             f"{self.name}: {entry.split} image {number}, {place}, cannot be {verb}: {reason}",
-            hint="replace it with a whole copy",
+            hint=_remedy(error),
         )
 
     def decoded_bytes(self) -> int:
@@ -132,8 +133,48 @@ class Source(ABC):
         except OSError as error:
             path = self.location / self.entries[index].path
             raise DataError(
-                f"{self.name}: {shown(path)} cannot be read: {error.strerror}"
+                f"{self.name}: {shown(path)} cannot be read: {error.strerror or error}",
+                hint=_remedy(error),
             ) from error
+
+
+# What Pillow and its libraries raise where bytes are missing or wrong.
+_BROKEN = (OSError, SyntaxError, EOFError, struct.error, zlib.error)
+_WHOLE = "replace it with a whole copy"
+
+
+def _remedy(error: Exception) -> str:
+    """What to do about a file, by what is wrong with it: most that cannot be used are whole."""
+    from ablate.data.decode import Unfit
+
+    if isinstance(error, Unfit):
+        return error.hint
+    if isinstance(error, MemoryError):
+        return "it takes more memory than is free: save a smaller copy, or end other programs"
+    if isinstance(error, OSError) and error.errno is not None:
+        return read_remedy(error) or _WHOLE
+    if isinstance(error, _BROKEN):
+        return _WHOLE
+    return f"if other programs open it, save it again as RGB in PNG or JPEG; else {_WHOLE}"
+
+
+def read_remedy(error: OSError) -> str | None:
+    """What to do about a file that cannot be read; None if its bytes may be at fault."""
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "make it readable for you: chmod u+r, or ask its owner"
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return "put it back, or run the same command again without it"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "too many files are open: ulimit -n allows more"
+    return None
+
+
+def archive_error(name: str, archive: Path, error: Exception) -> DataError:
+    """What to say of an archive that cannot be read, or not to its end. name: "" for none."""
+    place = f"{name}: the archive {shown(archive)}" if name else f"the archive {shown(archive)}"
+    if isinstance(error, OSError) and (remedy := read_remedy(error)) is not None:
+        return DataError(f"{place} cannot be read: {error.strerror}", hint=remedy)
+    return DataError(f"{place} is damaged: {error}", hint="remove it and fetch it again")
 
 
 def manifest_digest(entries: Sequence[Entry], digests: Mapping[int, bytes]) -> str:

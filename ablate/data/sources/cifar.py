@@ -21,7 +21,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.data.sources.base import Entry, Read, Source, SplitName, constant
+from ablate.data.sources.base import (
+    Entry,
+    Read,
+    Source,
+    SplitName,
+    archive_error,
+    constant,
+    read_remedy,
+)
 from ablate.errors import DataError
 from ablate.util.paths import shown
 
@@ -175,7 +183,17 @@ class RecordSource(Source):
         return contents
 
     def _read_folder(self) -> dict[str, bytes]:
-        return {file: (self.location / file).read_bytes() for file in self._wanted}
+        read = {}
+        for file in self._wanted:
+            try:
+                read[file] = (self.location / file).read_bytes()
+            except OSError as error:
+                raise DataError(
+                    f"{self.name}: {shown(self.location / file)} cannot be read: "
+                    f"{error.strerror or error}",
+                    hint=read_remedy(error) or "replace it with a whole copy",
+                ) from error
+        return read
 
     def _read_archive(self) -> dict[str, bytes]:
         read: dict[str, bytes] = {}
@@ -187,10 +205,7 @@ class RecordSource(Source):
                     if stream is not None:
                         read[file] = stream.read()
         except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-            raise DataError(
-                f"{self.name}: the archive {shown(self.location)} is damaged: {error}",
-                hint="remove it and fetch it again",
-            ) from error
+            raise archive_error(self.name, self.location, error) from error
         return read
 
     def _records(self, file: str) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from ablate.data.builtin import Edition
-from ablate.data.sources.base import is_image
+from ablate.data.sources.base import archive_error, is_image
 from ablate.data.sources.tar import Member, PackedSource, members
 from ablate.errors import DataError
 from ablate.util.paths import shown
@@ -158,4 +158,4 @@ def _compressed(archive: Path) -> Iterator[tuple[str, bytes]]:
                 if stream is not None:
                     yield PurePosixPath(member.name).name, stream.read()
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-        raise DataError(f"the archive {shown(archive)} is damaged: {error}") from error
+        raise archive_error("", archive, error) from error

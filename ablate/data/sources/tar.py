@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from ablate.data.sources.base import SAMPLE, Entry, Read, Source, is_image, layout
+from ablate.data.sources.base import (
+    SAMPLE,
+    Entry,
+    Read,
+    Source,
+    archive_error,
+    is_image,
+    layout,
+)
 from ablate.errors import DataError
 from ablate.util.paths import shown
 
@@ -45,7 +53,7 @@ def members(archive: Path, start: int = 0) -> Iterator[Member]:
                         yield Member(member.name, archive, member.offset_data, member.size)
                     tar.members.clear()  # type: ignore[attr-defined] # or a million would stay
     except (OSError, tarfile.TarError) as error:
-        raise DataError(f"the archive {shown(archive)} is damaged: {error}") from error
+        raise archive_error("", archive, error) from error
 
 
 class PackedSource(Source):

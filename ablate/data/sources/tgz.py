@@ -9,9 +9,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from ablate.data.sources.base import Entry, Read, Source, constant, is_image, layout
-from ablate.errors import DataError
-from ablate.util.paths import shown
+from ablate.data.sources.base import Entry, Read, Source, archive_error, constant, is_image, layout
 
 
 class ArchiveSource(Source):
@@ -42,10 +40,7 @@ class ArchiveSource(Source):
             with tarfile.open(self.location, "r:gz") as archive:
                 yield archive
         except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-            raise DataError(
-                f"{self.name}: the archive {shown(self.location)} is damaged: {error}",
-                hint="remove it and fetch it again",
-            ) from error
+            raise archive_error(self.name, self.location, error) from error
 
     @cached_property
     def _layout(self) -> tuple[tuple[str, ...], tuple[Entry, ...]]:
