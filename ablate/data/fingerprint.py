@@ -14,6 +14,11 @@ from ablate.core.trial import DatasetRef
 from ablate.data import catalogue
 from ablate.data.decode import DECODER
 from ablate.data.sources.base import Source
+from ablate.data.sources.file_names import LeftOut
+from ablate.data.sources.file_names import notes as left_out_in_words
+from ablate.data.sources.folder import FolderSource
+from ablate.data.sources.tar import TarSource
+from ablate.data.sources.tgz import ArchiveSource
 from ablate.errors import AblateError, DataError
 from ablate.util.paths import decoded_root, shown
 
@@ -25,6 +30,7 @@ class Identity:
     """What is known of a data set's contents without decoding them.
 
     counts: train and evaluation images. source: its files, None for one that is in memory.
+    left_out: files that are not taken as images.
     """
 
     name: str
@@ -33,6 +39,7 @@ class Identity:
     classes: tuple[str, ...]
     counts: tuple[int, int]
     source: Source | None = None
+    left_out: LeftOut = ()
 
     def ref(self, limit: int | None) -> DatasetRef:
         """As a trial names it; a limit that leaves nothing out is none."""
@@ -52,12 +59,14 @@ class Identity:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of the table should know: a copy that is not the published one."""
+        """What a person should know: files left out, a copy that is not the published one."""
+        left_out = left_out_in_words(self.name, self.left_out)
         published = None if ":" in self.name else catalogue.dataset_info(self.name).counts
         if published is None or published == self.counts:
-            return ()
+            return left_out
         (train, test), (all_train, all_test) = self.counts, published
         return (
+            *left_out,
             f"this copy of {self.name} has {train:,} training and {test:,} evaluation images, "
             f"the published one {all_train:,} and {all_test:,}",
         )
@@ -101,6 +110,15 @@ def identify(name: str, *, image_size: int, root: Path | None) -> Identity:
     if known.get("stat") != source.stat or known.get("format") != _FORMAT:
         known = _measure(name, source)
         _write(index, known)
+    elif isinstance(source, ArchiveSource | TarSource) and "left_out" not in known:
+        # of a release that took images in hidden folders, too; a folder's `stat` tells
+        listed = [source.count("train"), source.count("eval")]
+        known = known | {"left_out": source.left_out}
+        if listed != known["counts"]:
+            known = _measure(name, source)
+        _write(index, known)
+    # A folder says it again each time: what is left out is not in its `stat`.
+    left_out = source.left_out if isinstance(source, FolderSource) else known.get("left_out", ())
     return Identity(
         name=name,
         variant=variant,
@@ -108,6 +126,7 @@ def identify(name: str, *, image_size: int, root: Path | None) -> Identity:
         classes=tuple(known["classes"]),
         counts=(known["counts"][0], known["counts"][1]),
         source=source,
+        left_out=tuple((place, kind, number) for place, kind, number in left_out),
     )
 
 
@@ -124,6 +143,7 @@ def _measure(name: str, source: Source) -> dict[str, Any]:
         "fingerprint": source.fingerprint(),
         "classes": list(source.classes),
         "counts": [source.count("train"), source.count("eval")],
+        "left_out": source.left_out,
     }
 
 

@@ -300,14 +300,14 @@ class Planner:
         return key
 
     def _ref(self, dataset: str, image_size: int) -> DatasetRef:
-        from ablate.data.fingerprint import dataset_ref
+        from ablate.data.fingerprint import identify
 
         if (dataset, image_size) not in self._refs:
             limit = self.study.limit
             try:
-                ref = dataset_ref(
-                    dataset, image_size=image_size, data_root=self.data_root, limit=limit
-                )
+                found = identify(dataset, image_size=image_size, root=self.data_root)
+                self.warnings |= dict.fromkeys(found.notes)
+                ref = found.ref(limit)
             except DataError as error:
                 message = f"{error.message}; {self.study.name} needs it"
                 if not self.allow_missing:

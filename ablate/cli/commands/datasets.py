@@ -14,6 +14,7 @@ from ablate.util.text import megabytes
 
 if TYPE_CHECKING:
     from ablate.data.catalogue import DatasetInfo
+    from ablate.data.sources.file_names import LeftOut
 
 HELP = """\
 List the data sets that a study may name, and whether they are on this machine.
@@ -82,16 +83,23 @@ def _here(info: DatasetInfo, options: Options) -> str:
 def show(options: Options, name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     """Show one."""
     from ablate.data.catalogue import dataset_info
+    from ablate.data.sources.file_names import kinds_in_words
 
     output = options.output()
     info = dataset_info(name)
     if output.json:
-        output.document({"dataset": _as_json(info, options)})
+        document = _as_json(info, options)
+        document["left_out"] = [
+            {"folder": folder, "kind": kind, "files": number}
+            for folder, kind, number in _left_out(info, options)
+        ]
+        output.document({"dataset": document})
         return
     output.result([(f"{info.name}: {info.description}", "bold")])
     rows = [["  classes", _classes(info)]]
     if info.counts:
         rows.append(["  images", f"{info.counts[0]:,} train, {info.counts[1]:,} test"])
+    rows.append(["  left out", kinds_in_words(_left_out(info, options))])
     for variant, edition in info.editions.items():
         size = f"{edition.pixels} px" if edition.pixels else "original sizes"
         download = f", about {edition.megabytes:,} MB" if edition.url else ""
@@ -104,6 +112,20 @@ def show(options: Options, name: Annotated[str, typer.Argument(metavar="NAME")])
         ["  in a study", f'datasets = ["{info.name}"]'],
     ]
     output.result(*output.table([row for row in rows if row[1]], gap=3))
+
+
+def _left_out(info: DatasetInfo, options: Options) -> LeftOut:
+    """Files that are not taken as images; of archives nothing, which would have to be read."""
+    from ablate.data.catalogue import find_source, in_memory
+    from ablate.data.sources.folder import FolderSource
+
+    if in_memory(info.name):
+        return ()
+    try:
+        _, source = find_source(info.name, image_size=info.image_size, root=options.data)
+    except AblateError:
+        return ()
+    return source.left_out if isinstance(source, FolderSource) else ()
 
 
 def _classes(info: DatasetInfo) -> str:

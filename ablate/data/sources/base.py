@@ -12,7 +12,7 @@ import struct
 import zlib
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -22,6 +22,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.data.sources.file_names import LeftOut, no_images
 from ablate.errors import DataError
 from ablate.util.paths import shown
 
@@ -69,6 +70,11 @@ class Source(ABC):
         from ablate.data.decode import decode
 
         return decode(data)
+
+    @property
+    def left_out(self) -> LeftOut:
+        """Files in class folders that are not taken as images; nothing of published archives."""
+        return ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -208,35 +214,48 @@ def constant(data: bytes) -> Read:
     return lambda: data
 
 
-# torchvision's ImageFolder takes the same files as images and leaves out all others.
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 EVAL_FOLDERS = ("val", "test")  # the first that exists is the evaluation split
 
 
-def is_image(name: str) -> bool:
-    """Whether a file of this name is taken as an image; hidden files never are."""
-    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+def eval_folder(folders: Iterable[str]) -> str | None:
+    """ "val" or "test", of class folders like "train/ant"."""
+    found = {folder.split("/")[0] for folder in folders}
+    return next((f for f in EVAL_FOLDERS if f in found), None)
+
+
+def in_splits(left_out: LeftOut, folders: Iterable[str]) -> LeftOut:
+    """What lies in train and in the folder that is evaluated on."""
+    splits = {"train", eval_folder(folders)}
+    return tuple(one for one in left_out if one[0].split("/")[0] in splits)
+
+
+def class_folders(files: Iterable[str], left_out: LeftOut) -> set[str]:
+    """ "train/ant" of every file in an archive, which need not name its folders."""
+    places = ("/".join(path.split("/")[:2]) for path in files if path.count("/") > 1)
+    return {*places, *(place for place, _, _ in left_out if "/" in place)}
 
 
 def layout(
-    name: str, location: Path, files: Mapping[str, int], folders: set[str]
+    name: str, location: Path, files: Mapping[str, int], folders: set[str], left_out: LeftOut = ()
 ) -> tuple[tuple[str, ...], tuple[Entry, ...]]:
-    """Classes and entries of `split/class/…` paths; DataError where a split or class is empty."""
+    """Classes and entries of `split/class/…` paths; DataError where a split or class is empty.
+
+    left_out: files that are no images, and where.
+    """
     place = shown(location)
-    found = {folder.split("/")[0] for folder in folders}
-    eval_folder = next((f for f in EVAL_FOLDERS if f in found), None)
-    if "train" not in found:
+    evaluated = eval_folder(folders)
+    if not any(folder.startswith("train/") for folder in folders):
         raise DataError(
             f"{name}: {place} has no class folders in train/", hint="expected train/CLASS/IMAGE"
         )
-    if eval_folder is None:
+    if evaluated is None:
         raise DataError(
             f"{name}: {place} has no class folders in val/ or test/",
             hint="expected val/CLASS/IMAGE, the images to evaluate on",
         )
     classes = tuple(sorted(f.split("/")[1] for f in folders if f.startswith("train/")))
     numbers = {folder: label for label, folder in enumerate(classes)}
-    splits: tuple[tuple[SplitName, str], ...] = (("train", "train"), ("eval", eval_folder))
+    splits: tuple[tuple[SplitName, str], ...] = (("train", "train"), ("eval", evaluated))
     entries: list[Entry] = []
     for split, top in splits:
         here = sorted(f.split("/")[1] for f in folders if f.startswith(f"{top}/"))
@@ -251,7 +270,8 @@ def layout(
         entries += [Entry(split, numbers[c], path, size) for c, path, size in found_files]
         empty = set(here) - {c for c, _, _ in found_files}
         if empty:
-            raise DataError(f"{name}: {place}/{top}/{min(empty)} has no images")
+            what, hint = no_images(f"{top}/{min(empty)}", left_out)
+            raise DataError(f"{name}: {place}/{top}/{min(empty)} {what}", hint=hint)
     if len(classes) == 1:
         raise DataError(f"{name}: {place} has one class, {classes[0]}: nothing to tell apart")
     return classes, tuple(entries)

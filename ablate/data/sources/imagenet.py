@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from ablate.data.builtin import Edition
-from ablate.data.sources.base import archive_error, is_image
+from ablate.data.sources.base import archive_error
+from ablate.data.sources.file_names import is_image
 from ablate.data.sources.tar import Member, PackedSource, members
 from ablate.errors import DataError
 from ablate.util.paths import shown

@@ -16,9 +16,11 @@ from ablate.data.sources.base import (
     Read,
     Source,
     archive_error,
-    is_image,
+    class_folders,
+    in_splits,
     layout,
 )
+from ablate.data.sources.file_names import LeftOut, Sorting, of_macos
 from ablate.errors import DataError
 from ablate.util.paths import shown
 
@@ -83,7 +85,8 @@ class PackedSource(Source):
     @cached_property
     def _layout(self) -> tuple[tuple[str, ...], tuple[Entry, ...]]:
         sizes = {path: member.size for path, member in self._places.items()}
-        return layout(self.name, self.location, sizes, {p.rsplit("/", 1)[0] for p in sizes})
+        folders = class_folders(sizes, self.left_out)
+        return layout(self.name, self.location, sizes, folders, self.left_out)
 
     def reads(self) -> Iterator[tuple[int, Read]]:
         """Every file in the order of the archives."""
@@ -106,11 +109,20 @@ class TarSource(PackedSource):
 
     def __init__(self, name: str, location: Path) -> None:
         super().__init__(name, location, [location])
+        self._sorting = Sorting()
+
+    @property
+    def left_out(self) -> LeftOut:
+        """Files in class folders that are not taken as images, and images in none."""
+        files, noted = self._places, self._sorting.left_out
+        return in_splits(noted, class_folders(files, noted))
 
     def _index(self) -> Mapping[str, Member]:
         found = {}
         for member in members(self.location):
-            parts = PurePosixPath(member.name).parts
-            if len(parts) >= 4 and ".." not in parts and is_image(parts[-1]):
-                found["/".join(parts[1:])] = member
+            top, *parts = PurePosixPath(member.name).parts or (".",)
+            below = "/".join(parts)
+            plain = ".." not in (top, *parts) and not of_macos(top)
+            if plain and len(parts) > 1 and self._sorting.takes(below):
+                found[below] = member
         return found

@@ -9,7 +9,17 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from ablate.data.sources.base import Entry, Read, Source, archive_error, constant, is_image, layout
+from ablate.data.sources.base import (
+    Entry,
+    Read,
+    Source,
+    archive_error,
+    class_folders,
+    constant,
+    in_splits,
+    layout,
+)
+from ablate.data.sources.file_names import LeftOut, Sorting, of_macos
 
 
 class ArchiveSource(Source):
@@ -18,6 +28,7 @@ class ArchiveSource(Source):
     def __init__(self, name: str, location: Path) -> None:
         self.name = name
         self.location = location
+        self._sorting = Sorting()
         status = location.stat()
         self.stat = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
@@ -27,11 +38,18 @@ class ArchiveSource(Source):
         members: dict[str, tuple[str, int]] = {}
         with self._opened() as archive:
             for member in archive:
-                path = PurePosixPath(member.name)
-                if member.isfile() and ".." not in path.parts and is_image(path.name):
-                    below = PurePosixPath(*path.parts[1:]).as_posix()
+                top, *parts = PurePosixPath(member.name).parts or (".",)
+                below = "/".join(parts)
+                plain = member.isfile() and ".." not in (top, *parts) and not of_macos(top)
+                if plain and len(parts) > 1 and self._sorting.takes(below):
                     members[below] = (member.name, member.size)
         return members
+
+    @property
+    def left_out(self) -> LeftOut:
+        """Files in class folders that are not taken as images, and images in none."""
+        files, noted = self._members, self._sorting.left_out
+        return in_splits(noted, class_folders(files, noted))
 
     @contextmanager
     def _opened(self) -> Iterator[tarfile.TarFile]:
@@ -45,9 +63,9 @@ class ArchiveSource(Source):
     @cached_property
     def _layout(self) -> tuple[tuple[str, ...], tuple[Entry, ...]]:
         sizes = {path: size for path, (_, size) in self._members.items()}
-        paths = (PurePosixPath(path).parts for path in self._members)
-        folders = {"/".join(parts[:2]) for parts in paths if len(parts) > 2}
-        return layout(self.name, self.location, sizes, folders)
+        return layout(
+            self.name, self.location, sizes, class_folders(sizes, self.left_out), self.left_out
+        )
 
     def reads(self) -> Iterator[tuple[int, Read]]:
         """Every file in the archive's order: any other reads it from the start each time."""

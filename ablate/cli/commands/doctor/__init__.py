@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -19,6 +20,8 @@ from ablate.util.paths import data_root, shown
 
 if TYPE_CHECKING:
     import torch
+
+    from ablate.data.sources.base import Source
 
 HELP = """\
 Check this machine and what limits it, the data sets, the tricks and the store; say what to do.
@@ -132,6 +135,7 @@ def _names(options: Options) -> Iterator[Finding]:
 
 def _data(options: Options) -> Iterator[Finding]:
     from ablate.data.catalogue import dataset_info, dataset_names, find_source, in_memory
+    from ablate.data.sources.folder import FolderSource
 
     here, wanted = [], _wanted(options)
     for name in dataset_names():
@@ -140,14 +144,27 @@ def _data(options: Options) -> Iterator[Finding]:
             here.append(name)
             continue
         try:
-            variant, _ = find_source(name, image_size=info.image_size, root=options.data)
+            variant, source = find_source(name, image_size=info.image_size, root=options.data)
         except AblateError as error:
             if name in wanted:
                 todo = (error.hint or "").split("      ")[0]
                 yield Finding("attention", "data", f"{name} is missing", todo)
             continue
         here.append(f"{name} {variant}".strip())
+        if isinstance(source, FolderSource):  # of an archive it would have to be read
+            yield from _left_out(name, source)
+    for name in sorted(wanted):
+        if name.startswith("imagefolder:"):
+            with contextlib.suppress(AblateError, OSError):  # a store from elsewhere names it
+                yield from _left_out(name, find_source(name, image_size=0, root=None)[1])
     yield Finding("fine", "data", f"{', '.join(here)} in {shown(data_root(options.data))}")
+
+
+def _left_out(name: str, source: Source) -> Iterator[Finding]:
+    from ablate.data.sources.file_names import notes
+
+    for note in notes(name, source.left_out):
+        yield Finding("attention", "data", note, "save or move what you want to train on")
 
 
 def _wanted(options: Options) -> set[str]:
