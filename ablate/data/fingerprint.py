@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ablate.core.trial import DatasetRef
 from ablate.data import catalogue
+from ablate.data.builtin import CATALOGUE
 from ablate.data.decode import DECODER
 from ablate.data.sources.base import Source
 from ablate.data.sources.file_names import LeftOut
@@ -23,6 +25,9 @@ from ablate.errors import AblateError, DataError
 from ablate.util.paths import decoded_root, shown
 
 _FORMAT = 1
+
+
+_COUNTS: dict[str, tuple[int, int]] = {}  # by fingerprint, of what this process looked at
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ def identify(name: str, *, image_size: int, root: Path | None) -> Identity:
     if catalogue.in_memory(name):
         arrays = catalogue.load_arrays(name)
         counts = (len(arrays.train_labels), len(arrays.eval_labels))
-        return Identity(name, "", arrays.fingerprint(), arrays.classes, counts)
+        return _remembered(Identity(name, "", arrays.fingerprint(), arrays.classes, counts))
     variant, source = catalogue.find_source(name, image_size=image_size, root=root)
     index = _index_file(source.location)
     known = _read(index)
@@ -119,15 +124,39 @@ def identify(name: str, *, image_size: int, root: Path | None) -> Identity:
         _write(index, known)
     # A folder says it again each time: what is left out is not in its `stat`.
     left_out = source.left_out if isinstance(source, FolderSource) else known.get("left_out", ())
-    return Identity(
-        name=name,
-        variant=variant,
-        fingerprint=known["fingerprint"],
-        classes=tuple(known["classes"]),
-        counts=(known["counts"][0], known["counts"][1]),
-        source=source,
-        left_out=tuple((place, kind, number) for place, kind, number in left_out),
+    return _remembered(
+        Identity(
+            name=name,
+            variant=variant,
+            fingerprint=known["fingerprint"],
+            classes=tuple(known["classes"]),
+            counts=(known["counts"][0], known["counts"][1]),
+            source=source,
+            left_out=tuple((place, kind, number) for place, kind, number in left_out),
+        )
     )
+
+
+def _remembered(identity: Identity) -> Identity:
+    _COUNTS[identity.fingerprint] = identity.counts
+    return identity
+
+
+def known_counts(ref: DatasetRef) -> tuple[int, int] | None:
+    """Train and evaluation images of a trial's data set, its limit aside; None if nobody knows.
+
+    Reads no image: what this process or an earlier one found, else what is published.
+    """
+    if ref.fingerprint not in _COUNTS:
+        for index in (decoded_root() / "sources").glob("*.json"):
+            known = _read(index)
+            with suppress(KeyError, TypeError, ValueError, IndexError):  # damaged: not known
+                train, tested = known["counts"]
+                _COUNTS.setdefault(str(known["fingerprint"]), (int(train), int(tested)))
+    if ref.fingerprint in _COUNTS:
+        return _COUNTS[ref.fingerprint]
+    info = CATALOGUE.get(ref.name)
+    return info.counts if info else None
 
 
 def _measure(name: str, source: Source) -> dict[str, Any]:

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 class Plan:
     """What `ablate plan` prints.
 
-    seconds: of what is to be trained, None if unknown, from `timed_from` stored trials.
+    seconds: of what is to be trained, None if unknown, from `timed_from` stored trials. untold:
+    there are such trials, but they do not tell it.
     seed_seconds: of one more seed of every row. changes: (table, row) → what the row changes, with
     counts. coming: keys that stand for trials of rows whose settings are not chosen. notes: idle
     members of bundles and the like. code: whose code beside ablate's own runs.
@@ -57,6 +58,7 @@ class Plan:
     coming: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
+    untold: bool = False
 
     def __str__(self) -> str:
         return "\n".join(plan_lines(self))
@@ -125,6 +127,7 @@ def make_plan(
         coming=coming,
         notes=tuple(notes),
         code=_others_code(study, resolved),
+        untold=timings.untold,
     )
 
 

@@ -152,6 +152,8 @@ def _time(plan: Plan) -> str:
         if later is None:
             return "Nothing to train"
         return f"Nothing to train for this look; the next, if it is needed, has {later.seeds} seeds"
+    if plan.seconds is None and plan.untold:
+        return "Time unknown here: stored trials of this model and size tell nothing of other data"
     if plan.seconds is None:
         return f"Time unknown here: no trial of this model and size was trained on {where} yet"
     trials = f"{plan.timed_from} trial{'s' * (plan.timed_from != 1)}"

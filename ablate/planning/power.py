@@ -142,13 +142,11 @@ def family(table: Table) -> tuple[int, int]:
 
 
 def _test_images(resolved: ResolvedStudy, table: Table) -> int | None:
-    from ablate.data.builtin import CATALOGUE
+    from ablate.data.fingerprint import known_counts
 
-    limit = resolved.trials[table.rows[0].keys[0]].dataset.limit
-    info = CATALOGUE.get(table.dataset)
-    if info is None or info.counts is None:
-        return limit
-    return info.counts[1] if limit is None else min(limit, info.counts[1])
+    dataset = resolved.trials[table.rows[0].keys[0]].dataset
+    counts = known_counts(dataset)
+    return None if counts is None else min(counts[1], dataset.limit or counts[1])
 
 
 def _measured_error(resolved: ResolvedStudy, table: Table, store: Store | None) -> float | None:

@@ -182,6 +182,16 @@ def seconds_of(epoch: dict[str, Any]) -> float:
     return seconds if isinstance(seconds, int | float) and 0 < seconds < math.inf else _NAN
 
 
+def read_eval_seconds(path: Path) -> list[float]:
+    """Wall times of the epochs' evaluations, in order of writing, those that are known."""
+    try:
+        records = read_lines(path).records
+    except OSError:
+        return []
+    found = [record.get("eval_seconds") for record in records if record.get("kind") == "epoch"]
+    return [each for each in found if isinstance(each, int | float) and 0 < each < math.inf]
+
+
 def finite_or_nan(metrics: Any) -> dict[str, float]:
     """Metrics as written: null is a number that was not finite."""
     if not isinstance(metrics, dict):
