@@ -104,8 +104,8 @@ class LiveView:
                 at = ""
             told = f"✗ {label}: {in_words(status, message)}{at}; the others go on"
             self._above([(told, "failed"), (f" (ablate logs {key[:6]})", "dim")])
-        elif self._output.verbose:
-            self._above(f"{label} {status}")
+        elif self._output.verbose or (status == "done" and message):
+            self._above(f"{label} {status}{f': {message}' if message else ''}")
 
     def elsewhere(self, keys: Sequence[str], who: str) -> None:
         """Somebody else trains them."""

@@ -63,12 +63,12 @@ class LogView:
         self._line(f"{self._trial(key)} {' '.join(parts)}")
 
     def trial_end(self, key: str, status: str, message: str) -> None:
-        """One line if it failed; with -v always."""
+        """One line if it failed, or has something to say; with -v always."""
         progress = self._tracker.end(key, status, message)
         if status in WRONG:
             word = "FAILED" if status == "failed" else f"FAILED {status}"
             self._line(f"{self._trial(key)} {word}{f': {message}' if message else ''}")
-        elif self._output.verbose:
+        elif self._output.verbose or (status == "done" and message):
             started = progress.started
             took = f" after {time.monotonic() - started:.0f} s" if started is not None else ""
             self._line(f"{self._trial(key)} {status}{took}{f': {message}' if message else ''}")

@@ -13,6 +13,8 @@ from ablate.engine.compiled import compile_forward
 from ablate.errors import AblateError, brief
 from ablate.models.build import build_model
 
+_LOADED: list[nn.Module] = []  # by the trial that runs; it is asked how good they are
+
 
 def load_teacher(
     name: str, path: Path, data: DatasetRef, device: torch.device, numerics: Numerics
@@ -21,6 +23,24 @@ def load_teacher(
 
     Raises AblateError if there is no such model or the file's weights are not its.
     """
+    model = _load(name, path, data, device, numerics)
+    _LOADED.append(model)
+    return model
+
+
+def loaded() -> list[nn.Module]:
+    """The teachers that were loaded since `forget`."""
+    return list(_LOADED)
+
+
+def forget() -> None:
+    """A trial begins, or has ended: its teachers' memory is free."""
+    _LOADED.clear()
+
+
+def _load(
+    name: str, path: Path, data: DatasetRef, device: torch.device, numerics: Numerics
+) -> nn.Module:
     from ablate.models.weights import load_into
 
     try:
@@ -44,7 +64,7 @@ def check_teacher(name: str, path: Path, trial: Trial) -> None:
 @lru_cache(maxsize=64)
 def _check(name: str, path: Path, marks: tuple[int, int], data: DatasetRef, size: int) -> None:
     """Once for all rows; `marks` tell one content of the file from another."""
-    model = load_teacher(name, path, data, torch.device("cpu"), Numerics())
+    model = _load(name, path, data, torch.device("cpu"), Numerics())
     try:
         with torch.no_grad():
             logits = model(torch.zeros(1, 3, size, size))

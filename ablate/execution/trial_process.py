@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablate.core.teaching import Taught
 from ablate.core.trial import Numerics, Trial
 from ablate.errors import (
     AblateError,
@@ -32,7 +33,9 @@ from ablate.util import heartbeat
 from ablate.util.devices import cpu_name
 
 if TYPE_CHECKING:
-    from ablate.core.hook_types import Augmentation
+    from torch import nn
+
+    from ablate.core.hook_types import Augmentation, Run
     from ablate.data.loader import TrialData
     from ablate.execution.resume import Saved
     from ablate.tricks.base import Trick
@@ -92,7 +95,8 @@ def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str
                 raise Interrupted(_TAKEN)
             train = partial(_train, request, trial, attempt, emit, stopped)
             summary |= _train_from(saved, train, store, trial, attempt)
-            status, message = "done", _compiled_too_often(summary)
+            said = _compiled_too_often(summary), _of_its_teacher(trial, summary)
+            status, message = "done", "; ".join(filter(None, said))
         except Interrupted as reason:
             status, message = "interrupted", str(reason) or "stopped on request"
         except Diverged as error:
@@ -221,7 +225,7 @@ def _train(
 
     from ablate.data.cache import open_cache
     from ablate.data.loader import open_data
-    from ablate.engine import compiled
+    from ablate.engine import compiled, pretrained
     from ablate.engine.loop import train
     from ablate.execution.recorder import Followed, Recorder
 
@@ -246,9 +250,11 @@ def _train(
         teacher = load(Path(request["store"]), trial.teacher, device, trial.numerics)
     recorder = Recorder(request, trial, attempt, emit, stopped, cached.eval.ids, saved)
     graphs = compiled.count()
+    pretrained.forget()
+    data: list[TrialData] = []
 
     def opened(augmentations: Sequence[Augmentation]) -> TrialData:
-        data = open_data(
+        images = open_data(
             cached,
             trial.recipe,
             augmentations,
@@ -256,7 +262,8 @@ def _train(
             device,
             channels_last=trial.numerics.channels_last,
         )
-        followed: Any = Followed(data)
+        followed: Any = Followed(images)
+        data.append(followed)
         return followed if watch is None else watch.data(followed)  # type: ignore[no-any-return]
 
     try:
@@ -270,15 +277,38 @@ def _train(
                 teacher,
                 watch,
             )
+        compiled_graphs = graphs.summary() if trial.numerics.compiled else {}
+        learned = _taught(teacher, data[-1], run, cached.identity.classes)
     finally:
+        pretrained.forget()
         if watch is not None:
             watch.write(attempt.path, trial.key, recorded["device_name"])
-    return (graphs.summary() if trial.numerics.compiled else {}) | {
+    return (compiled_graphs | learned) | {
         "examples": len(cached.eval.ids),
         "precision": run.precision.dtype,
         "parameters": sum(p.numel() for p in run.model.parameters() if p.requires_grad),
         "macs": request.get("macs"),
     }
+
+
+def _taught(
+    teacher: nn.Module | None, data: TrialData, run: Run, classes: Sequence[str]
+) -> dict[str, Any]:
+    """How good the teacher is, for the record of the trial that learned from it; {} without one."""
+    from ablate.engine import pretrained
+
+    found = [*([] if teacher is None else [teacher]), *pretrained.loaded()]
+    if not found:
+        return {}
+    from ablate.execution.teacher import measure
+
+    known = measure(found[0], data, run.precision, run.device, classes)
+    if known is None:
+        return {}
+    log.info("the teacher's top-1 on the evaluation images: %.4f", known.top1)
+    if warning := known.warning(trained=teacher is not None):
+        log.warning("%s", warning)
+    return known.summary()
 
 
 def _params(trick: Trick) -> str:
@@ -326,6 +356,12 @@ def _compiled_too_often(summary: dict[str, Any]) -> str:
     """What to say of graphs that were made again although nothing that decides them differs."""
     more = summary.get("recompiled", 0)
     return f"{more} graphs compiled beyond the {summary['graphs']} that differ" if more else ""
+
+
+def _of_its_teacher(trial: Trial, summary: dict[str, Any]) -> str:
+    """That the teacher is not good, and why; "" for a good one, or none."""
+    known = Taught.read(summary)
+    return known.warning(trained=trial.teacher is not None) if known else ""
 
 
 def _first_line(text: str) -> str:

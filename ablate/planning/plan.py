@@ -20,6 +20,7 @@ from ablate.planning.looks import (
 from ablate.planning.near_misses import NearMiss, near_misses
 from ablate.planning.plan_text import plan_lines
 from ablate.planning.power import Resolution, resolutions
+from ablate.planning.teachers import teacher_notes
 from ablate.planning.timing import Timings
 from ablate.planning.tuning import chooser
 from ablate.planning.work import Work, survey
@@ -108,6 +109,7 @@ def make_plan(
     notes = check_effects(resolved, bundled_only=bundled_only)
     if machine.device_type(devices) == "cpu":
         notes += slow_formats(resolved, study.catalogue)
+    notes += teacher_notes(resolved, opened)
     timings = Timings(opened, machine.device_names(devices))
     slots = machine.slots(devices)
     coming = open_trials(resolved)

@@ -17,6 +17,7 @@ from ablate.errors import AblateError, StudyError
 from ablate.execution.executor import Workers
 from ablate.planning.looks import refuse_peeked, until_resolved, with_seeds
 from ablate.planning.preflight import slow_formats
+from ablate.planning.teachers import teacher_notes
 from ablate.planning.timing import Timings
 from ablate.planning.tuning import chooser
 from ablate.planning.work import FINAL, Work, survey, trained_with
@@ -150,6 +151,7 @@ class Session:
         found = list(self.resolved.warnings)
         if machine.device_type(self.devices) == "cpu":
             found += slow_formats(self.resolved, self.study.catalogue)
+        found += teacher_notes(self.resolved, self.store, only_wrong=True)
         earlier = None if self.resolved.until else self.store.latest_study(self.resolved.name)
         if earlier is not None and earlier.until is not None:
             found.append(

@@ -33,6 +33,7 @@ from ablate.report.tables import (
     metrics,
     notes,
     provenance,
+    teachers,
     timing,
 )
 
@@ -160,6 +161,7 @@ def _table(
             *notes.notes(resolved, table),
             *cells.identical_rows(table, judged.references, results),
             *cells.uneven_models(table, grid),
+            *teachers.notes(resolved, table, results),
             *filter(None, [asked.note]),
             *times.notes,
             *provenance.mixed(table, results),
