@@ -78,13 +78,17 @@ class Predictions:
 def read_predictions(store_path: Path, key: str, attempt: str) -> Predictions | None:
     """Predictions of an attempt, None if it has no such file.
 
-    Raises AblateError, naming the file, if it is damaged.
+    Raises AblateError, naming the file, if it is damaged or may not be read.
     """
     path = attempt_reader.trial_path(store_path, key) / attempt / "predictions.npz"
     try:
         return _read(path)
     except FileNotFoundError:
         return None
+    except PermissionError as error:  # it may be whole: nothing is to be trained again for it
+        raise AblateError(
+            f"{path} cannot be read: {error.strerror or error}", hint="make it readable for you"
+        ) from error
     except DAMAGED as error:
         why = " ".join(str(error).split()) or type(error).__name__
         raise AblateError(

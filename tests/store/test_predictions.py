@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy import special
 
 from ablate.errors import AblateError
 from ablate.stats import calibration_error
+from ablate.store import predictions
 from ablate.store.attempt_writer import Attempt
 from ablate.store.predictions import read_predictions
 
@@ -119,3 +121,18 @@ def test_shapes_are_checked(tmp_path: Path, change, said: str) -> None:
     np.savez(path, **(arrays | change))
     with pytest.raises(AblateError, match=said):
         read_predictions(tmp_path, KEY, attempt)
+
+
+def test_a_file_that_may_not_be_read_is_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads a colleague's store lacks a right, not a file."""
+    _, attempt = stored(tmp_path, np.zeros((3, 4)), [0, 1, 2])
+
+    def refused(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(predictions, "open_plain", refused)
+    with pytest.raises(AblateError, match=r"cannot be read: Permission denied$") as caught:
+        read_predictions(tmp_path, KEY, attempt)
+    assert caught.value.hint == "make it readable for you"
