@@ -14,6 +14,7 @@ from pydantic import Field
 
 from ablate.core.recipe import Frozen
 from ablate.core.trial import Trial
+from ablate.util.text import name_key
 
 Kind = Literal["cumulative", "leave_one_out", "one_at_a_time", "factorial", "orderings"]
 # Kinds whose rows are sets that are judged together, not each by itself.
@@ -118,6 +119,12 @@ class Row(Frozen):
     def open(self) -> bool:
         """Whether its settings are not chosen, so that nothing of it can be trained or reported."""
         return bool(self.tuning) and self.chosen is None
+
+    @property
+    def answers_to(self) -> frozenset[str]:
+        """What it is called before anything else: its label with and without the +, as
+        `name_key`s. No two rows of different trials may share one."""
+        return frozenset({name_key(self.label), name_key(self.label.removeprefix("+ "))})
 
 
 class Table(Frozen):

@@ -102,6 +102,7 @@ class Planner:
         tables = []
         for ablation in self.study.ablations:
             rows = plan_rows(self.study, ablation)
+            self._check_columns(ablation)
             for dataset in self.study.datasets:
                 found = [
                     table
@@ -164,6 +165,7 @@ class Planner:
                     unchosen=one.choice.reason,
                 )
             )
+            self._check_label(rows, plan)
         return Table(
             ablation=ablation.name,
             kind=ablation.kind,
@@ -236,6 +238,19 @@ class Planner:
         present = {label for label, _ in variant.tricks}
         kept = [label for label in ablation.base if present.intersection(self._names(label))]
         return " + ".join(kept) or "baseline"
+
+    def _check_label(self, rows: list[Row], plan: RowPlan) -> None:
+        """Refuse a row that another answers for: people name rows by label or number."""
+        *above, row = rows
+        name = 'give it another name, as in [tricks] NAME = { use = "mixup" }'
+        if any(one.isdecimal() for one in row.answers_to):
+            self.refuse(
+                plan.item, f"a row would be called '{row.label}', which is a number; {name}"
+            )
+        twin = next((other for other in above if other.answers_to & row.answers_to), None)
+        if twin is not None and twin.keys != row.keys:
+            called = f"'{twin.label}'" + ("" if twin.label == row.label else f" and '{row.label}'")
+            self.refuse(plan.item, f"two rows would be called {called}; {name}")
 
     def _first_trial(
         self, dataset: str, column: Settings, plan: RowPlan, option: Settings | None = None
@@ -338,6 +353,12 @@ class Planner:
         config = self.study.config(label)
         inner = [name for member in config.members for name in self._names(member)]
         return [label, config.trick, *inner]
+
+    def _check_columns(self, ablation: Ablation) -> None:
+        """Refuse columns that no reader could tell apart: 0.1 and 0.10000001."""
+        words = [column_in_words(column) for column in ablation.columns]
+        if twice := next((text for i, text in enumerate(words) if text in words[:i]), None):
+            self.refuse((*ablation.path, "over"), f"two columns would be called '{twice}'")
 
     def _warn_of_equal_columns(self, tables: list[Table]) -> None:
         for number, table in enumerate(tables):

@@ -173,6 +173,8 @@ def _control(
         if row.role == "control" and row.active == trunk and row.side == sides:
             return index
     label = f"{prefix}{_sides_in_words(study, sides, trunk)} alone"
+    if any(row.label == label and row.active != trunk for row in rows):  # further down the table
+        label += f", before {' + '.join(labels)}"
     rows.append(RowPlan(label, trunk, "control", last, sides, item))
     return len(rows) - 1
 

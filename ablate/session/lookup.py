@@ -18,6 +18,7 @@ from ablate.errors import AblateError, did_you_mean
 from ablate.planning.tuning import chooser
 from ablate.store.store import Store
 from ablate.util.devices import compiler_lacks, sign_of_gpu
+from ablate.util.text import name_key
 
 if TYPE_CHECKING:
     from ablate.report.model import ReportTable
@@ -106,6 +107,9 @@ def from_file(
 
 def from_store(name: str, store: Store) -> Found:
     """The latest invocation of a stored study. Raises AblateError if there is none, or damaged."""
+    if name not in (known := store.studies()):  # typed in other characters that look the same
+        alike = [other for other in known if name_key(other) == name_key(name)]
+        name = alike[0] if len(alike) == 1 else name
     resolved = store.latest_study(name)
     if (damaged := store.damaged_run(name)) is not None:
         raise AblateError(
@@ -113,7 +117,6 @@ def from_store(name: str, store: Store) -> Found:
             hint=f"ablate run {resolved.file if resolved else 'STUDY'} saves it again",
         )
     if resolved is None:
-        known = store.studies()
         raise AblateError(
             f"no study '{name}' in {store.path}{did_you_mean(name, known)}",
             hint=None if known else "ablate run STUDY trains one",

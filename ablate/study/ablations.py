@@ -18,6 +18,7 @@ from ablate.study.settings import over as settings_over
 from ablate.study.toml_positions import Path
 from ablate.study.trick_configs import Names
 from ablate.study.validator import SETTINGS, Checker
+from ablate.util.text import name_key
 
 KINDS: tuple[str, ...] = get_args(Kind)
 _KEYS = ("name", "kind", "base", "stack", "orders", "over", "transpose", "tune")
@@ -50,7 +51,7 @@ def read_ablations(
             check.wrong(path, "a table", block)
             continue
         ablation = _ablation(check, names, path, block, stack_path if sugar else None, study)
-        if any(ablation.name == other.name for other in found_ablations):
+        if any(name_key(ablation.name) == name_key(other.name) for other in found_ablations):
             message = f"two ablations are named '{printable(ablation.name)}'; give one another name"
             if sugar and ablation.name == "main":
                 message += " (study.stack makes the other)"

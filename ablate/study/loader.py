@@ -17,7 +17,8 @@ from ablate.study.finder import find_study, is_part, study_name
 from ablate.study.model import STALL_MINUTES, Study
 from ablate.study.overrides import check_references, check_used, read_overrides, read_trials
 from ablate.study.trick_configs import Names
-from ablate.study.validator import Checker, name_problem
+from ablate.study.validator import Checker, alike, name_problem
+from ablate.util.text import name_key
 
 if TYPE_CHECKING:
     from ablate.tricks.discovery import Catalogue
@@ -174,8 +175,11 @@ def _check_datasets(check: Checker, value: Any) -> None:
     for number, name in enumerate(value):
         if not isinstance(name, str):
             continue
-        if name in value[:number]:
+        before = [other for other in value[:number] if isinstance(other, str)]
+        if name in before:
             check.problem((*path, number), f"'{printable(name)}' stands twice")
+        elif twin := next((n for n in before if name_key(n) == name_key(name)), None):
+            check.problem((*path, number), alike(name, twin))
         else:
             check.dataset_name((*path, number), name)
 

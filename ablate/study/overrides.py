@@ -10,7 +10,8 @@ from ablate.study.messages import found
 from ablate.study.model import Ablation, NamedTrial, Override
 from ablate.study.toml_positions import Path
 from ablate.study.trick_configs import Names
-from ablate.study.validator import Checker
+from ablate.study.validator import Checker, alike
+from ablate.util.text import name_key
 
 _WHEN = ("model", "dataset", "trick")
 
@@ -97,10 +98,12 @@ def _params(check: Checker, names: Names, path: Path, value: Any) -> dict[str, M
 def read_trials(check: Checker, names: Names, value: Any) -> dict[str, NamedTrial]:
     """Every `[trial.NAME]`."""
     example = "a table, as in [trial.teacher]"
-    trials = {}
+    trials: dict[str, NamedTrial] = {}
     for name, block in check.table(("trial",), value, example).items():
         path: Path = ("trial", name)
         check.label(path, name)
+        if twin := next((t for t in trials if name_key(t) == name_key(name)), None):
+            check.problem(path, alike(name, twin), key=True)
         table = check.table(path, block, example)
         check.unknown_keys(path, table, ("tricks", "seed", "set"))
         tricks = tuple(

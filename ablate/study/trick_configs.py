@@ -11,7 +11,8 @@ from ablate.errors import AblateError, close_to, did_you_mean
 from ablate.study.document import printable
 from ablate.study.model import TrickConfig
 from ablate.study.toml_positions import Path
-from ablate.study.validator import Checker, as_json
+from ablate.study.validator import Checker, alike, as_json
+from ablate.util.text import name_key
 
 if TYPE_CHECKING:
     from ablate.tricks.base import Trick
@@ -89,6 +90,9 @@ class Names:
         key: bool = False,
     ) -> None:
         shown = printable(label)
+        if twin := next((name for name in known if name_key(name) == name_key(label)), None):
+            self.check.problem(path, alike(label, twin), hint="copy the name", key=key)
+            return
         if self.check.within(("study", "plugins")) and not close_to(label, known):
             return  # it is likely from the plugin that is reported: one line for one cause
         if self.catalogue.names:
@@ -126,11 +130,17 @@ class Names:
     def read(self, table: Mapping[str, Any]) -> None:
         """Parse `[tricks]`, every entry whether a stack uses it or not."""
         self.aliases = tuple(table)
+        seen = {name_key(name): name for name in self.catalogue.names}
         for label, value in table.items():
             path: Path = ("tricks", label)
             self.check.label(path, label)
             if label == "baseline":  # two rows of that name could not be told apart
                 self.check.problem(path, "is what the row without tricks is called", key=True)
+            if label.isdecimal():
+                message = f"'{label}' is no name: rows have numbers, and it would be one"
+                self.check.problem(path, message, hint=f"as a name: t{label}", key=True)
+            if (other := seen.setdefault(name_key(label), label)) != label:
+                self.check.problem(path, alike(label, other), key=True)
             if isinstance(value, dict):
                 config = self._config(path, label, value)
                 if config is not None:

@@ -174,6 +174,17 @@ def name_problem(name: str) -> str | None:
     return None
 
 
+def alike(name: str, other: str) -> str:
+    """What is said of a name that looks like another one and is not: where they part, in code."""
+    place = next((i for i, (a, b) in enumerate(zip(name, other, strict=False)) if a != b), None)
+    place = min(len(name), len(other)) if place is None else place
+    here, there = (
+        " ".join(f"U+{ord(char):04X}" for char in text[place : place + 2]) or "its end"
+        for text in (name, other)
+    )
+    return f"'{printable(name)}' looks like another name here: it has {here}, that one {there}"
+
+
 def as_json(value: Any) -> str:
     """JSON for pydantic's strict mode, in which a TOML list may become a tuple."""
     return json.dumps(value, default=str, skipkeys=True)

@@ -37,6 +37,14 @@ def one_line(text: str) -> str:
     return visible(text).replace("\n", "\\n")
 
 
+def name_key(text: str) -> str:
+    """What names share that look the same: an é of one character or of two, a space of any kind.
+
+    Names are compared by it wherever somebody types one. Case counts.
+    """
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
 def _escape(char: str) -> str:
     return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
 

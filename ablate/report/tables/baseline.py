@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ablate.core.resolved_study import ResolvedStudy, Row, Table
+from ablate.core.resolved_study import ResolvedStudy, Table
 from ablate.errors import AblateError, did_you_mean
+from ablate.report.tables.address import bare, row_number
 
 _ROWS_JUDGED = ("cumulative", "leave_one_out", "one_at_a_time")
 
@@ -11,8 +12,9 @@ _ROWS_JUDGED = ("cumulative", "leave_one_out", "one_at_a_time")
 def against(resolved: ResolvedStudy, name: str) -> ResolvedStudy:
     """The study with every row compared with the one that `name` names, and no total.
 
-    name: a label ("+ mixup"), a label without its sign ("mixup") or a number from 0. A table
-    without such a row stays as it is. Raises AblateError if no table has one.
+    name: a label ("+ mixup"), a label without its sign ("mixup") or a number from 0, also
+    written "@0". A table without such a row stays as it is. Raises AblateError if no table has one,
+    or if different rows of one answer to the name.
     """
     found = [place(table, name) for table in resolved.tables]
     if all(row is None for row in found):
@@ -36,17 +38,8 @@ def two_references() -> AblateError:
 
 
 def place(table: Table, name: str) -> int | None:
-    """The row that a label or number names, None without one."""
-    for i, row in enumerate(table.rows):
-        if name in (row.label, bare(row)):
-            return i
-    numbered = name.isdecimal() and len(name) < 9 and int(name) < len(table.rows)
-    return int(name) if numbered else None
-
-
-def bare(row: Row) -> str:
-    """A label without its sign: "mixup" of "+ mixup" and of "without mixup"."""
-    return row.label.removeprefix("+ ").removeprefix("without ")
+    """The row that a label or number names, None without one. Raises AblateError for several."""
+    return row_number(table, name, "--baseline")
 
 
 def _against(table: Table, chosen: int) -> Table:
