@@ -215,16 +215,16 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({name: _cell(name) for name in columns})  # metrics are named by tricks
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue().encode("utf-8", "backslashreplace")
 
 
 def _cell(value: Any) -> Any:
-    from ablate.report.formats.escape import visible
+    from ablate.report.formats.escape import spreadsheet
 
     if isinstance(value, str):
-        return visible(value)
+        return spreadsheet(value)
     return "" if value is None or value != value else value
 
 

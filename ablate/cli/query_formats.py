@@ -7,11 +7,12 @@ import io
 import json as json_
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from ablate.console.output import SCHEMA_VERSION, dumps
 from ablate.sql.statement import names_of
-from ablate.util.text import aligned, one_line, visible, width
+from ablate.util.text import aligned, one_line, width
 
 if TYPE_CHECKING:
     from ablate.sql.statement import Answer, Column
@@ -61,10 +62,10 @@ def terminal(columns: Sequence[Column], rows: Sequence[Row], cells: int) -> list
 
 
 def csv(answer: Answer) -> Iterator[str]:
-    """A heading and all rows; NULL is empty."""
+    """A heading and all rows; NULL is empty. What a spreadsheet would compute is a text."""
     yield _csv([[column.name for column in answer.columns]])
     for piece in answer.pieces():
-        yield _csv([["" if value is None else text_of(value) for value in row] for row in piece])
+        yield _csv(piece)
 
 
 def markdown(answer: Answer) -> Iterator[str]:
@@ -95,10 +96,19 @@ def json(answer: Answer) -> Iterator[str]:
     yield "]}"
 
 
-def _csv(rows: Sequence[Sequence[str]]) -> str:
+def _csv(rows: Sequence[Sequence[Any]]) -> str:
     out = io.StringIO()
-    csv_.writer(out, lineterminator="\n").writerows([visible(cell) for cell in r] for r in rows)
+    csv_.writer(out, lineterminator="\n").writerows([_cell(value) for value in row] for row in rows)
     return out.getvalue()
+
+
+def _cell(value: Any) -> str:
+    from ablate.report.formats.escape import spreadsheet
+
+    if value is None:
+        return ""
+    text = text_of(value)
+    return text if isinstance(value, int | float | Decimal) else spreadsheet(text)
 
 
 def _plain(value: Any) -> Any:

@@ -226,3 +226,14 @@ def test_refusals(cli: Cli, small: ResolvedStudy, tmp_path: Path) -> None:
         "  ablate run studies/group.toml",
     ]
     assert [p.name for p in tmp_path.iterdir() if "zip" in p.name] == ["there.zip"]
+
+
+def test_its_csv_has_no_formula(cli: Cli, tmp_path: Path) -> None:
+    """Host and message are other people's texts."""
+    store = new_store(tmp_path / "ablate-results")
+    make_study(store, {"baseline": [0.8]}, machine={**MACHINE, "host": "=cmd|' /C calc'!A0"})
+    assert cli("export", "group", "-o", "a.zip").returncode == 0
+    folder = unpacked(tmp_path / "a.zip", tmp_path / "out")
+    cells = [c for f in folder.rglob("*.csv") for r in csv.reader(f.open(newline="")) for c in r]
+    assert "'=cmd|' /C calc'!A0" in cells
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "@"))]

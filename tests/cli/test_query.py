@@ -24,6 +24,7 @@ from tests.helpers.cli_process import ABLATE, Cli, run_cli
 from tests.helpers.environment import environment
 from tests.helpers.forked import Forked
 from tests.helpers.pty_process import on_terminal
+from tests.helpers.small_stores import make_study, new_store
 
 TOP = "select label, top1 from trials order by top1 desc, label limit 2"
 HINT = '  views: trials, epochs, predictions, effects · columns: ablate query "describe trials"\n'
@@ -268,3 +269,16 @@ def test_ctrl_c_ends_it_and_nothing_is_drawn(here: Path) -> None:
 def test_effects_of_a_store_without_studies_are_none(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "s", create=True)
     assert effects(store, pytest.fail) == []
+
+
+def test_csv_has_no_formula_and_numbers_stay_numbers(tmp_path: Path, cli: Cli) -> None:
+    make_study(new_store(tmp_path / "ablate-results"), {"baseline": [0.5], "mixup": [0.6]})
+    sql = """
+    select '=1+1' as "@a", '+ mixup' as b, -1.5 as c, -2 as d, (-0.25)::decimal(4, 2) as e,
+      '-x' as f, 'a - b' as g, ['=1'] as h, true as i, null as j"""
+    done = cli("query", sql, "--format", "csv")
+    head, line = csv.reader(io.StringIO(done.stdout))
+    assert head == ["'@a", *"bcdefghij"]
+    assert line[:2] == ["'=1+1", "'+ mixup"]
+    assert [float(cell) for cell in line[2:5]] == [-1.5, -2, -0.25]
+    assert line[5:] == ["'-x", "a - b", "[=1]", "true", ""]

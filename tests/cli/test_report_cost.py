@@ -127,7 +127,7 @@ def test_a_file_is_written_as_its_name_ends_and_a_wrong_format_reads_no_store(
     table = tmp_path / "table.csv"
     report(cli, costed, "-o", str(table))
     rows = list(csv.DictReader(io.StringIO(table.read_text())))
-    assert [row["row"] for row in rows][:2] == ["baseline", "+ mixup"]
+    assert [row["row"] for row in rows][:2] == ["baseline", "'+ mixup"]
     text = tmp_path / "table.json"
     report(cli, costed, "-o", str(text), "--format", "markdown")
     assert text.read_text().startswith("### ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -18,9 +19,16 @@ from ablate.report import (
     render_markdown,
     row_address,
 )
-from ablate.report.formats.escape import ascii_only, code, markdown, visible
+from ablate.report.formats.escape import (
+    ascii_only,
+    code,
+    markdown,
+    paragraph,
+    spreadsheet,
+    visible,
+)
 from tests.helpers.reference_tables import MARKDOWN, NASTY, NETTE, nette, one_seed, woof
-from tests.helpers.report_studies import GROUP1, cumulative, results, study, table
+from tests.helpers.report_studies import GROUP1, State, cumulative, key, results, study, table
 
 
 def test_markdown_is_the_reference_s():
@@ -62,7 +70,10 @@ def test_json_writes_nan_as_null():
 
 def test_csv_has_one_line_per_row_and_full_precision():
     lines = list(csv.DictReader(io.StringIO(render_csv(nette() + woof()))))
-    assert [line["row"] for line in lines[:6]] == [*NETTE, "all 4 tricks"]
+    rows = [line["row"] for line in lines[:6]]
+    assert rows[0] == "baseline"
+    assert rows[1:5] == [f"'{label}" for label in NETTE][1:]  # else a spreadsheet computes them
+    assert rows[5] == "all 4 tricks"
     assert float(lines[4]["delta"]) == pytest.approx(91.62 - (90.46 + 90.07 + 90.66) / 3, rel=1e-9)
     assert lines[2]["delta"].startswith("-0.06")  # an ASCII minus
     assert [float(lines[0][f"seed_{s}"]) for s in range(3)] == pytest.approx(NETTE["baseline"])
@@ -102,6 +113,72 @@ def test_no_hidden_character_leaves_in_any_format(name):
 )
 def test_markdown_escapes(text, said):
     assert markdown(text) == said
+
+
+# OWASP, "CSV Injection": what a spreadsheet takes for a formula, wide forms included.
+FORMULAS = ("=1+1", "+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\uff1d1", " =1")
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_no_cell_is_computed(text):
+    said = spreadsheet(text)
+    if text[0] in "\t\r":  # spelled out: no cell begins with it
+        assert said == {"\t": "\\u0009=1", "\r": "\\u000d=1"}[text[0]]
+    else:
+        assert said == f"'{text}"
+
+
+def test_what_is_no_formula_stays():
+    for text in ("baseline", "", "warmup + mixup", "1 - 2", "a=b", "−1", "'quoted", "0"):
+        assert spreadsheet(text) == text
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "@x", "-x"])
+def test_in_csv_texts_are_texts_and_numbers_numbers(name):
+    rows = [("baseline", "baseline", None), (name, "step", 0)]
+    built = table(rows, 2, dataset=f"imagefolder:{name}", column=name, kind="one_at_a_time")
+    made = study(built.model_copy(update={"reference": "baseline"}), name=name)
+    values = {"baseline": (72.0, 73.5), name: (70.0, 71.0)}
+    tables = build_tables(made, results(values, dataset=f"imagefolder:{name}", column=name), {})
+    _, line = csv.DictReader(io.StringIO(render_csv(tables)))
+    assert (line["row"], line["study"], line["column"]) == (f"'{name}",) * 3
+    assert float(line["delta"]) == pytest.approx(-2.25)
+    for cell in line.values():  # what is left of them begins as a number does, and is one
+        assert not cell.startswith(("=", "+", "@"))
+        assert not cell.startswith("-") or float(cell) < 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("+ warmup: seed 1 diverged", "\\+ warmup: seed 1 diverged"),
+        ("- x", "\\- x"),
+        ("1. x", "1\\. x"),
+        ("2) x", "2\\) x"),
+        ("+1", "+1"),
+        ("1.5 points", "1.5 points"),
+        ("a + b", "a + b"),
+        ("# x", "\\# x"),
+    ],
+)
+def test_a_paragraph_is_no_list(text, said):
+    """CommonMark: a list item is `-`, `+`, `*`, or digits with . or ), and a space."""
+    assert paragraph(text) == said
+
+
+def test_a_note_that_begins_with_a_row_is_no_list():
+    values = {"baseline": (70.0, 71.0), "+ warmup": (72.0, 73.0)}
+    diverged = {key("+ warmup", 1): State("diverged")}
+    found = {k: r for k, r in results(values).items() if k not in diverged}
+    text = render("markdown", build_tables(study(table(cumulative("warmup"), 2)), found, diverged))
+    assert "\n\\+ warmup: " in text
+    assert "\n+ " not in text
+
+
+def test_a_row_that_sentences_name_is_escaped():
+    (made,) = nasty()
+    text = render("markdown", [dataclasses.replace(made, against="+ <img src=x>")])
+    assert "<img" not in text
 
 
 def test_code_spans_hold_backticks():

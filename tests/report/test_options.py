@@ -240,7 +240,7 @@ def test_what_is_compared_stands_in_heading_and_caption(store: Store) -> None:
     assert "| Δ to + mixup [95%] |" in render("markdown", [table])
     assert "× is against + mixup" in render("markdown", [table])
     lines = list(csv.DictReader(io.StringIO(render("csv", [table]))))
-    assert {line["against"] for line in lines} == {"+ mixup"}
+    assert {line["against"] for line in lines} == {"'+ mixup"}
     assert json.loads(render("json", [table]))["tables"][0]["against"] == "+ mixup"
     one = study_of("warmup", "mixup", "zero_gamma", seeds=1)
     (single,) = tables_of(one, store, Asked(baseline="3"))

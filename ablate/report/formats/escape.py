@@ -9,6 +9,11 @@ import unicodedata
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _MARKDOWN = re.compile(r"([\\`*<>\[\]|~$#])|(?<![^\W_])(_)|(_)(?![^\W_])")
 
+_LIST = re.compile(r"^(\d*)([-+.)])(?=\s|$)")
+# What begins a formula, by OWASP's list; tabs and returns are spelled out before that. The wide
+# ones are the same signs to a spreadsheet in Japanese.
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
 _SIGNS = "±=+/- Δ=d ×=x −=- –=- ≈=~ →=-> †=* ‡=** °=? §=& √=sqrt ·=| ─=- │=| ┼=+ "
 _SIGNS += "α=alpha γ=gamma ε=epsilon λ=lambda ▲=^ ▼=v ■=[] ○=o …=... ↯=!! ∅=0 ●=# ◐=> ◆=s ✗=x ✓=ok"
 _ASCII = {sign: word for sign, _, word in (pair.partition("=") for pair in _SIGNS.split())}
@@ -26,6 +31,19 @@ def markdown(text: str) -> str:
     """Text in a markdown table or paragraph that stays the text it is."""
     safe = visible(text).replace("&", "&amp;")
     return _MARKDOWN.sub(lambda m: "\\" + m.group(0), safe).replace("\\<", "&lt;")
+
+
+def paragraph(text: str) -> str:
+    """The same where it begins a line: "+ warmup: …" is no list, "1. warmup: …" neither."""
+    safe = markdown(text)
+    return _LIST.sub(lambda m: f"{m[1]}\\{m[2]}", safe)
+
+
+def spreadsheet(text: str) -> str:
+    """A text as a cell of CSV that no spreadsheet computes: `+ warmup` and `=1+1` after an
+    apostrophe, with which they are texts. For texts only: −1.5 is to stay a number."""
+    safe = visible(text)
+    return f"'{safe}" if safe.lstrip().startswith(_FORMULA) else safe
 
 
 def code(text: str) -> str:

@@ -3,7 +3,8 @@
 The numbers are those of JSON, the metric of every seed stands in `seed_0`, `seed_1`, …. A line of a
 block has the role "block:NAME"; its differences stand where those of rows do, its values under
 `mean`, and `block_column` says which column of the block it is. These columns, and those of a
-publication, are there only where a table has such lines.
+publication, are there only where a table has such lines. In CSV a text that a spreadsheet would
+compute stands behind an apostrophe.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ablate.report.formats.escape import visible
+from ablate.report.formats.escape import spreadsheet
 from ablate.report.formats.json_tables import PUBLISHED, as_dict, finite
 from ablate.report.model import ReportTable
 
@@ -133,7 +134,7 @@ def _block_line(
 
 
 def _shown(value: Any) -> Any:
-    return "" if value is None else visible(value) if isinstance(value, str) else value
+    return "" if value is None else spreadsheet(value) if isinstance(value, str) else value
 
 
 def render_parquet(tables: Sequence[ReportTable]) -> bytes:

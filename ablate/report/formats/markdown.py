@@ -10,7 +10,7 @@ from ablate.report.formats import blocks as below
 from ablate.report.formats import columns as parts
 from ablate.report.formats import costs, transposed
 from ablate.report.formats import published_columns as published_columns
-from ablate.report.formats.escape import code, markdown
+from ablate.report.formats.escape import code, markdown, paragraph
 from ablate.report.model import Block, Comparison, ReportRow, ReportTable, Total
 
 
@@ -28,9 +28,9 @@ def render_markdown(tables: Sequence[ReportTable], *, columns: costs.Shown = "au
     for study in studies:
         if len(studies) > 1:
             blocks.append(f"## {markdown(study[0].study)}")
-            blocks += [markdown(study[0].provenance.headline)] * bool(study[0].provenance.headline)
+            blocks += [paragraph(study[0].provenance.headline)] * bool(study[0].provenance.headline)
         blocks += _study(study, columns)
-    return "\n\n".join([*blocks, *map(markdown, captions.notes(tables))]) + "\n"
+    return "\n\n".join([*blocks, *map(paragraph, captions.notes(tables))]) + "\n"
 
 
 def _study(tables: Sequence[ReportTable], columns: costs.Shown) -> list[str]:
@@ -84,8 +84,10 @@ def _cost(table: ReportTable) -> str:
     if table.total:
         blank = [""] * len(found)
         rows.append([f"**{markdown(table.total.label)}**", *blank, _total_time(table.total), ""])
-    notes = [markdown(line) for line in (*table.notes, *table.failures)]
-    caption = " ".join([*(f"{fact}." for fact in costs.facts(table)), captions.measured(table)])
+    notes = [paragraph(line) for line in (*table.notes, *table.failures)]
+    caption = " ".join(
+        [*(f"{fact}." for fact in costs.facts(table)), captions.measured(_escaped(table))]
+    )
     return "\n\n".join([_title(table), _pipes(heads, rows), *notes, caption, _source(table)])
 
 
@@ -175,7 +177,7 @@ def _block(block: Block, table: ReportTable) -> str:
                 row.append(markdown(line.word))
     notes = [note for note in [below.dagger(block)] if note]
     title = f"#### {markdown(below.title(block, table))}"
-    return "\n\n".join([title, _pipes(heads, rows), *notes, *map(markdown, block.caption)])
+    return "\n\n".join([title, _pipes(heads, rows), *notes, *map(paragraph, block.caption)])
 
 
 def _title(table: ReportTable) -> str:
@@ -185,22 +187,31 @@ def _title(table: ReportTable) -> str:
 
 def _captions(group: Sequence[ReportTable]) -> list[str]:
     notes = [note for table in group if (note := captions.dagger(table))]
-    notes += [markdown(line) for table in group for line in (*table.notes, *table.failures)]
+    notes += [paragraph(line) for table in group for line in (*table.notes, *table.failures)]
     return [*dict.fromkeys(notes), _caption(group), _source(group[0])]
 
 
 def _source(table: ReportTable) -> str:
     command = code(table.provenance.command) if table.provenance.command else ""
-    return ". ".join(part for part in (markdown(captions.source(table)), command) if part)
+    return ". ".join(part for part in (paragraph(captions.source(table)), command) if part)
 
 
 def _caption(group: Sequence[ReportTable]) -> str:
-    return captions.long_caption(group[0]) if len(group) == 1 else transposed.caption(group)
+    if len(group) > 1:
+        return paragraph(transposed.caption(group))
+    return captions.long_caption(_escaped(group[0]))
+
+
+def _escaped(table: ReportTable) -> ReportTable:
+    """With the names that sentences quote made safe; the sentences themselves are ours."""
+    label = markdown(table.metric.label)
+    metric = replace(table.metric, label=label)
+    return replace(table, against=markdown(table.against), metric=metric)
 
 
 def _transposed(group: Sequence[ReportTable]) -> str:
     first = group[0]
-    heads = ["", *(f"{markdown(h)}, {first.metric.heading}" for h in transposed.headings(group))]
+    heads = ["", *(markdown(f"{h}, {first.metric.heading}") for h in transposed.headings(group))]
     interval = "" if first.one_seed else f" [{numbers.level(first)}]"
     judged = transposed.judged(group)
     if judged:
