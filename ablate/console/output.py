@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from ablate.console.terminal import Color, Terminal, look_at
@@ -91,7 +92,28 @@ class Output:
             discard(self._streams[0])
 
     def raw(self, text: str) -> None:
-        """Text for a program: as it is, whatever the terminal."""
+        """Text for a program or a file, as it is: in a pipe or a file UTF-8 with \\n, whatever the
+        locale; on a terminal what that can show."""
+        stream, text = self._streams[0], text if text.endswith("\n") else text + "\n"
+        buffer = None if stream.isatty() else getattr(stream, "buffer", None)
+        if buffer is None:
+            stream.write(text)
+            return
+        stream.flush()
+        buffer.write(text.encode("utf-8", "backslashreplace"))
+
+    def path(self, path: Path) -> None:
+        """A path on a line of its own: for programs the very bytes that the system has for it."""
+        stream = self._streams[0]
+        buffer = None if stream.isatty() else getattr(stream, "buffer", None)
+        if buffer is None:
+            stream.write(f"{path}\n")
+            return
+        stream.flush()
+        buffer.write(os.fsencode(path) + b"\n")
+
+    def drawn(self, text: str) -> None:
+        """Text for a person, made of characters that the stream has."""
         self._streams[0].write(text if text.endswith("\n") else text + "\n")
 
     # ------------------------------------------------------------------------- to the person

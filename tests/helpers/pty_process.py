@@ -25,6 +25,7 @@ def on_terminal(
     lines: int = 40,
     color: bool = False,
     react: Callable[[str], object] = lambda text: None,
+    env: dict[str, str] | None = None,
 ) -> tuple[str, int]:
     """(everything written to a terminal of this size, exit code); control sequences removed
     unless `color`. `react` is told what was written so far, each time there is more."""
@@ -33,7 +34,7 @@ def on_terminal(
     process = Forked(
         [*ABLATE, *arguments],
         cwd=cwd,
-        env=environment(),
+        env=environment(**(env or {})),
         stdin=follower,
         stdout=follower,
         stderr=follower,

@@ -73,7 +73,7 @@ def logs(
         )
     file = attempts[number - 1] / log_file.NAME
     if path:
-        output.raw(str(file))
+        output.path(file)
         return
     state = store.state(key)
     if output.json:

@@ -120,7 +120,10 @@ def _standard_input() -> str:
     from ablate.sql.statement import LONGEST
 
     try:
-        return sys.stdin.read(LONGEST + 1)
+        if sys.stdin.isatty() or not hasattr(sys.stdin, "buffer"):
+            return sys.stdin.read(LONGEST + 1)
+        # a file of SQL is UTF-8, whatever the locale; a character has at most four bytes
+        return str(sys.stdin.buffer.read(4 * (LONGEST + 1)), "utf-8-sig")
     except UnicodeDecodeError:
         raise AblateError("query: standard input is not UTF-8 text") from None
 

@@ -125,7 +125,8 @@ def report(
             output.note(f"{one.resolved.name}: nothing of {name} is trained yet")
     if file is None:
         if output.quiet < 2 and isinstance(made, str):
-            output.raw(made)
+            drawn = kind == "terminal" and not methods
+            output.drawn(made) if drawn else output.raw(made)
         return
 
     _check_target(file)

@@ -120,7 +120,7 @@ def _print(tables: list[ReportTable], output: Output) -> None:
 
     if output.quiet < 2:
         terminal = output.out
-        output.raw(
+        output.drawn(
             render_terminal(
                 tables,
                 width=terminal.width,
