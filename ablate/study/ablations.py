@@ -122,7 +122,8 @@ def _stack(
         check.wrong(path, "a list of tricks", value)
         return ()
     if not value and path == ("study", "stack"):
-        check.problem(path, "is empty; name at least one trick")
+        alone = "for a table of the baseline alone write [[ablation]] with stack = []"
+        check.problem(path, f"is empty; name at least one trick; {alone}")
     elif not value and kind != "cumulative":
         check.problem(path, f'is empty; kind = "{printable(kind)}" needs at least one trick')
     items: list[Item] = []
@@ -226,7 +227,7 @@ def _grid(
     for key, value in table.items():
         here, name = (*path, key), (*above, key)
         if not above and key not in SETTINGS:
-            check.problem(here, f"unknown setting{did_you_mean(key, SETTINGS)}", key=True)
+            check.unknown(here, SETTINGS, "recipe")
         elif isinstance(value, dict):
             axes += _grid(check, here, value, name)
         elif not isinstance(value, list) or not value:
@@ -269,7 +270,7 @@ def _tune(check: Checker, path: Path, value: Any) -> Settings:
     for key, choices in table.items():
         here = (*path, key)
         if key not in SETTINGS:
-            check.problem(here, f"unknown setting{did_you_mean(key, SETTINGS)}", key=True)
+            check.unknown(here, SETTINGS, "recipe")
             continue
         if isinstance(choices, dict) and (other := [k for k in choices if k != "factor"]):
             message = f"unknown setting{did_you_mean(other[0], ['factor'])}"

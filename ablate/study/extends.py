@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import tomli
 
 from ablate.errors import Problem, StudyError
 from ablate.study.document import Document, Origin, document_of, merged, printable
+from ablate.study.misplaced import full_name
 from ablate.study.source import Source, read_source
 
 _SETTABLE = ("recipe", "tricks", "study", "protocol", "trial")
@@ -99,6 +101,9 @@ def _setting(text: str, problems: list[Problem]) -> dict[str, Any] | None:
         message = "expected KEY=VALUE, as in --set recipe.epochs=5"
         problems.append(Problem(file, 0, "", message))
         return None
+    if (unquoted := _unquoted(name, value)) is not None:
+        problems.append(Problem(file, 0, "", unquoted))
+        return None
     table: dict[str, Any] = {}
     for candidate in (value, json.dumps(value.strip(), ensure_ascii=False)):
         try:
@@ -110,6 +115,40 @@ def _setting(text: str, problems: list[Problem]) -> dict[str, Any] | None:
     if group not in _SETTABLE or not isinstance(table[group], dict):
         known = ", ".join(f"{known}.*" for known in _SETTABLE)
         message = f"--set changes {known}; '{name.strip()}' is none"
-        problems.append(Problem(file, 0, "", message, "for example --set recipe.lr=0.1"))
+        full = full_name(name.strip())
+        hint = f"--set {full}={value}" if full else "for example --set recipe.lr=0.1"
+        problems.append(Problem(file, 0, "", message, hint))
         return None
     return table
+
+
+def _unquoted(name: str, value: str) -> str | None:
+    """What is said of a list or table whose quotes a shell took away, `[cosine]`; else None."""
+    text = value.strip()
+    brackets = {"[": "]", "{": "}"}
+    if not text or brackets.get(text[0]) != text[-1]:
+        return None
+
+    def parses(candidate: str) -> bool:
+        try:
+            tomli.loads(f"x = {candidate}")
+        except (ValueError, RecursionError):
+            return False
+        return True
+
+    if parses(text):
+        return None
+    kind = "list" if text[0] == "[" else "table"
+    quoted = _WORD.sub(
+        lambda m: m[0] if parses(m[0]) else json.dumps(m[0], ensure_ascii=False), text
+    )
+    if not parses(quoted):
+        quoted = '["warmup", "mixup"]' if kind == "list" else "{ epochs = 2 }"
+    shown = printable(f"{name.strip()}={quoted}", 200)
+    return (
+        f"{printable(text, 60)} is no {kind} of TOML: a shell takes quotes away; put all of it in "
+        f"single ones: --set '{shown}'"
+    )
+
+
+_WORD = re.compile(r"[^\[\]{},=\s\"']+(?!\s*=)(?=\s*[\]},])")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, StrictInt, StrictStr
 
 from ablate.core.recipe import Frozen, Number
-from ablate.errors import AblateError, Problem, StudyError, did_you_mean
+from ablate.errors import AblateError, Problem, StudyError
 from ablate.study.ablations import read_ablations
 from ablate.study.document import Document, printable
 from ablate.study.extends import read_document, with_options
@@ -152,12 +152,8 @@ def load_study(
 
 def _check_top(check: Checker, table: Mapping[str, Any]) -> None:
     for key in table:
-        if key in _TOP:
-            continue
-        if key in StudySection.model_fields:
-            check.problem((key,), "unknown setting; it belongs under [study]", key=True)
-        else:
-            check.problem((key,), f"unknown setting{did_you_mean(key, _TOP)}", key=True)
+        if key not in _TOP:
+            check.unknown((key,), _TOP)
 
 
 def _check_limit(check: Checker, limit: int | None) -> None:

@@ -11,7 +11,7 @@ from ablate.errors import AblateError, close_to, did_you_mean
 from ablate.study.document import printable
 from ablate.study.model import TrickConfig
 from ablate.study.toml_positions import Path
-from ablate.study.validator import Checker, alike, as_json
+from ablate.study.validator import SETTINGS, Checker, alike, as_json
 from ablate.util.text import name_key
 
 if TYPE_CHECKING:
@@ -239,7 +239,10 @@ class Names:
         from ablate.study.messages import findings
 
         for finding in findings(details, params, known, "parameter"):
-            self.check.problem((*path, *finding.path), finding.message, key=finding.key)
+            message, name = finding.message, finding.path[0] if finding.path else None
+            if finding.key and name not in known and name in SETTINGS:
+                message = f"unknown parameter; the recipe's comes with the trick as set.{name}"
+            self.check.problem((*path, *finding.path), message, key=finding.key)
 
 
 def trick_error(cls: type[Trick], params: Mapping[str, Any]) -> ValidationError | None:

@@ -15,6 +15,7 @@ from ablate.errors import Problem, did_you_mean
 from ablate.models import catalogue
 from ablate.study.document import Document, printable
 from ablate.study.messages import expectation, findings, found
+from ablate.study.misplaced import unknown_setting
 from ablate.study.toml_positions import Path
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -77,8 +78,20 @@ class Checker:
         """Report every key that is none of `known`."""
         for key in table:
             if key not in known:
-                message = f"unknown setting{did_you_mean(key, known)}"
-                self.problem((*path, key), message, key=True)
+                self.unknown((*path, key), known)
+
+    def unknown(self, path: Path, known: Sequence[str], here: str = "") -> None:
+        """Report a key that its table does not have: where it belongs, or what was meant.
+
+        here: the kind of table, if it is one of several, as "recipe" of all that set a recipe's.
+        """
+        message = unknown_setting(str(path[-1]), here, known, self._tricks)
+        self.problem(path, message, key=True)
+
+    def _tricks(self) -> Sequence[str]:
+        from ablate.tricks.discovery import load_catalogue
+
+        return load_catalogue().names  # read without importing any
 
     def model(self, cls: type[Model], path: Path, table: dict[str, Any]) -> Model | None:
         """`table` as a `cls`; TOML types are not coerced because the fields are strict."""
@@ -94,7 +107,11 @@ class Checker:
         """Report what pydantic found in the value at `path`."""
         details = error.errors(include_url=False)
         for finding in findings(details, table, known, noun):
-            self.problem((*path, *finding.path), finding.message, key=finding.key)
+            where = (*path, *finding.path)
+            if finding.key and len(finding.path) == 1 and finding.path[0] not in known:
+                self.unknown(where, known, "recipe" if known == SETTINGS else str(path[-1]))
+            else:
+                self.problem(where, finding.message, key=finding.key)
 
     def settings(self, path: Path, value: Any) -> dict[str, Any]:
         """Some settings of a recipe; those that are wrong are reported and left out."""
