@@ -3,7 +3,8 @@
 Tables are in the schema `spool`, append-only, without keys, indexes or later DDL; what counts is
 decided in the views. `run` is the number of an attempt, made from its name (`number_of`): joins of
 ten million rows by a number take a fifth of what joins by names take. Numbers that are not finite
-are NULL.
+are NULL. The metrics of `trials` are those of done trials, so that an average over them is one over
+results; what a diverged one measured before is in `epochs`, with its status.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-VERSION: Final = 3  # raise with any change below: an index of another version is remade
+VERSION: Final = 4  # raise with any change below: an index of another version is remade
 
 # source.epoch: the highest epoch in a metrics file up to that byte; seq: of the line before it.
 # rewritten: an epoch that was written again in one attempt, and the first line since which it
@@ -57,14 +58,17 @@ CREATE VIEW spool.counting AS  -- the attempt that counts: the first that is don
     coalesce(arg_min(run, attempt) FILTER (status = 'done'), arg_max(run, attempt)) AS run
   FROM spool.attempt LEFT JOIN spool.ending USING (run) GROUP BY key;
 CREATE VIEW spool.counted AS
-  SELECT run, counting.key AS key, dataset, model, seed, tricks, label
+  SELECT
+    run, counting.key AS key, dataset, model, seed, tricks, label,
+    coalesce(status, 'unfinished') AS status
   FROM spool.counting AS counting
+  LEFT JOIN spool.ending AS ending USING (run)
   LEFT JOIN (SELECT DISTINCT ON (key) * FROM spool.trial) AS trial USING (key);
 CREATE VIEW epochs AS
   WITH written AS (
     SELECT run, seq, epoch, metric, value FROM spool.metric
     UNION ALL SELECT run, seq, epoch, 'seconds', seconds FROM spool.epoch)
-  SELECT key, dataset, model, seed, tricks, label, epoch, metric, value
+  SELECT key, dataset, model, seed, tricks, label, epoch, metric, value, status
   FROM written
   JOIN spool.counted AS counted USING (run)
   ANTI JOIN spool.rewritten AS again
@@ -90,8 +94,10 @@ CREATE VIEW trials AS
       ANTI JOIN spool.rewritten AS again
         ON again.run = written.run AND again.epoch = written.epoch AND written.seq < again.since
       GROUP BY written.run),
-    metrics AS (
-      SELECT run, map(list(metric), list(value)) AS metrics FROM spool.final GROUP BY run)
+    metrics AS (  -- a trial that diverged or failed has a last epoch, and no result
+      SELECT run, map(list(metric), list(value)) AS metrics
+      FROM spool.final JOIN spool.ending AS ending USING (run)
+      WHERE ending.status = 'done' GROUP BY run)
   SELECT
     key, label, dataset, model, seed, tricks,
     CASE WHEN counting.run IS NULL THEN 'new' ELSE coalesce(status, 'unfinished') END AS status,

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 from ablate.index.database import connect, in_memory, ingest, reindex
 from ablate.store.attempt_reader import attempts
@@ -44,7 +45,7 @@ def test_the_views_show_what_counts(store: Store, trained: Train) -> None:
     columns = "key, status, dataset, seed, tricks, label, epochs, top1, seconds"
     expected = [
         (done, "done", "digits", 0, ["mixup", "warmup"], "digits · seed 0", 3, 0.9, 4.5),
-        (diverged, "diverged", "digits", 1, [], "digits · seed 1", 3, 0.1, 4.5),
+        (diverged, "diverged", "digits", 1, [], "digits · seed 1", 3, None, 4.5),
         (retried, "unfinished", "digits", 2, [], "digits · seed 2", 1, None, 3.0),
         (new.key, "new", "digits", 3, [], "digits · seed 3", 0, None, None),
     ]
@@ -60,6 +61,43 @@ def test_the_views_show_what_counts(store: Store, trained: Train) -> None:
         ("seconds", 3.0),
         ("top1", 0.4),
     ]
+
+
+def test_an_average_is_over_results(store: Store, trained: Train) -> None:
+    """Neither a trial at chance that diverged nor the last epoch of one that failed is in it."""
+    values = [0.9, 0.8]
+    for seed, top1 in enumerate(values):
+        trained(seed, top1=top1)
+    trained(2, top1=0.1, status="diverged")
+    trained(3, top1=0.2, status="failed")
+    trained(4, top1=0.3, status="oom")
+    ((mean, n, trials),) = rows(store, "SELECT avg(top1), count(top1), count(*) FROM trials")
+    assert mean == pytest.approx(np.mean(values))
+    assert (n, trials) == (2, 5)
+    lost = "SELECT count(*) FROM trials WHERE status <> 'done' AND {} IS NOT NULL"
+    for column in ("top1", "top5", "loss", "metrics"):
+        assert rows(store, lost.format(column)) == [(0,)]
+    last = "SELECT status, value FROM epochs WHERE metric = 'top1' AND epoch = 3 ORDER BY value"
+    found = [(status, round(value, 6)) for status, value in rows(store, last)]  # type: ignore[call-overload]
+    assert found == [
+        ("diverged", 0.1), ("failed", 0.2), ("oom", 0.3), ("done", 0.8), ("done", 0.9)
+    ]  # fmt: skip
+
+
+def test_an_index_of_before_is_made_anew(store: Store, trained: Train) -> None:
+    """One of version 3, whose views had the last epoch of any trial for a result."""
+    import duckdb
+
+    trained(0, top1=0.9)
+    trained(1, top1=0.1, status="diverged")
+    ingest(store.path)
+    with duckdb.connect(str(store.path / "results.duckdb")) as old:
+        old.execute("UPDATE spool.version SET number = 3")
+        old.execute("DROP VIEW trials; CREATE VIEW trials AS SELECT 0.5 AS top1")
+    assert rows(store, "SELECT avg(top1), count(*) FROM trials") == [(pytest.approx(0.9), 2)]
+    assert rows(store, "SELECT DISTINCT status FROM epochs ORDER BY 1") == [
+        ("diverged",), ("done",)
+    ]  # fmt: skip
 
 
 def test_predictions_come_back_as_written(store: Store) -> None:
