@@ -22,13 +22,23 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def _number(value: float) -> float:
+    try:
+        return value + 0.0  # an integer becomes a float, and -0.0 becomes 0.0
+    except OverflowError as error:
+        raise ValueError("is larger than any number of 64 bits") from error
+
+
 Number = StrictFloat | StrictInt  # TOML writes 1 and 1.0; both are a number
-Positive = Annotated[Number, Field(gt=0)]
-NotNegative = Annotated[Number, Field(ge=0)]
-Fraction = Annotated[Number, Field(ge=0, le=1)]
+# The key has one form for both, so what trains, and every trick, gets one value: a float.
+_Float = AfterValidator(_number)
+Positive = Annotated[Number, Field(gt=0), _Float]
+NotNegative = Annotated[Number, Field(ge=0), _Float]
+Fraction = Annotated[Number, Field(ge=0, le=1), _Float]
 Count = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
 Pixels = Annotated[StrictInt, Field(ge=1, le=4096)]
-Channel3 = tuple[Number, Number, Number]
+Finite = Annotated[Number, _Float]
+Channel3 = tuple[Finite, Finite, Finite]
 
 
 Spread = tuple[Positive, Positive, Positive]
@@ -43,8 +53,8 @@ def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
 class StepSchedule(Frozen):
     """Learning rate × `gamma` at each of `milestones`, given as fractions of the training."""
 
-    milestones: tuple[Annotated[Number, Field(gt=0, lt=1)], ...] = (0.25, 0.5, 0.75)
-    gamma: Annotated[Number, Field(gt=0, le=1)] = 0.1
+    milestones: tuple[Annotated[Number, Field(gt=0, lt=1), _Float], ...] = (0.25, 0.5, 0.75)
+    gamma: Annotated[Number, Field(gt=0, le=1), _Float] = 0.1
 
 
 class Crop(Frozen):
@@ -65,7 +75,7 @@ class Recipe(Frozen):
     epochs: Count = Field(20, description="passes over the training images")
     batch_size: Count = Field(64, description="images per optimizer step")
     lr: Positive = Field(0.025, description="peak learning rate at this batch size")
-    momentum: Annotated[Number, Field(ge=0, lt=1)] = Field(0.9, description="SGD momentum")
+    momentum: Annotated[Number, Field(ge=0, lt=1), _Float] = Field(0.9, description="SGD momentum")
     nesterov: StrictBool = Field(True, description="Nesterov momentum, as torch.optim.SGD has it")
     weight_decay: NotNegative = Field(1e-4, description="L2 penalty, on every parameter")
     schedule: StepSchedule = Field(

@@ -9,7 +9,7 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from ablate.core.recipe import Frozen, Recipe
 
@@ -26,6 +26,8 @@ def engine_behaviour(recipe: Recipe) -> int:
     """The number of the arithmetic by which this recipe is trained now."""
     parts = min(recipe.micro_batches, recipe.batch_size)  # none is left without an image
     return UNEQUAL_PARTS if recipe.batch_size % parts else ENGINE_BEHAVIOUR
+
+WHOLE = 2**53  # floats below it that are whole are keyed as integers
 
 
 class Numerics(Frozen):
@@ -83,7 +85,9 @@ class TrickSpec(Frozen):
     loose trick, else the distribution (not keyed), `params` all of them, defaults included,
     `behaviour` the trick's declared version ("v1") or the hash of its source, `bundle` the alias of
     the bundle that brought it (not keyed). `files`: paths of the parameters that are files (not
-    keyed); in `params` each is the digest of its content.
+    keyed); in `params` each is the digest of its content. `exact`: parameters of which the trick
+    sees more than the key has by itself, whether a number is 1 or 1.0 or a table's order, and which
+    are therefore keyed as they are written too.
     """
 
     name: str
@@ -93,10 +97,31 @@ class TrickSpec(Frozen):
     behaviour: str
     bundle: str = ""
     files: dict[str, str] = Field(default_factory=dict)
+    exact: tuple[str, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialised: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `exact` where it is empty: releases that do not know it read all other trials."""
+        document: dict[str, Any] = serialised(self)
+        if not self.exact:
+            document.pop("exact", None)
+        return document
 
     def given(self) -> dict[str, Any]:
         """What the class is constructed from: `params`, files by their paths."""
         return self.params | self.files
+
+    def keyed(self) -> str:
+        """What a key has of it, as canonical JSON: equal where the trick gets the same."""
+        document: dict[str, Any] = {"name": self.name, "params": _numbers(self.params)}
+        document["behaviour"] = self.behaviour
+        if self.exact:
+            document["exact"] = {name: self.written(name) for name in self.exact}
+        return json.dumps(document, sort_keys=True)
+
+    def written(self, name: str) -> str:
+        """A parameter as JSON, in its own order, 1 apart from 1.0."""
+        return json.dumps(self.params[name])
 
 
 class Trial(Frozen):
@@ -134,11 +159,7 @@ class Trial(Frozen):
 
     def tricks_key(self) -> tuple[str, ...]:
         """The set of tricks, each as canonical JSON, sorted."""
-        tricks = (
-            {"name": t.name, "params": _numbers(t.params), "behaviour": t.behaviour}
-            for t in self.tricks
-        )
-        return tuple(sorted(json.dumps(t, sort_keys=True) for t in tricks))
+        return tuple(sorted(trick.keyed() for trick in self.tricks))
 
 
 def _numbers(value: Any) -> Any:
@@ -147,6 +168,6 @@ def _numbers(value: Any) -> Any:
         return {key: _numbers(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_numbers(item) for item in value]
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+    if isinstance(value, float) and value.is_integer() and abs(value) < WHOLE:
         return int(value)
     return value

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ablate.core.trial import Trial, TrickSpec
 from ablate.design.text import changes_in_words, differences
 from ablate.design.tuning_grid import Choice, choice_in_words
 from ablate.hookspecs import HOOKS
-from ablate.study.trick_configs import make_trick
 from ablate.tricks.hooks import Hooks
+from ablate.tricks.parameters import made
 
 if TYPE_CHECKING:
     from ablate.core.resolved_study import ResolvedStudy, Row, Table
@@ -56,13 +56,13 @@ def changes_between(
 
     skip: settings that are told elsewhere.
     """
-    params = {spec.name: spec.params for spec in above.tricks}
+    params = {spec.name: _params(spec) for spec in above.tricks}
     before = {spec.label: _made(spec, catalogue) for spec in above.tricks}
     now = {spec.label: _made(spec, catalogue) for spec in trial.tricks}
     added = [
         change_in_words(spec.label, before, now, counts or {})
         for spec in trial.tricks
-        if params.get(spec.name) != spec.params
+        if params.get(spec.name) != _params(spec)
     ]
     there = {spec.name for spec in trial.tricks}
     removed = [spec.label for spec in above.tricks if spec.name not in there]
@@ -71,8 +71,12 @@ def changes_between(
     return changes_in_words(added, removed, told)
 
 
+def _params(spec: TrickSpec) -> tuple[Mapping[str, Any], list[str]]:
+    return spec.params, [spec.written(name) for name in spec.exact]
+
+
 def _made(spec: TrickSpec, catalogue: Catalogue) -> Trick:
-    return make_trick(catalogue.load(spec.name).cls, spec.given())
+    return made(catalogue.load(spec.name).cls, spec.given())
 
 
 _CHANGE = re.compile(r"([^:→]+): (.+?) → (.+)")  # "aspect: from → to"

@@ -7,7 +7,6 @@ what the tricks' `resolve_recipe` makes of it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 
 from ablate.core.recipe import Recipe
 from ablate.core.trial import TrickSpec
+from ablate.design.kept_parameters import keep
 from ablate.design.local_files import find_files
 from ablate.design.rows import RowProblem, configs_behind
 from ablate.design.tuning_grid import with_option
@@ -202,10 +202,11 @@ def _configured(
     params |= study.final_params.get(label, {})
     loaded = study.catalogue.load(config.trick)
     try:
-        trick = make_trick(loaded.cls, params)
-        files = find_files(study, label, trick, rules, need=need_files)
+        checked = make_trick(loaded.cls, params)
+        files = find_files(study, label, checked, rules, need=need_files)
         if files.paths:
-            trick = make_trick(loaded.cls, params | dict(files.paths))
+            params |= files.paths
+            checked = make_trick(loaded.cls, params)
     except ValidationError as error:
         details = error.errors(include_url=False)
         known = tuple(loaded.cls.model_fields)
@@ -216,12 +217,12 @@ def _configured(
         raise
     except Exception as error:  # the trick's own: a validator, a default that is computed
         raise RowProblem(f"trick '{label}' cannot be made: {brief(error)}") from error
-    dumped = _dumped(trick, label)
+    kept = keep(checked, params, label)
     teachers = [v[1:] for v in params.values() if isinstance(v, str) and v.startswith("@")]
     # The teacher's key is the trial's own; its name in this study must not enter the key.
     keyed = {
         key: "@" if isinstance(value, str) and value.startswith("@") else value
-        for key, value in dumped.items()
+        for key, value in kept.params.items()
         if key not in files.unused
     } | dict(files.digests)
     spec = TrickSpec(
@@ -232,56 +233,9 @@ def _configured(
         behaviour=loaded.behaviour,
         bundle=bundle,
         files=dict(files.paths),
+        exact=tuple(name for name in kept.exact if name in keyed),
     )
-    if not files.paths:  # files are looked at where they are
-        _check_kept(loaded.cls, params, dumped, label)
-    return trick, spec, teachers
-
-
-def _dumped(trick: Trick, label: str) -> dict[str, Any]:
-    """Its parameters as a result keeps them."""
-    try:
-        dumped: dict[str, Any] = _ordered(trick.model_dump(), trick.model_dump(mode="json"))
-        json.dumps(dumped)
-    except Exception as error:  # whatever its own types raise
-        raise RowProblem(
-            f"trick '{label}': its parameters cannot be written as JSON: {brief(error)}",
-            hint="declare them as numbers, text, true and false, or tuples of these",
-        ) from error
-    return dumped
-
-
-def _ordered(value: Any, dumped: Any) -> Any:
-    """What a set was written as, sorted: its order is another one in each process."""
-    if isinstance(value, set | frozenset):
-        return sorted(dumped, key=json.dumps)
-    if isinstance(value, dict) and isinstance(dumped, dict) and len(value) == len(dumped):
-        pairs = zip(value.values(), dumped.items(), strict=True)
-        return {key: _ordered(inside, written) for inside, (key, written) in pairs}
-    if isinstance(value, list | tuple) and isinstance(dumped, list) and len(value) == len(dumped):
-        return [_ordered(*pair) for pair in zip(value, dumped, strict=True)]
-    return dumped
-
-
-def _check_kept(
-    cls: type[Trick], params: dict[str, Any], dumped: dict[str, Any], label: str
-) -> None:
-    """A trial is trained from what is kept of it, so that must give the same trick."""
-    try:
-        again = _dumped(make_trick(cls, dumped), label)
-    except Exception as error:  # pydantic's, or of the trick's own validators
-        details = error.errors(include_url=False) if isinstance(error, ValidationError) else []
-        said = details[0]["msg"] if details else brief(error)
-        raise RowProblem(
-            f"trick '{label}': its parameters cannot be read back from JSON: {said}",
-            hint="no NaN, no aliases, no text that is not UTF-8",
-        ) from error
-    once_more = _dumped(make_trick(cls, params), label)  # a default may be computed
-    if any(json.dumps(other) != json.dumps(dumped) for other in (again, once_more)):
-        raise RowProblem(
-            f"trick '{label}': its parameters are others when they are read back from JSON",
-            hint="a default must be the same each time, and no validator may change what it made",
-        )
+    return kept.trick, spec, teachers
 
 
 def _check_twice(specs: Sequence[TrickSpec]) -> None:

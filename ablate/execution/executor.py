@@ -153,6 +153,8 @@ class Executor:
             "OPENBLAS_NUM_THREADS": str(self.device.threads),
             "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
             "PYTHONUNBUFFERED": "1",
+            # A set of texts, as a trick may have for a parameter, is in one order in every process.
+            "PYTHONHASHSEED": "0",
         }
         # -P: nothing is imported from the working directory. A session of its own: the terminal's
         # Ctrl-C reaches the runner alone, which asks for a stop after the step.

@@ -78,7 +78,8 @@ def _flat(trial: Trial) -> dict[str, Any]:
     for spec in trial.tricks:
         flat[f"tricks.{spec.name} (its code)"] = spec.behaviour
         for name, value in spec.params.items():
-            flat[f"tricks.{spec.name}.{name}"] = value
+            as_keyed = spec.written(name) if name in spec.exact else value
+            flat[f"tricks.{spec.name}.{name}"] = as_keyed
     _flatten(document, "", flat)
     return flat
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.errors import AblateError, TrickError, brief
 from ablate.tricks.discovery import load_catalogue
 from ablate.tricks.file_params import checked
+from ablate.tricks.parameters import made
 from ablate.util import heartbeat
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def construct(
 def _made(loaded: LoadedTrick, params: Mapping[str, Any]) -> Trick:
     """The trick; what its class raises when it is made is reported under its name."""
     try:
-        return loaded.cls(**params)
+        return made(loaded.cls, params)
     except (AblateError, KeyboardInterrupt):
         raise
     except BaseException as error:  # as of a hook

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ablate.cli.main import main
+from tests.helpers.cli_process import run_cli, run_here
 from tests.helpers.environment import environment
 
 TRICK = """\
@@ -94,3 +95,132 @@ def test_a_set_has_the_same_key_in_every_process(tmp_path: Path) -> None:
         found.add(tuple(done.stdout.split()))
     assert len(found) == 1
     assert len(found.pop()) == 2
+
+
+SEEN = """\
+from typing import Any
+from pydantic import Field
+from ablate import Trick, hookimpl
+
+class Mine(Trick):
+    keep: int | float = Field(0.5, description="so many, or that share")
+    rules: dict[str, float] = Field(default={}, description="the first that matches counts")
+    names: frozenset[str] = Field(default=frozenset("abcdefgh"), description="in no order")
+
+    @hookimpl(wrapper=True)
+    def encode_targets(self) -> Any:
+        return (yield)
+
+    @hookimpl
+    def extra_metrics(self, run) -> Any:
+        lr, order = run.recipe.lr, "".join(self.names)
+        return {
+            "counts": float(isinstance(self.keep, int)),
+            "first": next(iter(self.rules.values()), -1.0),
+            "lr_is_int": float(isinstance(lr, int)),
+            "order": float(int.from_bytes(order.encode(), "big")),
+        }
+"""
+APART = """\
+[study]
+datasets = ["digits"]
+seeds    = 1
+plugins  = ["./mine.py"]
+
+[recipe]
+model = "resnet8"
+epochs = 1
+image_size = 8
+batch_size = 8
+lr = 1
+
+[tricks]
+count = { use = "mine", keep = 1 }
+share = { use = "mine", keep = 1.0 }
+ab = { use = "mine", rules = { a = 0.25, b = 0.75 } }
+ba = { use = "mine", rules = { b = 0.75, a = 0.25 } }
+
+[[ablation]]
+kind = "one_at_a_time"
+stack = ["count", "share", "ab", "ba"]
+"""
+
+
+@pytest.fixture
+def apart(tmp_path: Path) -> Path:
+    (tmp_path / "mine.py").write_text(SEEN)
+    (tmp_path / "study.toml").write_text(APART)
+    return tmp_path
+
+
+def measured(folder: Path) -> dict[str, dict[str, float]]:
+    """The last epoch's metrics by the trial's label."""
+    found = {}
+    for trial in (folder / "ablate-results" / "trials").iterdir():
+        label = json.loads((trial / "trial.json").read_text())["label"]
+        [ended] = trial.rglob("done.json")
+        found[label] = json.loads(ended.read_text())["final"]
+    return found
+
+
+def test_what_a_trick_sees_apart_is_trained_apart(apart: Path) -> None:
+    done = run_here("run", "study.toml", "--limit", "20", "--device", "cpu", cwd=apart)
+    assert done.returncode == 0, done.stderr
+    found = {
+        label.split(" · ")[1]: metrics
+        for label, metrics in measured(apart).items()
+        if "counts" in metrics
+    }
+    seen = {label: (metrics["counts"], metrics["first"]) for label, metrics in found.items()}
+    assert seen == {"count": (1, -1), "share": (0, -1), "ab": (0, 0.25), "ba": (0, 0.75)}
+    assert {metrics["lr_is_int"] for metrics in found.values()} == {0}
+    told = run_here("diff", "study:count", "study:share", cwd=apart)
+    assert "mine keep" in told.stdout
+    assert "1 → 1.0" in told.stdout
+    told = run_here("diff", "study:ab", "study:ba", cwd=apart)
+    assert '{"a": 0.25, "b": 0.75} → {"b": 0.75, "a": 0.25}' in told.stdout
+
+
+def test_a_set_is_in_one_order_in_every_training(apart: Path) -> None:
+    """Each run has trainers of its own."""
+    orders = set()
+    for seed in ("1", "2"):
+        run_cli(
+            "run", "study.toml", "--limit", "20", "--device", "cpu", "--store", seed,
+            cwd=apart, env={"PYTHONHASHSEED": seed},
+        )  # fmt: skip
+        (apart / "ablate-results").symlink_to(apart / seed)
+        orders |= {m["order"] for m in measured(apart).values() if "order" in m}
+        (apart / "ablate-results").unlink()
+    assert len(orders) == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "one", "other", "same"),
+    [
+        ("tricks.count.keep", "1", "1.0", False),
+        ("tricks.count.keep", "0.5", "5e-1", True),
+        ("tricks.count.rules", "{a=1,b=2}", "{b=2,a=1}", False),
+        ("tricks.count.rules", "{a=1}", "{a=1.0}", True),
+        ("tricks.count.names", "['a','b']", "['b','a']", True),
+        ("recipe.lr", "1", "1e0", True),
+        ("recipe.momentum", "-0.0", "0", True),
+        ("recipe.schedule", "{gamma=1,milestones=[0.5]}", "{milestones=[0.5],gamma=1.0}", True),
+    ],
+)
+@pytest.mark.parametrize("by", ["--set", "override"])
+def test_two_ways_to_write_a_value(
+    apart: Path, setting: str, one: str, other: str, same: bool, by: str
+) -> None:
+    keys = []
+    for value in (one, other):
+        options = ["--set", f"{setting}={value}"]
+        if by == "override":
+            name = setting.replace("recipe.", "set.")
+            text = f"\n[[override]]\nwhen = {{ model = 'resnet8' }}\n{name} = {value}\n"
+            (apart / "study.toml").write_text(APART + text)
+            options = []
+        done = run_here("plan", "study.toml", "--json", *options, cwd=apart)
+        assert done.returncode == 0, done.stderr
+        keys.append(sorted(json.loads(done.stdout)["new"]))
+    assert (keys[0] == keys[1]) == same

@@ -62,12 +62,26 @@ def _tricks(a: Trial, b: Trial) -> list[SettingChange]:
             text = f"{_trick(one)} → {_trick(other)}"
             found.append(SettingChange("trick", "trick", old, new, text))
             continue
-        for param, (old, new) in _differing(one.params, other.params).items():
-            found.append(_change("trick", f"{name} {param}", old, new))
+        found += _params(one, other)
         if one.behaviour != other.behaviour:
             code = f"{name}, its code"
             short = _arrow(one.behaviour[:12], other.behaviour[:12])
             found.append(SettingChange("trick", code, one.behaviour, other.behaviour, short))
+    return found
+
+
+def _params(one: TrickSpec, other: TrickSpec) -> list[SettingChange]:
+    exact = {param for spec in (one, other) for param in spec.exact}
+    plain = ({p: v for p, v in spec.params.items() if p not in exact} for spec in (one, other))
+    found = [
+        _change("trick", f"{one.name} {param}", *pair) for param, pair in _differing(*plain).items()
+    ]
+    for param in sorted(exact):  # 1 and 1.0, and two orders, are two values of these
+        texts = [s.written(param) if param in s.params else "none" for s in (one, other)]
+        if texts[0] != texts[1]:
+            values = one.params.get(param), other.params.get(param)
+            text = " → ".join(texts)
+            found.append(SettingChange("trick", f"{one.name} {param}", *values, text))
     return found
 
 
