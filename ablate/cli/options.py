@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from ablate._version import __version__
+from ablate.util.notices import listen
+from ablate.util.package_metadata import tolerate_unreadable
 from ablate.util.paths import store_path
 
 if TYPE_CHECKING:
@@ -150,7 +152,12 @@ def common(function: Callable[..., None]) -> Callable[..., None]:
         context.obj = options.over(outer) if isinstance(outer, Options) else options
         # A group's own function runs where none of its commands is named.
         if context.invoked_subcommand is None:
-            function(context.obj, **values)
+            tolerate_unreadable()
+            listen(lambda text: context.obj.output().warn(text))
+            try:
+                function(context.obj, **values)
+            finally:
+                listen(None)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [inspect.Parameter("context", keyword, annotation=typer.Context)]

@@ -71,7 +71,7 @@ def hooks(trick: type[Trick]) -> list[str]:
 
 def origin(source: str) -> str:
     """ "bundled", a file, or a distribution and its version."""
-    from ablate.tricks.discovery import BUNDLED
+    from ablate.tricks.installed import BUNDLED
 
     return "bundled" if source.split(" ")[0] == BUNDLED else source
 

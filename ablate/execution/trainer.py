@@ -29,6 +29,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from ablate.util import heartbeat
+from ablate.util.package_metadata import tolerate_unreadable
 
 Emit = Callable[..., None]
 _HIGH = 100  # descriptors from here on are ours: those below, tricks have been seen to close
@@ -70,6 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--most", type=int, default=50, help="trials before a warm worker leaves")
     parser.add_argument("--board", type=int, metavar="DESCRIPTOR", help="of the runner's page")
     options = parser.parse_args(arguments)
+    tolerate_unreadable()
     from ablate.execution import trial_process
 
     trial_process.place_compiler("cpu" if options.fork else options.warm)

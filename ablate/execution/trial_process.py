@@ -147,13 +147,13 @@ def set_numerics(numerics: Numerics) -> None:
 def place_compiler(device: str) -> None:
     """Where torch's compiler keeps its files: to be said before torchvision is imported."""
     import hashlib
-    from importlib.metadata import version
 
+    from ablate.util.package_metadata import version_of
     from ablate.util.paths import compiled_root
 
     # What is compiled on one processor may not run on another.
     processor = hashlib.sha256(cpu_name().encode()).hexdigest()[:8]
-    folder = compiled_root() / f"torch-{version('torch')}-{processor}"
+    folder = compiled_root() / f"torch-{version_of('torch')}-{processor}"
     # Importing torchvision sets torch's default, which who started us may have passed on.
     default = "torchinductor_"
     if Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR", default)).name.startswith(default):

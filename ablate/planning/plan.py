@@ -169,7 +169,7 @@ def _changes(
 
 def _others_code(study: Study, resolved: ResolvedStudy) -> tuple[str, ...]:
     """ "ablate-example 0.1 (label_noise)": whose code runs beside the bundled tricks."""
-    from ablate.tricks.discovery import BUNDLED
+    from ablate.tricks.installed import BUNDLED
 
     found: dict[str, dict[str, None]] = {}
     for trial in resolved.trials.values():

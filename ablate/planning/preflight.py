@@ -18,10 +18,10 @@ from ablate.core.trial import Trial
 from ablate.errors import AblateError, NoEffect, TrickError
 from ablate.models.catalogue import is_foreign
 from ablate.tricks.base import Trick
-from ablate.tricks.construct import construct
-from ablate.tricks.discovery import BUNDLED, load_catalogue
+from ablate.tricks.construct import catalogue_of, construct
 from ablate.tricks.guard import contained
 from ablate.tricks.hooks import Hooks, blaming
+from ablate.tricks.installed import BUNDLED
 
 if TYPE_CHECKING:
     from torch import nn
@@ -115,8 +115,7 @@ def _preflight(resolved: ResolvedStudy, bundled_only: bool) -> None:
     """Every distinct trial, those that others learn from included."""
 
     specs = [spec for trial in resolved.trials.values() for spec in trial.tricks]
-    loose = sorted({spec.source for spec in specs if spec.source.endswith(".py")})
-    catalogue = load_catalogue(loose, bundled_only=bundled_only)
+    catalogue = catalogue_of(specs, bundled_only=bundled_only)
     names = {spec.name for spec in specs}
     asking = {name for name in names if catalogue.load(name).cls.preflight is not Trick.preflight}
     seen: set[tuple[Any, ...]] = set()

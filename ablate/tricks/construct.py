@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ablate.errors import AblateError, TrickError, brief
@@ -14,15 +14,14 @@ from ablate.util import heartbeat
 if TYPE_CHECKING:
     from ablate.core.trial import TrickSpec
     from ablate.tricks.base import Trick
-    from ablate.tricks.discovery import LoadedTrick
+    from ablate.tricks.discovery import Catalogue, LoadedTrick
 
 
 def construct(
     specs: tuple[TrickSpec, ...], *, bundled_only: bool = False, check_files: bool = True
 ) -> list[Trick]:
     """Fresh tricks from their parameters; files that are not what was planned are refused."""
-    loose = sorted({spec.source for spec in specs if spec.source.endswith(".py")})
-    catalogue = load_catalogue(loose, bundled_only=bundled_only)
+    catalogue = catalogue_of(specs, bundled_only=bundled_only)
     tricks = []
     for spec in specs:
         with heartbeat.here.doing(f"making trick '{spec.name}'"):
@@ -33,6 +32,13 @@ def construct(
                 )
             tricks.append(_made(loaded, checked(spec) if check_files else spec.given()))
     return tricks
+
+
+def catalogue_of(specs: Iterable[TrickSpec], *, bundled_only: bool = False) -> Catalogue:
+    """The tricks there are, each of these from where it was planned from."""
+    sources = {spec.name: spec.source for spec in specs}
+    loose = sorted({source for source in sources.values() if source.endswith(".py")})
+    return load_catalogue(loose, bundled_only=bundled_only, sources=sources)
 
 
 def _made(loaded: LoadedTrick, params: Mapping[str, Any]) -> Trick:

@@ -1,7 +1,8 @@
 """Finding tricks: entry points of the group `ablate.tricks`, and loose files a study names.
 
 Names are read without importing anything; a trick is imported when it is asked for, and one that
-fails to import is named and never takes anything else down.
+fails to import is named and never takes anything else down. Of two distributions that offer one
+name none is chosen silently: a bundled trick is never replaced, and of others the study says which.
 """
 
 from __future__ import annotations
@@ -10,11 +11,10 @@ import importlib.util
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.machinery import SourceFileLoader
-from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution
-from importlib.metadata import entry_points as installed_entry_points
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,26 +22,30 @@ from typing import Any
 from ablate.errors import AblateError, brief, did_you_mean
 from ablate.tricks.base import Trick
 from ablate.tricks.guard import contained
-
-GROUP = "ablate.tricks"
-BUNDLED = "ablate-study"
+from ablate.tricks.installed import BUNDLED, Installed, Offer, Unreadable, installed, normal
+from ablate.util.notices import notice
 
 
 @dataclass(frozen=True)
 class LoadedTrick:
-    """An imported trick. source: the loose file, or "name version" of the distribution."""
+    """An imported trick. source: the loose file, or "name version" of the distribution. contested:
+    the distribution's name, where another one offers the same name and the study chose."""
 
     name: str
     cls: type[Trick]
     source: str
     file: Path
+    contested: str = ""
 
     @cached_property
     def behaviour(self) -> str:
         """ "v1" or "sha256:…", part of the key."""
         from ablate.tricks.fingerprint import behaviour
 
-        return behaviour(self.cls, self.file)
+        found = behaviour(self.cls, self.file)
+        # Two tricks may declare the same version; their sources differ.
+        declared = self.contested and self.cls.version is not None
+        return f"{found} of {self.contested}" if declared else found
 
     @property
     def bundled(self) -> bool:
@@ -49,35 +53,63 @@ class LoadedTrick:
         return self.source.split(" ")[0] == BUNDLED
 
 
-class Catalogue:
-    """The tricks that a command may use, by name."""
+@dataclass(frozen=True)
+class Clash:
+    """A name that is offered more than once. used: the source that a study gets, "" if it is
+    refused until the study says which; others: the sources that it does not get."""
 
-    def __init__(self, entries: dict[str, EntryPoint], loose: dict[str, LoadedTrick]) -> None:
-        self._entries = entries
+    name: str
+    used: str
+    others: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if self.used:
+            return f"'{self.name}' of {' and '.join(self.others)} is never used: {self.used} has it"
+        return f"'{self.name}' is offered by {' and '.join(self.others)}"
+
+
+class Catalogue:
+    """The tricks that a command may use, by name. clashes: names that are offered more than once.
+    unreadable: distributions whose tricks are left out."""
+
+    def __init__(
+        self,
+        offers: Mapping[str, Sequence[Offer]],
+        loose: Mapping[str, LoadedTrick],
+        clashes: tuple[Clash, ...] = (),
+        contested: frozenset[str] = frozenset(),
+        unreadable: tuple[Unreadable, ...] = (),
+    ) -> None:
+        """offers: for each name one, or all those that none was chosen of. contested: names that
+        the study chose for one of several."""
+        self._offers = offers
         self._loose = loose
+        self._contested = contested
         self._loaded: dict[str, LoadedTrick] = {}
-        self._sources: dict[str, str] = {}
-        self.names: tuple[str, ...] = tuple(sorted({*entries, *loose}))
+        self.clashes = clashes
+        self.unreadable = unreadable
+        self.names: tuple[str, ...] = tuple(sorted({*offers, *loose}))
 
     def source(self, name: str) -> str:
         """Where a trick comes from, without importing it."""
         if name in self._loose:
             return self._loose[name].source
-        if name not in self._sources:  # it reads a file
-            self._sources[name] = _source(self._entries[name].dist)
-        return self._sources[name]
+        return " and ".join(offer.source for offer in self._offers[name])
 
     def load(self, name: str) -> LoadedTrick:
         """Import the trick `name` of `names`; AblateError says why it cannot be."""
         if name in self._loose:
             return self._loose[name]
         if name not in self._loaded:
-            if name not in self._entries:
+            if name not in self._offers:
                 near = did_you_mean(name, self.names)
                 if not near.startswith("; did you mean"):  # the list would fill the screen
                     raise AblateError(f"unknown trick '{name}'", hint="ablate tricks")
                 raise AblateError(f"unknown trick '{name}'{near}")
-            self._loaded[name] = _load(name, self._entries[name])
+            offers = self._offers[name]
+            if len(offers) > 1:
+                raise _ambiguous(name, offers)
+            self._loaded[name] = _load(name, offers[0], contested=name in self._contested)
         return self._loaded[name]
 
     def load_all(self) -> Iterator[LoadedTrick | AblateError]:
@@ -90,20 +122,39 @@ class Catalogue:
 
 
 def load_catalogue(
-    plugins: Sequence[str] = (), *, base: Path | None = None, bundled_only: bool = False
+    plugins: Sequence[str] = (),
+    *,
+    base: Path | None = None,
+    bundled_only: bool = False,
+    sources: Mapping[str, str] | None = None,
 ) -> Catalogue:
     """The installed tricks, and those of `plugins`: "./file.py" (relative to `base`) or a
-    distribution that must be installed. With `bundled_only`, ablate's own alone."""
-    entries: dict[str, EntryPoint] = {}
-    for entry, ours in _remembered or _installed():
-        if bundled_only and not ours:
-            continue
-        # A bundled name is never replaced by another package's: that would change results silently.
-        if ours or entry.name not in entries:
-            entries[entry.name] = entry
+    distribution that must be installed, and that is meant where others offer its names too. With
+    `bundled_only`, ablate's own alone. sources: of a trial's tricks by name; they decide likewise.
+    """
+    there = _remembered[0] if _remembered else installed()
+    for package in there.unreadable if not _remembered else ():
+        notice(f"{package}; its tricks, if it has any, are left out")
+    offers: dict[str, list[Offer]] = {}
+    for offer in there.offers:
+        if offer.bundled or not bundled_only:
+            offers.setdefault(offer.entry.name, []).append(offer)
+    meant = {normal(plugin) for plugin in plugins if not _is_file(plugin)}
+    chosen, clashes, contested = {}, [], set()
+    for name, several in offers.items():
+        source = (sources or {}).get(name)
+        found = _chosen(several, {normal(source.split(" ")[0])} if source else meant)
+        chosen[name] = found
+        left = [offer for offer in several if offer not in found]
+        if len(found) > 1:
+            clashes.append(Clash(name, "", tuple(_sources(several))))
+        elif left:
+            clashes.append(Clash(name, found[0].source, tuple(_sources(left))))
+            if not found[0].bundled and {offer.package for offer in left} != {found[0].package}:
+                contested.add(name)
     loose: dict[str, LoadedTrick] = {}
     for plugin in plugins:
-        if plugin.endswith(".py") or "/" in plugin:
+        if _is_file(plugin):
             if bundled_only:
                 raise AblateError(f"plugin {plugin} is refused by --no-plugins")
             for trick in _load_file(plugin, base or Path()):
@@ -112,47 +163,73 @@ def load_catalogue(
                         f"{plugin}: no trick can be named 'baseline', which is the row without any",
                         hint="rename the class, or give it `name: ClassVar[str]`",
                     )
-                if trick.name in entries or trick.name in loose:
+                if trick.name in offers or trick.name in loose:
+                    others = _sources(offers.get(trick.name, ())) or [loose[trick.name].source]
                     raise AblateError(
-                        f"{plugin}: a trick named '{trick.name}' exists already",
+                        f"{plugin}: a trick named '{trick.name}' exists already, of "
+                        f"{' and '.join(others)}",
                         hint="rename the class, or give it `name: ClassVar[str]`",
                     )
                 loose[trick.name] = trick
         else:
-            _require(plugin)
-    return Catalogue(entries, loose)
+            _require(plugin, there.unreadable)
+    return Catalogue(chosen, loose, tuple(clashes), frozenset(contested), there.unreadable)
 
 
-_remembered: list[tuple[EntryPoint, bool]] = []
+def _is_file(plugin: str) -> bool:
+    return plugin.endswith(".py") or "/" in plugin
+
+
+def _chosen(several: Sequence[Offer], meant: set[str]) -> list[Offer]:
+    """The one that a study gets, or all that it would have to choose from."""
+    # A bundled name is never replaced by another package's: that would change results silently.
+    for offer in several:
+        if offer.bundled:
+            return [offer]
+    # What one distribution says twice is one offer, unless it says two things.
+    distinct = list({(offer.package, offer.entry.value): offer for offer in several}.values())
+    found = [offer for offer in distinct if normal(offer.package) in meant]
+    values = [offer.entry.value for offer in distinct]
+    # Two that import one module by one name get the first on the path, whichever was meant.
+    decided = len(found) == 1 and values.count(found[0].entry.value) == 1
+    return found if decided else distinct
+
+
+def _sources(offers: Sequence[Offer]) -> list[str]:
+    """ "name version" of each; with the entry where one distribution has several."""
+    sources = [offer.source for offer in offers]
+    return [
+        f"{offer.source} ({offer.entry.value})" if sources.count(offer.source) > 1 else offer.source
+        for offer in offers
+    ]
+
+
+def _ambiguous(name: str, offers: Sequence[Offer]) -> AblateError:
+    packages = list(dict.fromkeys(offer.package for offer in offers))
+    message = f"trick '{name}' is offered by {' and '.join(_sources(offers))}"
+    remove = f"pip uninstall {packages[-1]}"
+    if len(packages) > 1 and len({offer.entry.value for offer in offers}) > 1:
+        remove = f'plugins = ["{packages[0]}"] in [study], or {remove}'
+    return AblateError(message, hint=remove)
+
+
+_remembered: list[Installed] = []
 
 
 def remember() -> None:
     """Look once for what is installed, and import the bundled tricks: for a worker, whose trials
     would each do so. What is installed later is not seen in this process."""
-    _remembered[:] = _installed()
+    _remembered[:] = [installed()]
     for _ in load_catalogue(bundled_only=True).load_all():
         pass
 
 
-def _installed() -> list[tuple[EntryPoint, bool]]:
-    """Every trick's entry point, and whether it is a bundled one."""
-    return [
-        (entry, entry.dist is not None and entry.dist.name == BUNDLED)
-        for entry in installed_entry_points(group=GROUP)
-    ]
-
-
-def _source(dist: Distribution | None) -> str:
-    return f"{dist.name} {dist.version}" if dist is not None else "unknown distribution"
-
-
-def _load(name: str, entry: EntryPoint) -> LoadedTrick:
-    source = _source(entry.dist)
-    ours = entry.dist is not None and entry.dist.name == BUNDLED
+def _load(name: str, offer: Offer, *, contested: bool) -> LoadedTrick:
+    source, ours = offer.source, offer.bundled
     try:
         # stdout is for results, which programs read
         with redirect_stdout(sys.stderr), nullcontext() if ours else contained(f"trick '{name}'"):
-            cls = entry.load()
+            cls = offer.entry.load()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a third party's import may raise anything, SystemExit too
@@ -161,7 +238,7 @@ def _load(name: str, entry: EntryPoint) -> LoadedTrick:
             hint=f"fix or remove it: pip uninstall {source.split(' ')[0]}"
             " · other tricks are not affected",
         ) from error
-    return _checked(name, cls, source, None)
+    return replace(_checked(name, cls, source, None), contested=offer.package if contested else "")
 
 
 def _checked(name: str, cls: object, source: str, file: Path | None) -> LoadedTrick:
@@ -233,7 +310,10 @@ def _import_file(path: Path, plugin: str) -> ModuleType:
     return module
 
 
-def _require(plugin: str) -> None:
+def _require(plugin: str, unreadable: Sequence[Unreadable]) -> None:
+    for package in unreadable:
+        if normal(package.package) == normal(plugin):
+            raise AblateError(str(package), hint=f"pip install --force-reinstall {plugin}")
     try:
         distribution(plugin)
     except (PackageNotFoundError, ValueError) as error:

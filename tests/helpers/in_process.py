@@ -42,7 +42,7 @@ def stop_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Workers, "start", start)
     # What is installed does not change meanwhile, and looking takes as long as all the rest.
-    monkeypatch.setattr(discovery, "_remembered", discovery._installed())
+    monkeypatch.setattr(discovery, "_remembered", [discovery.installed()])
 
 
 def call(words: Sequence[str], seconds: int = 10) -> Ended:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from ablate.core.trial import TrickSpec
 from ablate.errors import AblateError
+from ablate.tricks.construct import construct
 from ablate.tricks.discovery import Catalogue, load_catalogue
+from tests.helpers.packages import break_bytes, break_line, offering
 
 GOOD = '''
 """A trick."""
@@ -203,3 +209,169 @@ def test_what_a_package_imports_of_its_own_is_behaviour_too(
     assert of(cls, folder / "my_trick.py") == before
     (folder / "helper.py").write_text("FACTOR = 2\n")
     assert of(cls, folder / "my_trick.py") != before
+
+
+@pytest.fixture
+def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """Two distributions that offer `shared_trick`, each in a folder of the path."""
+    names = ("ablate-one", "ablate-two")
+    for name in names:
+        module = name.replace("-", "_")
+        offering(tmp_path / name, name, f"shared_trick = {module}:MyTrick", version=1)
+        monkeypatch.syspath_prepend(str(tmp_path / name))
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    return names
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_name_of_two_distributions_is_refused_until_the_study_says_which(
+    two: tuple[str, str], monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    monkeypatch.setattr(sys, "path", sys.path[first:2] + sys.path[:first] + sys.path[2:])
+    with pytest.raises(AblateError, match="trick 'shared_trick' is offered by ") as caught:
+        load_catalogue().load("shared_trick")
+    assert {"ablate-one 1.0", "ablate-two 1.0"} <= set(re.findall(r"ablate-\w+ 1\.0", str(caught)))
+    assert re.fullmatch(
+        r'plugins = \["ablate-(\w+)"\] in \[study\], or pip uninstall ablate-(?!\1)\w+',
+        caught.value.hint or "",
+    )
+    for plugin in (*two, two[1].replace("-", "_").upper()):
+        loaded = load_catalogue([plugin]).load("shared_trick")
+        assert loaded.source == f"{plugin.lower().replace('_', '-')} 1.0"
+        assert loaded.cls.__module__ == plugin.lower().replace("-", "_")
+    with pytest.raises(AblateError, match="is offered by"):
+        load_catalogue(two).load("shared_trick")
+
+
+def test_two_that_declare_one_version_are_two_behaviours(two: tuple[str, str]) -> None:
+    found = {load_catalogue([name]).load("shared_trick").behaviour for name in two}
+    assert found == {"v1 of ablate-one", "v1 of ablate-two"}
+
+
+def test_a_trial_gets_the_trick_that_it_was_planned_with(two: tuple[str, str]) -> None:
+    for name in two:
+        loaded = load_catalogue([name]).load("shared_trick")
+        spec = TrickSpec(
+            name="shared_trick", label="mine", source=loaded.source, params={},
+            behaviour=loaded.behaviour,
+        )  # fmt: skip
+        again = TrickSpec.model_validate_json(spec.model_dump_json())
+        [made] = construct((again,))
+        assert type(made).__module__ == name.replace("-", "_")
+
+
+def test_two_that_import_one_module_cannot_be_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever was meant, Python would import the first on the path."""
+    for name in ("ablate-one", "ablate-two"):
+        offering(
+            tmp_path / name, name, "shared_trick = tricks_of_two:MyTrick", module="tricks_of_two"
+        )
+        monkeypatch.syspath_prepend(str(tmp_path / name))
+    for plugins in ((), ("ablate-one",)):
+        with pytest.raises(AblateError, match="is offered by") as caught:
+            load_catalogue(plugins).load("shared_trick")
+        assert (caught.value.hint or "").startswith("pip uninstall ablate-")
+
+
+def test_what_is_never_used_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = (
+        "mixup = ablate_one:MyTrick",
+        "twice = ablate_one:MyTrick",
+        "twice = ablate_one:Another",
+    )
+    offering(tmp_path, "ablate-one", *entries)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    catalogue = load_catalogue(["ablate-one"])
+    assert catalogue.load("mixup").bundled
+    shadowed, ambiguous = sorted(catalogue.clashes, key=lambda clash: clash.name)
+    assert str(shadowed).startswith("'mixup' of ablate-one 1.0 is never used: ablate-study ")
+    assert (ambiguous.name, ambiguous.used) == ("twice", "")
+    assert ambiguous.others == (
+        "ablate-one 1.0 (ablate_one:MyTrick)", "ablate-one 1.0 (ablate_one:Another)",
+    )  # fmt: skip
+    with pytest.raises(AblateError, match="'twice' is offered by") as caught:
+        catalogue.load("twice")
+    assert caught.value.hint == "pip uninstall ablate-one"
+    assert not load_catalogue(bundled_only=True).clashes
+
+
+def test_what_pip_left_behind_offers_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offering(tmp_path, "ablate-one", "shared_trick = ablate_one:MyTrick")
+    left = tmp_path / "~blate_one-0.9.dist-info"
+    shutil.copytree(tmp_path / "ablate_one-1.0.dist-info", left)
+    (left / "entry_points.txt").write_text("[ablate.tricks]\nshared_trick = elsewhere:Other\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "ablate_one", raising=False)
+    assert load_catalogue().load("shared_trick").source == "ablate-one 1.0"
+
+
+def test_a_loose_file_names_the_distribution_that_has_its_name(
+    tmp_path: Path, two: tuple[str, str]
+) -> None:
+    with pytest.raises(AblateError, match=r"exists already, of ablate-\w+ 1\.0 and ablate-\w+ 1"):
+        loose(tmp_path, GOOD.replace("MyTrick", "SharedTrick"))
+
+
+def break_entry(info: Path) -> None:
+    (info / "entry_points.txt").write_text("[ablate.tricks]\nmy_trick = no entry: at all\n")
+
+
+def break_folder(info: Path) -> None:
+    (info / "entry_points.txt").unlink()
+    (info / "entry_points.txt").mkdir()
+
+
+def break_link(info: Path) -> None:
+    (info / "entry_points.txt").unlink()
+    (info / "entry_points.txt").symlink_to("entry_points.txt")
+
+
+def break_name(info: Path) -> None:
+    (info / "METADATA").unlink()
+
+
+def break_name_bytes(info: Path) -> None:
+    (info / "METADATA").write_bytes(b"Name: ablate-b\xefd\n")
+
+
+BROKEN = {
+    break_bytes: "its metadata is not UTF-8",
+    break_line: "'no entry' is no entry",
+    break_entry: "is no entry",
+    break_folder: "not a file that can be read",
+    break_link: "Too many levels of symbolic links",
+    break_name: "METADATA is missing or has no name",
+    break_name_bytes: "its metadata is not UTF-8",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_package_that_cannot_be_read_is_named_and_takes_nothing_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: Callable[[Path], None]
+) -> None:
+    offering(tmp_path / "bad", "ablate-bad", "my_trick = ablate_bad:MyTrick")
+    broken(tmp_path / "bad" / "ablate_bad-1.0.dist-info")
+    offering(tmp_path, "ablate-good", "other_trick = ablate_good:MyTrick")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path / "bad"))
+    with pytest.warns(
+        UserWarning, match="the installed package ablate_bad cannot be read: "
+    ) as said:
+        catalogue = load_catalogue()
+    assert BROKEN[broken] in str(said[0].message)
+    assert "my_trick" not in catalogue.names
+    assert {"mixup", "other_trick"} <= set(catalogue.names)
+    assert catalogue.load("other_trick").source == "ablate-good 1.0"
+    [package] = catalogue.unreadable
+    assert (package.package, package.place) == (
+        "ablate_bad", str(tmp_path / "bad" / "ablate_bad-1.0.dist-info"),
+    )  # fmt: skip
+    with (
+        pytest.warns(UserWarning, match="cannot be read"),
+        pytest.raises(AblateError, match="package ablate_bad cannot be read"),
+    ):
+        load_catalogue(["ablate-bad"])

@@ -53,6 +53,14 @@ def tricks(options: Options) -> None:
                     {"name": n, "from": catalogue.source(n), "error": e.message, "hint": e.hint}
                     for n, e in broken.items()
                 ],
+                "clashes": [
+                    {"name": c.name, "used": c.used or None, "others": list(c.others)}
+                    for c in catalogue.clashes
+                ],
+                "unreadable": [
+                    {"package": p.package, "place": p.place, "error": p.reason}
+                    for p in catalogue.unreadable
+                ],
             }
         )
         return
@@ -68,6 +76,9 @@ def tricks(options: Options) -> None:
     output.result([(head, "dim")])
     for line in lines:
         output.result([(line, "failed" if line.startswith(("✗", "x ")) else "")])
+    for clash in catalogue.clashes:
+        if clash.used:  # what is refused stands in the table
+            output.result([("!", "worse"), (f" {clash}", "")])
 
 
 def _reason(error: AblateError) -> str:

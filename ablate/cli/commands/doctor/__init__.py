@@ -16,6 +16,7 @@ from ablate.cli.options import Options
 from ablate.errors import AblateError
 from ablate.util.devices import choose_devices, cpu_name, sign_of_gpu, slots
 from ablate.util.files import check_working_folder
+from ablate.util.package_metadata import version_of
 from ablate.util.paths import data_root, shown
 
 if TYPE_CHECKING:
@@ -124,11 +125,12 @@ def _names(options: Options) -> Iterator[Finding]:
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:
-        other = distribution("ablate")
+        distribution("ablate")
     except PackageNotFoundError:
         return
+    other = version_of("ablate")
     yield Finding(
-        "wrong", "names", f"the distribution ablate {other.version} has this one's import name",
+        "wrong", "names", f"the distribution ablate {other} has this one's import name",
         "pip uninstall ablate && pip install --force-reinstall ablate-study",
     )  # fmt: skip
 
@@ -184,6 +186,14 @@ def _plugins(options: Options) -> Iterator[Finding]:
 
     catalogue = load_catalogue(bundled_only=options.no_plugins)
     loaded = 0
+    for package in catalogue.unreadable:
+        yield Finding(
+            "wrong", "packages", f"{package}; its tricks, if it has any, are left out",
+            f"pip install --force-reinstall {package.package}",
+        )  # fmt: skip
+    for clash in catalogue.clashes:
+        if clash.used:
+            yield Finding("attention", "tricks", str(clash))
     for found in catalogue.load_all():
         if isinstance(found, AblateError):
             todo = (found.hint or "").partition(" · ")[0].removeprefix("fix or remove it: ")
