@@ -89,3 +89,24 @@ def test_one_and_one_point_oh_are_one_setting() -> None:
     a, b = trial(trick("x", alpha=1)), trial(trick("x", alpha=1.0))
     assert a.key == b.key
     assert changed_settings(a, b) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        (1, 1.0, ["top keep: 1 → 1.0"]),
+        (1.0, 1.0, []),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, ['top keep: {"a": 1, "b": 2} → {"b": 2, "a": 1}']),
+        (1.0, None, ["trick: top (keep 1.0) → none"]),
+    ],
+)
+def test_what_is_keyed_as_it_is_written_is_said_as_it_is_written(
+    one: Any, other: Any, said: list[str]
+) -> None:
+    def keeping(value: Any) -> Trial:
+        spec = trick("top", keep=value).model_copy(update={"exact": ("keep",)})
+        return trial() if value is None else trial(spec)
+
+    found = changed_settings(keeping(one), keeping(other))
+    assert [f"{change.name}: {change.text}" for change in found] == said
+    assert (keeping(one).key == keeping(other).key) == (not said)

@@ -88,7 +88,11 @@ def _params(one: TrickSpec, other: TrickSpec) -> list[SettingChange]:
 def _trick(spec: TrickSpec | None) -> str:
     if spec is None:
         return "none"
-    params = ", ".join(f"{name} {in_words(value)}" for name, value in flat(spec.params).items())
+    shown = {
+        name: spec.written(name) if name in spec.exact else value
+        for name, value in spec.params.items()
+    }
+    params = ", ".join(f"{name} {in_words(value)}" for name, value in flat(shown).items())
     return f"{spec.name} ({params})" if params else spec.name
 
 
