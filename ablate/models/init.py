@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from ablate.core.rng import stream_key
 from ablate.errors import AblateError
@@ -72,7 +73,9 @@ def _alike(module: nn.Module, other: nn.Module) -> bool:
     """Whether it is the layer that the constructor made, and not one that took its place."""
     shapes = ({n: p.shape for n, p in m.named_parameters(recurse=False)} for m in (module, other))
     mine, theirs = shapes
-    return type(module) is type(other) and mine == theirs
+    # Each parametrised layer has a class of its own, made for it.
+    kind, other_kind = map(type_before_parametrizations, (module, other))
+    return kind is other_kind and mine == theirs
 
 
 def _take(module: nn.Module, drawn: nn.Module) -> None:

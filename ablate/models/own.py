@@ -15,8 +15,12 @@ def is_norm(module: nn.Module) -> bool:
 
 
 def is_affine(module: nn.Module) -> bool:
-    """A convolution or linear layer with no parameters but weight and bias."""
-    return isinstance(module, nn.modules.conv._ConvNd | nn.Linear) and _own(module) <= _PLAIN
+    """A convolution or linear layer with no parameters but weight and bias.
+
+    A weight that a parametrization puts together (weight norm) is no parameter of the layer.
+    """
+    affine = isinstance(module, nn.modules.conv._ConvNd | nn.Linear)
+    return affine and "weight" in (own := _own(module)) and own <= _PLAIN
 
 
 def has_own_parameters(model: nn.Module) -> bool:

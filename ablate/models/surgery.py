@@ -134,7 +134,14 @@ def conv_like(conv: nn.Conv2d, **changes: Any) -> nn.Conv2d:
     """A convolution with `conv`'s settings, except for `changes`; on its device, weights unset.
 
     Weights are left unset because `init_model` runs after all surgery; so no generator moves.
+    ValueError for a subclass, as a layer with weight norm or standardisation is: what it does more
+    would be lost.
     """
+    if type(conv) is not nn.Conv2d:
+        raise ValueError(
+            f"a {type(conv).__name__} would be replaced by a plain Conv2d, and what it does "
+            "besides would be lost"
+        )
     settings: dict[str, Any] = {
         "in_channels": conv.in_channels,
         "out_channels": conv.out_channels,

@@ -22,7 +22,7 @@ class XavierInit(Trick):
     """No parameters: the bound follows from each layer's shape.
 
     d_in and d_out count what one output reads and one input feeds: channels times the kernel's
-    height and width.
+    height and width. The projections that attention holds as one parameter start so already.
     """
 
     version: ClassVar[int] = 1
@@ -44,6 +44,13 @@ class XavierInit(Trick):
         ]
         if not layers:
             raise NoEffect(self.name, "this model has no convolution and no linear layer")
+        for name, layer in layers:
+            held = dict(layer.named_parameters(recurse=False))
+            if "weight" not in held:  # what is written to it would be lost
+                raise ValueError(
+                    f"the weight of {name} is put together from other parameters (weight norm or "
+                    "another parametrization), which start as they see fit"
+                )
         with torch.no_grad():
             for name, layer in layers:
                 # A stream per layer, so that surgery on one moves no other's weights.

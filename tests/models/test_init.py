@@ -126,3 +126,23 @@ def test_unknown_parameters_are_refused(device: str) -> None:
     model = nn.Sequential(nn.Linear(2, 2), Scale()).to(device)
     with pytest.raises(AblateError, match=r"1 \(Scale\).*scale"):
         initialise(model, 0)
+
+
+def test_parametrised_layers_start_as_torch_draws_them() -> None:
+    """Weight norm begins with w = g·v/‖v‖, g = ‖v‖: the layer's own initial weight."""
+    name = "tests.helpers.small_models:weight_normed"
+    first, again, other = (initialise(build_model(name, 1000), seed) for seed in (0, 0, 1))
+    for layer in (first[0], first[5]):
+        parts = layer.parametrizations.weight
+        norm = parts.original1.flatten(1).norm(dim=1)
+        torch.testing.assert_close(parts.original0.flatten(), norm)
+        torch.testing.assert_close(layer.weight, parts.original1)
+        bound = 1 / math.sqrt(layer.weight[0].numel())  # torch's, of convolutions too
+        uniform = stats.uniform(-bound, 2 * bound)
+        assert stats.kstest(layer.weight.detach().flatten().numpy(), uniform.cdf).pvalue > 1e-3
+        assert layer.bias.abs().max() <= bound
+        assert layer.bias.any()
+    pairs = zip(first.parameters(), again.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert not torch.equal(first[5].bias, other[5].bias)
+    assert not torch.equal(first[5].weight, other[5].weight)

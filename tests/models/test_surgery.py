@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from timm.layers import StdConv2d
 from timm.models.resnet import BasicBlock as TimmBasicBlock
 from timm.models.resnet import Bottleneck as TimmBottleneck
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
 from torchvision.models.regnet import ResBottleneckBlock
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
@@ -151,3 +153,9 @@ def test_conv_like_changes_only_what_it_is_told(device: str) -> None:
     assert (same.weight.device.type, same.weight.dtype) == (device, torch.float16)
     assert other.bias is not None
     assert (other.groups, other.kernel_size, other.weight.shape) == (1, (3, 1), (16, 8, 3, 1))
+
+
+def test_conv_like_refuses_what_is_more_than_a_convolution() -> None:
+    for conv in (StdConv2d(8, 8, 3), weight_norm(nn.Conv2d(8, 8, 3))):
+        with pytest.raises(ValueError, match="what it does besides would be lost"):
+            conv_like(conv, stride=2)

@@ -75,7 +75,7 @@ GOLDEN: dict[str, tuple[int, float]] = {
     "linear": (1, 2.438435),
     "linear_scaling": (1, 2.524664),
     "mixup": (1, 2.338723),
-    "no_bias_decay": (1, 2.345724),
+    "no_bias_decay": (2, 2.345724),
     "one_cycle": (1, 2.494787),
     "pca_lighting": (1, 2.517438),
     "progressive_resizing": (1, 2.584083),

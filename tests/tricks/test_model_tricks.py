@@ -4,6 +4,7 @@ torchvision's or timm's own, and with each other."""
 from __future__ import annotations
 
 import copy
+import math
 import re
 from itertools import permutations
 
@@ -21,7 +22,7 @@ from torchvision.ops import stochastic_depth
 
 from ablate.core.recipe import Recipe
 from ablate.engine.noise import uses_noise
-from ablate.errors import NoEffect
+from ablate.errors import NoEffect, TrickError
 from ablate.models import build_model, handles
 from ablate.models.pooling import BlurPool as OurBlur
 from ablate.models.surgery import attach
@@ -116,6 +117,22 @@ def test_xavier_needs_a_layer(device: str) -> None:
     model = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten()).to(device)
     with pytest.raises(NoEffect, match="no convolution and no linear layer"):
         Hooks((XavierInit(),)).init_model(model=model, seed=0)
+
+
+def test_xavier_refuses_a_weight_that_it_cannot_set() -> None:
+    with pytest.raises(TrickError, match="the weight of 0 is put together from other parameters"):
+        initial("tests.helpers.small_models:weight_normed", XavierInit())
+
+
+def test_projections_to_q_k_and_v_are_xaviers_already() -> None:
+    """torch draws the one parameter that holds them; d_out is that of all three together."""
+    model = initial("tests.helpers.small_models:tiny_vit", XavierInit())
+    packed = torch.cat([p.flatten() for n, p in model.named_parameters() if "in_proj_w" in n])
+    bound = math.sqrt(6 / (16 + 3 * 16))
+    uniform = stats.uniform(-bound, 2 * bound)
+    assert len(packed) == 2 * 3 * 16 * 16
+    assert stats.kstest(packed.detach().numpy(), uniform.cdf).pvalue > 1e-3
+    assert not any(p.any() for n, p in model.named_parameters() if "in_proj_b" in n)
 
 
 # Dropout
