@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Literal
 
@@ -25,10 +25,12 @@ from ablate.design.tuning_grid import (
     provisional,
     tuning_trial,
 )
+from ablate.design.updates import Updates
 from ablate.design.variants import Variant, resolve_variant
 from ablate.errors import AblateError, DataError, Problem, StudyError
 from ablate.study.model import Ablation, Settings, Study
 from ablate.study.toml_positions import Path
+from ablate.tricks.guard import contained
 
 if TYPE_CHECKING:
     from ablate.data.catalogue import DatasetInfo
@@ -79,6 +81,7 @@ class Planner:
         self.labels: dict[str, str] = {}
         self._infos: dict[str, DatasetInfo] = {}
         self._refs: dict[tuple[str, int], DatasetRef] = {}
+        self._images: dict[tuple[str, int], int | None] = {}  # to train on, where that is known
         self._first: dict[str, tuple[Variant, Trial]] = {}
         self._teachers: dict[tuple[str, str], str] = {}
 
@@ -135,6 +138,7 @@ class Planner:
         if len(firsts) < len(plans):
             return None
         rows: list[Row] = []
+        said: set[str] = set()
         for number, (plan, (variant, trial)) in enumerate(zip(plans, firsts, strict=True)):
             keys = tuple(
                 self._add(trial, seed, dataset, words, plan.label) for seed in self.study.seeds
@@ -149,9 +153,14 @@ class Planner:
             if one.keys:
                 choice = choice_in_words(tuple(ablation.tune), trial.recipe, one.choice)
                 changes = "; ".join(part for part in (changes, choice) if part)
+            label = self._label(ablation, plan, variant)
+            where = " · ".join(part for part in (dataset, words, label) if part)
+            new = [text for text in variant.cautions if text not in said]
+            said.update(new)  # of rows that have the same, the first one's
+            self.warnings |= dict.fromkeys(f"{where}: {text}" for text in new)
             rows.append(
                 Row(
-                    label=self._label(ablation, plan, variant),
+                    label=label,
                     tricks=tuple(label for label, _ in variant.tricks),
                     role=plan.role,
                     above=plan.above,
@@ -271,8 +280,26 @@ class Planner:
                 need_files=self.need_files,
             )
             trial = self._trial(variant, dataset, self.study.seeds[0])
+            variant = replace(variant, cautions=self._cautions(variant, dataset))
             self._first[known] = (variant, trial)
         return self._first[known]
+
+    def _cautions(self, variant: Variant, dataset: str) -> tuple[str, ...]:
+        """What its tricks are worth in a training of this length. Raises RowProblem for updates
+        that step 1 would refuse."""
+        recipe, images = variant.recipe, self._images[dataset, variant.image_size]
+        steps = None if images is None else images // recipe.batch_size or None
+        updates = Updates(recipe, variant.tricks, steps)
+        try:
+            updates.check()
+            said = list(updates.words())
+            if steps is not None:
+                for _, trick in variant.tricks:
+                    with contained(f"step_warnings of {trick.name}"):
+                        said += trick.step_warnings(recipe, steps)
+        except AblateError as error:
+            raise RowProblem(error.message, hint=error.hint) from error
+        return tuple(said)
 
     def _trial(self, variant: Variant, dataset: str, seed: int) -> Trial:
         self.warnings |= dict.fromkeys(variant.warnings)
@@ -303,6 +330,8 @@ class Planner:
                 need_files=self.need_files,
             )
             trial = self._trial(variant, dataset, named.seed)
+            for text in self._cautions(variant, dataset):
+                self.warnings[f"{dataset} · @{name}: {text}"] = None
             self._teachers[name, dataset] = self._add(trial, named.seed, dataset, "", f"@{name}")
         return self._teachers[name, dataset]
 
@@ -319,10 +348,11 @@ class Planner:
 
         if (dataset, image_size) not in self._refs:
             limit = self.study.limit
+            images: int | None
             try:
                 found = identify(dataset, image_size=image_size, root=self.data_root)
                 self.warnings |= dict.fromkeys(found.notes)
-                ref = found.ref(limit)
+                ref, images = found.ref(limit), found.counts[0]
             except DataError as error:
                 message = f"{error.message}; {self.study.name} needs it"
                 if not self.allow_missing:
@@ -335,6 +365,10 @@ class Planner:
                     limit=limit,
                     num_classes=self.info(dataset).num_classes,
                 )
+                published = self.info(dataset).counts
+                images = published[0] if published else None
+            within = images if limit is None or images is None else min(images, limit)
+            self._images[dataset, image_size] = within
             self._refs[dataset, image_size] = ref
         return self._refs[dataset, image_size]
 

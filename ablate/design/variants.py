@@ -40,7 +40,8 @@ class Variant:
     what the data set's edition goes by. tricks: label and trick of each in force. specs: of those
     that act while training; a trick that only resolves the recipe has done all it does, so that at
     batch 256 linear scaling's row is the trial of the row without it. teachers: names of trials.
-    bases: what the factors of an option of `tune` multiplied."""
+    bases: what the factors of an option of `tune` multiplied. cautions: warnings that hold for a
+    training of this many steps."""
 
     recipe: Recipe
     image_size: int
@@ -49,6 +50,7 @@ class Variant:
     teachers: tuple[str, ...]
     warnings: tuple[str, ...]
     bases: Settings = field(default_factory=dict)
+    cautions: tuple[str, ...] = ()
 
 
 def resolve_variant(

@@ -17,6 +17,8 @@ from ablate.core.resolved_study import ResolvedStudy
 from ablate.core.trial import Trial
 from ablate.errors import AblateError, NoEffect, TrickError
 from ablate.models.catalogue import is_foreign
+from ablate.planning.targets import check_targets
+from ablate.planning.updates import check_updates
 from ablate.tricks.base import Trick
 from ablate.tricks.construct import catalogue_of, construct
 from ablate.tricks.guard import contained
@@ -107,13 +109,15 @@ def check_effects(resolved: ResolvedStudy, *, bundled_only: bool = False) -> lis
                 for name, why in idle.items():
                     notes[f"{label}: {name} changes nothing on {trial.recipe.model}: {why}"] = None
     check_sizes(resolved, bundled_only=bundled_only)
-    _preflight(resolved, bundled_only)
+    check_updates(resolved, bundled_only=bundled_only)
+    notes |= dict.fromkeys(_preflight(resolved, bundled_only))
+    notes |= dict.fromkeys(check_targets(resolved, bundled_only=bundled_only))
     return list(notes)
 
 
-def _preflight(resolved: ResolvedStudy, bundled_only: bool) -> None:
-    """Every distinct trial, those that others learn from included."""
-
+def _preflight(resolved: ResolvedStudy, bundled_only: bool) -> Iterator[str]:
+    """Every distinct trial, those that others learn from included; notes on idle members of
+    bundles."""
     specs = [spec for trial in resolved.trials.values() for spec in trial.tricks]
     catalogue = catalogue_of(specs, bundled_only=bundled_only)
     names = {spec.name for spec in specs}
@@ -125,10 +129,16 @@ def _preflight(resolved: ResolvedStudy, bundled_only: bool) -> None:
         if same in seen or not asking & {spec.name for spec in trial.tricks}:
             continue
         seen.add(same)
+        bundles = {spec.name: spec.bundle for spec in trial.tricks}
         try:
             for trick in construct(trial.tricks, bundled_only=bundled_only):
-                with contained(f"preflight of {trick.name}"), blaming(trick.name, "preflight"):
-                    trick.preflight(trial)
+                try:
+                    with contained(f"preflight of {trick.name}"), blaming(trick.name, "preflight"):
+                        trick.preflight(trial)
+                except NoEffect as error:
+                    if not bundles[trick.name]:
+                        raise
+                    yield f"{bundles[trick.name]}: {trick.name} changes nothing: {error.reason}"
         except AblateError as error:
             raise AblateError(
                 f"{resolved.name}: {resolved.labels[key]}: {error.message}",

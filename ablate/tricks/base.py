@@ -28,7 +28,7 @@ RESERVED = frozenset(
     {"use", "bundle", "set", "version", "name", "origin", "slot", "provides", "requires"}
 )
 RESERVED |= {"conflicts", "exclusive", "before", "after", "describe", "warnings", "state_dict"}
-RESERVED |= {"load_state_dict", "preflight"}
+RESERVED |= {"load_state_dict", "preflight", "step_warnings"}
 
 
 class Trick(BaseModel):
@@ -89,8 +89,16 @@ class Trick(BaseModel):
         """What a person should know before training by `recipe` with this trick."""
         return []
 
+    def step_warnings(self, recipe: Recipe, steps_per_epoch: int) -> list[str]:
+        """What a person should know before a training of this many steps; reports say it, too.
+
+        Called when planning, where the number of training images is known.
+        """
+        return []
+
     def preflight(self, trial: Trial) -> None:
-        """Raise AblateError, with a next step as its hint, if `trial` cannot be trained with this.
+        """Raise AblateError, with a next step as its hint, if `trial` cannot be trained with this,
+        and NoEffect if it would change nothing.
 
         Called by `plan` and before anything is trained, once for each row; torch may be imported.
         """

@@ -17,7 +17,10 @@ from ablate import Trick, hookimpl
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ablate import Run
+    from ablate import Recipe, Run
+
+
+_MOST_INITIAL = 0.01  # share of the initial weights in the last average that needs no word
 
 
 class Ema(Trick):
@@ -64,6 +67,22 @@ class Ema(Trick):
         averaged = copy.deepcopy(model)
         averaged.load_state_dict(self._average)
         return averaged
+
+    def warnings(self, recipe: Recipe) -> list[str]:
+        """An average of nothing but the last weights."""
+        return [] if self.decay else ["ema: decay 0 evaluates the last weights, as without it"]
+
+    def step_warnings(self, recipe: Recipe, steps_per_epoch: int) -> list[str]:
+        """An average that is still in good part what it started from."""
+        steps = recipe.epochs * steps_per_epoch
+        if (initial := self.decay**steps) <= _MOST_INITIAL:
+            return []
+        share = f"{initial:.1%}" if initial < 0.9995 else "over 99.9%"
+        return [
+            f"{share} of the average that is evaluated is the initial weights: decay "
+            f"{self.decay:g} over {steps:,} steps; {_MOST_INITIAL ** (1 / steps):.3g} would leave "
+            f"{_MOST_INITIAL:.0%}"
+        ]
 
     def state_dict(self) -> dict[str, Any]:
         """The average."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from ablate import Recipe
+
 
 class LabelSmoothing(Trick):
     """Train towards (1 − ε)·target + ε/K in every class.
@@ -41,6 +43,10 @@ class LabelSmoothing(Trick):
         if self.form == "others":
             epsilon *= num_classes / (num_classes - 1)
         return (1 - epsilon) * targets + epsilon / num_classes
+
+    def warnings(self, recipe: Recipe) -> list[str]:
+        """A mass of nothing."""
+        return [] if self.epsilon else ["label_smoothing: ε 0 leaves the targets as they are"]
 
     def describe(self, changed: int | None = None) -> str:
         """As `plan` prints it."""

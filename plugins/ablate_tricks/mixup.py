@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from ablate import Mixer, Trick, hookimpl
+from ablate import Mixer, NoEffect, Trick, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ablate import Draws
+    from ablate import Draws, Trial
 
 
 class Mixup(Trick):
@@ -39,6 +39,11 @@ class Mixup(Trick):
             )
 
         return Mixer(self.name, apply)
+
+    def preflight(self, trial: Trial) -> None:
+        """Refuse batches of one image, which has no other to be mixed with."""
+        if trial.recipe.batch_size == 1:
+            raise NoEffect(self.name, "at batch_size 1 an image is mixed with itself")
 
     def describe(self, changed: int | None = None) -> str:
         """As `plan` prints it."""

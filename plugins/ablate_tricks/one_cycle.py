@@ -67,6 +67,16 @@ class OneCycle(Trick):
             return []
         return ["one_cycle: the recipe's momentum is 0, so only the learning rate cycles"]
 
+    def step_warnings(self, recipe: Recipe, steps_per_epoch: int) -> list[str]:
+        """A cycle that only falls."""
+        rise = self.pct_start * recipe.epochs * steps_per_epoch
+        if not self.pct_start or rise > 1:
+            return []
+        return [
+            f"one_cycle does not rise: {self.pct_start:.0%} of the training is "
+            f"{rise:.2g} of its {recipe.epochs * steps_per_epoch:,} steps"
+        ]
+
     def describe(self, changed: int | None = None) -> str:
         """As `plan` prints it."""
         return (

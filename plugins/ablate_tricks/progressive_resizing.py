@@ -15,7 +15,7 @@ from ablate import NoEffect, Trick, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from ablate import Recipe
+    from ablate import Recipe, Trial
 
 
 class ProgressiveResizing(Trick):
@@ -47,6 +47,12 @@ class ProgressiveResizing(Trick):
         # 160·(1 − 0.8) is 31.999… in floating point, and two steps of 16 all the same
         return full - self.step * math.floor(missing / self.step + 1e-9)
 
+    def preflight(self, trial: Trial) -> None:
+        """Refuse steps larger than what is missing at first."""
+        full = trial.recipe.image_size
+        if full is not None and self.side(full, 0, trial.recipe.epochs) == full:
+            raise NoEffect(self.name, self._too_coarse(full))
+
     def warnings(self, recipe: Recipe) -> list[str]:
         """A training that never has smaller images, or that ends before they are of full size."""
         full, epochs = recipe.image_size, recipe.epochs
@@ -55,7 +61,9 @@ class ProgressiveResizing(Trick):
         if self.side(full, 0, epochs) == full:
             return [f"progressive_resizing has no effect: {self._too_coarse(full)}"]
         last = self.side(full, epochs - 1, epochs)
-        return [] if last == full else [f"the last epoch trains at {last} pixels, not at {full}"]
+        if last == full:
+            return []
+        return [f"progressive_resizing: the last epoch trains at {last} pixels, not at {full}"]
 
     def _too_coarse(self, full: int) -> str:
         return f"{full} pixels less {1 - self.start:.0%} is not one step of {self.step} pixels"

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from ablate import Augmentation, Draws, Trick, hookimpl
+from ablate import Augmentation, Draws, NoEffect, Trick, hookimpl
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from ablate import Recipe, Trial
 
 ATTEMPTS = 10  # torchvision's number; an image with no box that fits is left as it is
 DRAWS = 2 * ATTEMPTS + 4
@@ -54,6 +56,31 @@ class RandomErasing(Trick):
     def augmentations(self) -> list[Augmentation]:
         erase = Erase(self.p, self.scale, self.ratio, self.fill == "noise")
         return [Augmentation("erase", self.name, DRAWS, erase)]
+
+    def preflight(self, trial: Trial) -> None:
+        """Refuse boxes of less than half a pixel, and those that never fit."""
+        side = trial.recipe.image_size or 224
+        if not self._share(side):
+            raise NoEffect(self.name, f"no box of this scale and ratio fits into {side} pixels")
+
+    def warnings(self, recipe: Recipe) -> list[str]:
+        """Boxes that hardly ever fit, so that far fewer images are erased than `p` says."""
+        if recipe.image_size is None:
+            return []
+        share = self._share(recipe.image_size)
+        if share > 0.9 or not share:
+            return []
+        return [
+            f"random_erasing: boxes of this scale and ratio fit into {recipe.image_size} pixels "
+            f"{share:.0%} of the time, so that {share * self.p:.0%} of the images are erased"
+        ]
+
+    def _share(self, side: int) -> float:
+        """Of 1,000 images that are to be erased, how many are, at this size."""
+        u = Draws("random_erasing", "before training").uniform(1000, DRAWS)
+        erase = Erase(1.0, self.scale, self.ratio, noise=False)
+        _, _, height, width = erase.boxes(u, side, side)
+        return float((height * width > 0).mean())
 
     def describe(self, changed: int | None = None) -> str:
         """As `plan` prints it."""

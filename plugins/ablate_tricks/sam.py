@@ -15,7 +15,7 @@ from ablate import Trick, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ablate import Run
+    from ablate import Recipe, Run
 
 
 class Sam(Trick):
@@ -54,6 +54,10 @@ class Sam(Trick):
             with torch.no_grad():
                 torch._foreach_copy_(params, before)
         apply_gradients()
+
+    def warnings(self, recipe: Recipe) -> list[str]:
+        """A distance of nothing."""
+        return [] if self.rho else ["sam: ρ 0 takes the gradient at the weights, as without it"]
 
     def describe(self, changed: int | None = None) -> str:
         """As `plan` prints it."""

@@ -53,6 +53,16 @@ class Warmup(Trick):
             f"half of the {recipe.epochs} trained"
         ]
 
+    def step_warnings(self, recipe: Recipe, steps_per_epoch: int) -> list[str]:
+        """A warmup without a batch below the full rate."""
+        share, total = min(self.epochs / recipe.epochs, 0.5), recipe.epochs * steps_per_epoch
+        if round(share * total) > 1:
+            return []
+        return [
+            f"warmup of {self.epochs:g} epochs is no batch at a smaller rate: an epoch has "
+            f"{steps_per_epoch:,}"
+        ]
+
     def describe(self, changed: int | None = None) -> str:
         """As `plan` prints it."""
         plural = "" if self.epochs == 1 else "s"

@@ -349,6 +349,9 @@ def test_warnings_of_tricks_and_equal_columns(plan: Any) -> None:
     text = "[tricks]\nwarmup = { epochs = 15 }\n"
     assert plan(text, study='stack = ["warmup"]').warnings == (
         "warmup of 15 epochs is cut to 10, half of the 20 trained",
+        # The first milestone is at a quarter, and the rate then at half of what it rises to.
+        "digits · + warmup: warmup: the learning rate never reaches the recipe's 0.025, the most "
+        "in the 360 steps is 0.0125",
     )
     text = '[[ablation]]\nname = "a"\nstack = ["fp16"]\nover = { lr = [1, 2] }\n'
     (warning,) = plan(text, overrides=["recipe.lr=3"]).warnings

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import colorsys
 import pickle
+import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from torch import Tensor
 from torchvision.transforms import RandomErasing as Published
 from torchvision.transforms import functional as F
 
-from ablate import Augmentation, Trick
+from ablate import Augmentation, NoEffect, Trial, Trick
 from ablate.core import rng
 from ablate.core.hook_types import Ragged
 from ablate.data.pipeline import Pipeline, Task
@@ -24,7 +26,7 @@ from ablate.tricks.hooks import Hooks
 from ablate_tricks.color_jitter import ColorJitter
 from ablate_tricks.pca_lighting import PcaLighting
 from ablate_tricks.random_erasing import Erase, RandomErasing
-from tests.helpers.support import recipe, run, same, weights
+from tests.helpers.support import recipe, run, same, trial, weights
 
 B, SIZE = 16, 20
 PIXELS = np.random.default_rng(0).integers(0, 256, (B, 3, SIZE, SIZE), dtype=np.uint8)
@@ -223,3 +225,40 @@ def test_lighting_acts_on_normalised_pixels_before_erasing() -> None:
     ragged = Ragged(flat, np.arange(B) * 3 * SIZE * SIZE, sides, sides)
     images = pipeline(ragged, Task(np.arange(B), 0, 12))
     assert ((images == 0).sum(dim=(1, 2, 3)) > 0).all(), "erased pixels are lit"
+
+
+def erasing(**settings: Any) -> tuple[RandomErasing, Trial]:
+    trick = RandomErasing.model_validate(settings)
+    return trick, trial(image_size=SIZE)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"scale": (1e-5, 2e-5)}, {"scale": (0.99, 0.995), "ratio": (1, 1)}]
+)
+def test_boxes_that_erase_nothing_are_refused_when_planning(settings: dict[str, Any]) -> None:
+    """Less than half a pixel, and a box that torchvision, too, refuses as too large."""
+    trick, planned = erasing(**settings)
+    torch.manual_seed(0)
+    image = IMAGES[0].float()
+    boxes = [Published.get_params(image, trick.scale, trick.ratio) for _ in range(50)]
+    whole = (0, 0, SIZE, SIZE)  # what torchvision answers where no box fits
+    assert all(box[:4] == whole or box[2] * box[3] == 0 for box in boxes)
+    with pytest.raises(NoEffect, match="no box of this scale and ratio fits into 20 pixels"):
+        trick.preflight(planned)
+
+
+def test_boxes_that_seldom_fit_are_told_with_the_share_that_is_erased() -> None:
+    trick, planned = erasing(scale=(0.7, 0.9), p=0.5)
+    trick.preflight(planned)
+    [said] = trick.warnings(planned.recipe)
+    torch.manual_seed(0)
+    image = IMAGES[0].float()
+    whole = (0, 0, SIZE, SIZE)
+    fitting = sum(
+        Published.get_params(image, trick.scale, trick.ratio)[:4] != whole for _ in range(2000)
+    )
+    share = re.search(r"(\d+)% of the time, so that (\d+)% of the images", said)
+    assert share is not None
+    assert int(share[1]) == pytest.approx(fitting / 20, abs=5)
+    assert int(share[2]) == pytest.approx(int(share[1]) / 2, abs=1)
+    assert RandomErasing().warnings(planned.recipe) == []

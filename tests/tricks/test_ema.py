@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 from pydantic import PrivateAttr
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ablate import Trick, hookimpl
 from ablate.core.hook_types import Run
+from ablate.core.recipe import Recipe
 from ablate.engine import checkpoint
 from ablate.testing import check_trick
 from ablate_tricks.ema import Ema
@@ -127,3 +129,31 @@ def test_contract() -> None:
 def test_words() -> None:
     words = "evaluation: last weights → their moving average, decay 0.99"
     assert Ema().describe() == words
+
+
+def test_a_training_too_short_for_its_average_says_how_much_of_it_is_left() -> None:
+    """The share of the initial weights, by torch's own average of a 1 that becomes 0."""
+    recipe = Recipe(model="resnet8", epochs=3)
+    weight = torch.nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        weight.weight.fill_(1.0)
+    average = AveragedModel(weight, multi_avg_fn=get_ema_multi_avg_fn(0.9999))
+    average.update_parameters(weight)  # the first call copies
+    with torch.no_grad():
+        weight.weight.zero_()
+    for _ in range(3 * 18):
+        average.update_parameters(weight)
+    left = average.module.weight.item()
+    [said] = Ema(decay=0.9999).step_warnings(recipe, 18)
+    assert said == (
+        "99.5% of the average that is evaluated is the initial weights: decay 0.9999 over 54 "
+        "steps; 0.918 would leave 1%"
+    )
+    assert f"{left:.1%}" == "99.5%"
+    assert pytest.approx(0.01, abs=2e-4) == 0.918**54
+    assert Ema(decay=0.918).step_warnings(recipe, 18) == []
+    assert "over 99.9% of" in Ema(decay=0.999999).step_warnings(recipe, 18)[0]
+    assert Ema(decay=0.0).warnings(recipe) == [
+        "ema: decay 0 evaluates the last weights, as without it"
+    ]
+    assert Ema().warnings(recipe) == []

@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from scipy import stats
+from timm.data import auto_augment as timm_policies
 from torch import Tensor
 from torchvision import transforms as v1
 from torchvision.transforms import v2
@@ -19,6 +20,7 @@ from ablate.core import rng
 from ablate.data.augment_policies import OPERATIONS, SIGNED, operate
 from ablate.testing import check_trick
 from ablate.tricks.hooks import Hooks
+from ablate_tricks import auto_augment, rand_augment, trivial_augment
 from ablate_tricks.auto_augment import AutoAugment, learned
 from ablate_tricks.rand_augment import RandAugment
 from ablate_tricks.trivial_augment import TrivialAugment
@@ -186,3 +188,63 @@ def test_it_trains_and_keeps_the_contract(trick: Trick) -> None:
     assert other.step == 2
     assert not same(weights(plain), weights(other))
     assert "weights" in check_trick(type(trick), **trick.model_dump())
+
+
+def levels_of(policy: str) -> set[tuple[str, int]]:
+    return {(name, level) for pair in learned(policy) for name, _, level in pair if level}
+
+
+def test_what_a_level_of_auto_augment_is_in_timm() -> None:
+    """As docs/tricks.md tells it: the same pairs, and other strengths."""
+    theirs = timm_policies.auto_augment_policy_original(timm_policies._HPARAMS_DEFAULT)
+    named = [[(o.name.replace("Original", ""), o.prob, o.magnitude) for o in p] for p in theirs]
+    ours = [[(name, p, level) for name, p, level in pair] for pair in learned("imagenet")]
+    for pair, other in zip(ours, named, strict=True):
+        for (name, p, level), (their_name, their_p, their_level) in zip(pair, other, strict=True):
+            assert (name, p) == (their_name, their_p)
+            assert level in (their_level, None)  # of an operation that has none
+    to_arg = timm_policies.LEVEL_TO_ARG
+
+    def step(operation: str, level: int) -> float:
+        return auto_augment.SPACE.step(operation, level, SIZE, negative=False)[1]
+
+    used = {level for name, level in levels_of("imagenet") if name == "Posterize"}
+    bits = {lv: (step("Posterize", lv), to_arg["PosterizeOriginal"](lv, {})[0]) for lv in used}
+    assert bits == {5: (6, 6), 6: (5, 6), 7: (5, 6), 8: (4, 7)}
+    assert to_arg["PosterizeIncreasing"](8, {})[0] == 1  # its policy "originalr"
+    used = {level for name, level in levels_of("imagenet") if name == "Solarize"}
+    over = {lv: (round(255 * step("Solarize", lv)), to_arg["Solarize"](lv, {})[0]) for lv in used}
+    assert over == {3: (170, 76), 4: (142, 102), 5: (113, 128), 7: (57, 179), 8: (28, 204)}
+    assert (1 + step("Color", 0), to_arg["Color"](0, {})[0]) == (1, 0.1)  # nothing; almost grey
+    assert 1 + step("Color", 8) == pytest.approx(1.8)  # or 0.2
+    assert to_arg["Color"](8, {})[0] == pytest.approx(1.54)  # always
+    assert step("Rotate", 9) == 30
+    assert abs(to_arg["Rotate"](9, {})[0]) == 27
+
+
+def test_what_magnitude_9_of_rand_augment_is_in_timm() -> None:
+    to_arg = timm_policies.LEVEL_TO_ARG
+
+    def step(operation: str) -> float:
+        return rand_augment.SPACE.step(operation, 9, SIZE, negative=False)[1]
+
+    assert step("Posterize") == 7
+    assert [to_arg[f"Posterize{inc}"](9, {})[0] for inc in ("", "Increasing")] == [3, 1]
+    assert round(255 * step("Solarize"), 1) == 178.5
+    assert [to_arg[f"Solarize{inc}"](9, {})[0] for inc in ("", "Increasing")] == [230, 26]
+    assert step("Rotate") == pytest.approx(9)
+    assert abs(to_arg["Rotate"](9, {})[0]) == 27
+    assert 1 + step("Color") == pytest.approx(1.27)
+    assert to_arg["Color"](9, {})[0] == pytest.approx(1.72)
+    assert step("TranslateX") / SIZE == pytest.approx(0.3 * 150 / 331)
+    assert abs(to_arg["TranslateXRel"](9, {})[0]) == pytest.approx(0.9 * 0.45)
+
+
+def test_what_the_largest_magnitude_of_trivial_augment_is() -> None:
+    """Against torchvision's table, at the end where the effects are largest."""
+    theirs = v2.TrivialAugmentWide()._AUGMENTATION_SPACE
+    for operation in ("Posterize", "Solarize", "Rotate", "ShearX", "TranslateX", "Color"):
+        last = float(theirs[operation][0](31, SIZE, SIZE)[-1])
+        ours = trivial_augment.WIDE.step(operation, 30, SIZE, negative=False)[1]
+        assert ours == pytest.approx(last), operation
+    assert trivial_augment.WIDE.step("Posterize", 30, SIZE, negative=False)[1] == 2

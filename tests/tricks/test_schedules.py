@@ -236,6 +236,20 @@ def test_one_cycle_without_momentum_cycles_the_learning_rate_alone() -> None:
     assert OneCycle().warnings(Recipe(model="resnet8")) == []
 
 
+def test_shapes_that_a_training_is_too_short_for() -> None:
+    recipe = Recipe(model="resnet8", epochs=2)
+    assert Warmup(epochs=0.1).step_warnings(recipe, 20) == []  # two batches, at η/2 and η
+    assert Hooks([Warmup(epochs=0.1)]).build_schedule(recipe)(0, 0, 40).lr == 0.5
+    [said] = Warmup(epochs=0.1).step_warnings(recipe, 10)  # one batch, at 1·η/1
+    assert said == "warmup of 0.1 epochs is no batch at a smaller rate: an epoch has 10"
+    assert Hooks([Warmup(epochs=0.1)]).build_schedule(recipe)(0, 0, 20).lr == 1
+    [said] = OneCycle().step_warnings(recipe, 1)
+    assert said == "one_cycle does not rise: 30% of the training is 0.6 of its 2 steps"
+    schedule = Hooks([OneCycle()]).build_schedule(recipe)
+    assert schedule(0, 0, 2).lr > schedule(1, 0, 2).lr
+    assert OneCycle().step_warnings(recipe, 10) == []
+
+
 def test_a_schedule_cannot_bring_momentum_to_1() -> None:
     """Adam's β₁ of 0.9 at a recipe whose momentum is 0.5 would become 1.71."""
     with pytest.raises(

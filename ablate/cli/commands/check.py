@@ -56,6 +56,7 @@ def _check(file: str, options: Options) -> ResolvedStudy | tuple[Problem, ...] |
     """The study, its problems, or None for a part, which is sound and has no rows."""
     from ablate.design import resolve
     from ablate.planning.preflight import check_models
+    from ablate.planning.updates import check_updates
     from ablate.study import load_study
 
     try:
@@ -66,6 +67,7 @@ def _check(file: str, options: Options) -> ResolvedStudy | tuple[Problem, ...] |
             study, data_root=options.data, command=f"ablate check {file}", allow_missing_data=True
         )
         check_models(resolved, foreign_only=True)
+        check_updates(resolved, bundled_only=options.no_plugins)
         return resolved
     except StudyError as error:
         return error.problems

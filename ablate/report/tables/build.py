@@ -159,6 +159,7 @@ def _table(
             *metrics.notes(resolved, metric),
             *cells.notes(table, grid, metric),
             *notes.notes(resolved, table),
+            *notes.known_before(resolved, table),
             *cells.identical_rows(table, judged.references, results),
             *cells.uneven_models(table, grid),
             *teachers.notes(resolved, table, results),

@@ -1,7 +1,8 @@
-"""What the rows of a tuned table chose, in words."""
+"""What the rows of a tuned table chose, and what was known of rows before they were trained."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,6 +40,27 @@ def notes(resolved: ResolvedStudy, table: Table) -> list[str]:
         for reason, labels in reasons.items()
     ]
     return found
+
+
+def known_before(resolved: ResolvedStudy, table: Table) -> list[str]:
+    """Warnings of the plan that are about this table: of its rows, or of a trick that they have."""
+    found: dict[str, None] = {}
+    specs = [spec for row in table.rows for spec in resolved.trials[row.keys[0]].tricks]
+    names = {name for spec in specs for name in (spec.name, spec.label)}
+    every = {_place(other, row): row for other in resolved.tables for row in other.rows}
+    for warning in resolved.warnings:
+        place = next((p for p in every if warning.startswith(f"{p}: ")), None)
+        if place is None:
+            if names & set(re.findall(r"[\w-]+", warning)):
+                found[warning] = None
+        elif any(_place(table, row) == place for row in table.rows):
+            found[f"{every[place].label}: {warning.removeprefix(f'{place}: ')}"] = None
+    return list(found)
+
+
+def _place(table: Table, row: Row) -> str:
+    """As the planner's warnings begin."""
+    return " · ".join(part for part in (table.dataset, table.column, row.label) if part)
 
 
 def chosen_values(resolved: ResolvedStudy, tuning: Tuning, row: Row) -> str:
