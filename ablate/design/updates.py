@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ablate.core.hook_types import Factors
+from ablate.core.recipe import StepSchedule
 from ablate.errors import AblateError, TrickError
 from ablate.tricks.guard import contained
 from ablate.tricks.hooks import Hooks
@@ -206,7 +207,9 @@ class Updates:
                 yield f"{names}: the learning rate is the same in {training}"
             return
         schedule = self.recipe.schedule
-        if schedule.gamma == 1 or total > _MOST_STEPS:
+        # The default's milestones are nobody's wish; in fewer than four steps they are no matter.
+        unset = schedule.milestones == StepSchedule().milestones
+        if unset or schedule.gamma == 1 or total > _MOST_STEPS:
             return
         ends = {math.ceil(milestone * total) for milestone in schedule.milestones} - {total}
         if len(ends) < len(schedule.milestones):

@@ -202,7 +202,19 @@ def test_a_training_too_short_for_its_schedule_says_so(tmp_path: Path) -> None:
         "digits · + cosine: cosine and warmup: the learning rate is the same in the only step"
         in one
     )
-    assert (
-        "digits · baseline: schedule: the learning rate falls 0 times in the only step, 3 "
+
+
+def test_milestones_that_fall_together_or_beyond_the_last_step(tmp_path: Path) -> None:
+    planned(tmp_path, '["mixup"]', epochs=1)
+    file = tmp_path / "mine.toml"
+    schedule = "[recipe]\nschedule = { milestones = [0.5, 0.96, 0.97, 0.99] }\n"
+    file.write_text(file.read_text().replace("[recipe]\n", schedule))
+    [said] = resolve(load_study(file), data_root=None, command="").warnings
+    rates = [
+        sum(step / 18 >= milestone for milestone in (0.5, 0.96, 0.97, 0.99)) for step in range(18)
+    ]
+    assert sorted(set(rates)) == [0, 1]  # the last step begins at 17/18 = 0.94
+    assert said == (
+        "digits · baseline: schedule: the learning rate falls 1 time in the 18 steps, 4 "
         "milestones are too many"
-    ) in one
+    )
