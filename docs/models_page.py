@@ -125,8 +125,9 @@ A recipe's `model` is one of
   is installed (`pip install "ablate-study[timm]"`);
 - `package.module:function`, yours, called with `num_classes=`. It returns a `torch.nn.Module` that
   gives logits, one for each class, or `ablate.Outputs(logits, aux)` where it has auxiliary heads.
-  A trial's key has this name and not the code behind it, as it has timm's names and not its version:
-  what changes gets another name. Of two modules of one name Python imports the first on its path.
+  A trial's key has this name and not the code behind it, as it has timm's names and not its
+  version: what changes gets another name. Of two modules of one name Python imports the first on
+  its path.
 
 `NAME_v1` is a bottleneck ResNet as first published, with the stride in the first 1×1 convolution;
 torchvision's has it in the 3×3, which is the paper's ResNet-B. `NAME_small` has a 3×3 stem of

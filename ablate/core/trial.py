@@ -27,6 +27,7 @@ def engine_behaviour(recipe: Recipe) -> int:
     parts = min(recipe.micro_batches, recipe.batch_size)  # none is left without an image
     return UNEQUAL_PARTS if recipe.batch_size % parts else ENGINE_BEHAVIOUR
 
+
 WHOLE = 2**53  # floats below it that are whole are keyed as integers
 
 

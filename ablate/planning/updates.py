@@ -13,8 +13,8 @@ from ablate.core.trial import Trial
 from ablate.design.updates import Updates
 from ablate.errors import AblateError
 from ablate.tricks.construct import construct
-from ablate.tricks.discovery import BUNDLED
 from ablate.tricks.guard import contained
+from ablate.tricks.installed import BUNDLED
 
 if TYPE_CHECKING:
     from torch import nn
