@@ -7,9 +7,8 @@ from typing import Any
 
 Check = Callable[[Any, tuple[Any, ...]], str | None]
 
-# What the engine logs of every epoch, and the columns beside it.
+# What the engine logs of every epoch.
 _MEASURED = frozenset({"train_loss", "top1", "top5", "loss", "lr"})
-_MEASURED |= {"epoch", "seconds", "eval_seconds", "steps", "images"}
 _FORGOT = "returned None; is a `return` missing?"
 
 

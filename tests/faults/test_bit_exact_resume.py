@@ -178,10 +178,13 @@ class CountsItself(Trick):
         inner = yield
 
         def schedule(step: int, start: int, total: int) -> Factors:
-            self._steps += 1
-            return Factors(lr=inner(step, start, total).lr * min(self._steps / 6, 1))
+            return Factors(lr=inner(step, start, total).lr * min((self._steps + 1) / 6, 1))
 
         return schedule
+
+    @hookimpl
+    def on_step_end(self) -> None:
+        self._steps += 1
 
 
 class OwnGenerator(Trick):

@@ -219,7 +219,7 @@ def logs(hook: str, name: str, trick: str) -> Trick:
     return made()  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("name", ["top1", "loss", "train_loss", "lr", "seconds", "train_loss/x"])
+@pytest.mark.parametrize("name", ["top1", "loss", "train_loss", "lr", "top5", "train_loss/x"])
 def test_a_metric_does_not_take_the_place_of_a_measured_one(name: str) -> None:
     with pytest.raises(TrickError, match=rf"'mine', extra_metrics: returned '{name}', which is"):
         run([logs("extra_metrics", name, "mine")], epochs=1)
