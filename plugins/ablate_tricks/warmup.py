@@ -56,7 +56,7 @@ class Warmup(Trick):
     def step_warnings(self, recipe: Recipe, steps_per_epoch: int) -> list[str]:
         """A warmup without a batch below the full rate."""
         share, total = min(self.epochs / recipe.epochs, 0.5), recipe.epochs * steps_per_epoch
-        if round(share * total) > 1:
+        if round(share * total) > 1 or total < 4:  # fewer steps have no shape at all
             return []
         return [
             f"warmup of {self.epochs:g} epochs is no batch at a smaller rate: an epoch has "
