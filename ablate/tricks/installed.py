@@ -85,7 +85,7 @@ def _offers(dist: Distribution) -> Iterator[Offer]:
     entries = [entry for entry in list(_entries(text)) if entry.group == GROUP]
     if not entries:
         return
-    name, version = dist.metadata["Name"], dist.metadata["Version"]
+    name, version = _said(dist, "Name"), _said(dist, "Version")
     if not name:
         raise ValueError("METADATA is missing or has no name")
     for entry in entries:
@@ -126,6 +126,14 @@ def _path(dist: Distribution) -> PurePath | None:
     return getattr(dist, "_path", None)
 
 
+def _said(dist: Distribution, what: str) -> str:
+    try:
+        said = dist.metadata.get(what)  # type: ignore[attr-defined]  # an email.message.Message
+    except FileNotFoundError:  # of newer Pythons
+        return ""
+    return said or ""
+
+
 def _stem(dist: Distribution) -> str:
     """The name, from the folder's: `tk_dup_a-1.0.dist-info`."""
     path = _path(dist)
@@ -133,7 +141,7 @@ def _stem(dist: Distribution) -> str:
     if dot and kind in ("dist-info", "egg-info"):
         return stem.partition("-")[0]
     try:
-        return dist.metadata["Name"] or ""
+        return _said(dist, "Name")
     except Exception:  # noqa: BLE001 - as in `installed`
         return ""
 
