@@ -266,7 +266,7 @@ def _add_effects(connection: DuckDBPyConnection, rows: Sequence[dict[str, Any]])
 VIEWS: Final = {
     "trials": "one row per training: settings, status, metrics, cost, machine",
     "epochs": "one row per epoch and metric of a training",
-    "predictions": "one row per test image of a training that ended",
+    "predictions": "one row per test image of a training that is done",
     "effects": "one row per difference that reports print: Δ, interval, verdict",
 }
 HINT: Final = f'views: {", ".join(VIEWS)} · columns: ablate query "describe trials"'

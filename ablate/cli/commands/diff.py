@@ -28,9 +28,10 @@ Compare two rows or two trials: only the settings that differ, then the metrics.
 Usage: ablate diff A B [options]
 Example    ablate diff group1:fp16 group1:mixup --dataset imagenette
 
-A and B are study:row (a trick's name, or a number from 0), study:row/dataset/seed for one trial,
-or the start of a trial's key. They may be of two studies. The interval is of this comparison alone
-and not corrected for others, and no verdict is given: ablate report has those.
+A and B are study:row (a trick's name, or a number from 0), study:ablation:row where several
+ablations have such a row, study:row/dataset/seed for one trial, or the start of a trial's key. They
+may be of two studies. The interval is of this comparison alone and not corrected for others, and no
+verdict is given: ablate report has those.
 
            --dataset NAME       only this one, where both stand on several
            --mcnemar            of two trials: the exact test over their test images, which compares
