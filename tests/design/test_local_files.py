@@ -178,6 +178,7 @@ def test_what_a_preflight_refuses_is_one_line_before_anything_is_trained(
             capfd.readouterr()
             assert main([command, "study.toml", "--limit", "100", "--store", "store"]) == 2
             lines = capfd.readouterr().err.splitlines()
-            assert f"study.toml: study: digits · + shift · seed 0: {told}" in lines
+            [line] = [line for line in lines if f"digits · + shift · seed 0: {told}" in line]
+            assert line.startswith("study.toml: study: ")
             assert not hint or hint in lines[-1]
     assert not list((folder / "store").glob("trials/*/2*"))
