@@ -54,7 +54,9 @@ def test_a_table_for_people_is_in_characters_that_they_have(store: Path) -> None
 
 def test_a_terminal_keeps_its_escapes(store: Path) -> None:
     env = {"PYTHONIOENCODING": "ascii"}
-    shown, code = on_terminal("report", "group", "--format", "markdown", cwd=store, env=env)
+    shown, code = on_terminal(
+        *("report", "group", "--format", "markdown"), cwd=store, env=env, fresh=True
+    )
     assert code == 0
     assert "\\u221210.0" in shown
 

@@ -41,7 +41,7 @@ def two(tmp_path: Path) -> tuple[Path, Path]:
 
 def ablate(*arguments: str, folder: Path, beside: tuple[Path, ...]) -> CompletedProcess[str]:
     path = ":".join(map(str, beside))
-    return run_cli(*arguments, cwd=folder, env={"PYTHONPATH": path})
+    return run_cli(*arguments, cwd=folder, env={"PYTHONPATH": path}, fresh=True)
 
 
 def test_the_study_says_which_of_two_is_meant(tmp_path: Path, two: tuple[Path, Path]) -> None:

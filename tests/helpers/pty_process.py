@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import struct
+import subprocess
 import termios
 from collections.abc import Callable
 from pathlib import Path
@@ -26,12 +27,15 @@ def on_terminal(
     color: bool = False,
     react: Callable[[str], object] = lambda text: None,
     env: dict[str, str] | None = None,
+    fresh: bool = False,
 ) -> tuple[str, int]:
     """(everything written to a terminal of this size, exit code); control sequences removed
-    unless `color`. `react` is told what was written so far, each time there is more."""
+    unless `color`. `react` is told what was written so far, each time there is more. fresh: by an
+    interpreter that starts with this environment."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-    process = Forked(
+    start = subprocess.Popen if fresh else Forked
+    process = start(
         [*ABLATE, *arguments],
         cwd=cwd,
         env=environment(**(env or {})),
