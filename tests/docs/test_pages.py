@@ -18,6 +18,8 @@ from typing import get_args
 import pytest
 import tomli
 
+from ablate.cli.help import TEXTS
+from ablate.cli.lazy import COMMANDS, register
 from ablate.core.recipe import Recipe
 from ablate.core.resolved_study import Kind
 from ablate.core.rng import Draws
@@ -160,6 +162,7 @@ def test_generated_pages_are_current(
         assert done.returncode == 0, done.stdout + done.stderr
         return
     monkeypatch.setattr(generate, "subprocess", SimpleNamespace(run=forked.run))
+    monkeypatch.setattr("ablate.cli.help.TEXTS", _texts_of_commands())
     for name, make in generate.PAGES.items():
         found = (ROOT / "docs" / name).read_text(encoding="utf-8")
         if name != "models.md":
@@ -171,6 +174,13 @@ def test_generated_pages_are_current(
         assert made_others == others
         assert [row for row in rows if row in made] == made
         assert [row.split("`")[1] for row in rows] == names
+
+
+def _texts_of_commands() -> dict[str, str]:
+    """Help texts in the order of a process that has registered no command before."""
+    register()
+    places = {name: place for place, name in enumerate(("", *COMMANDS))}
+    return dict(sorted(TEXTS.items(), key=lambda text: places[text[0].partition(" ")[0]]))
 
 
 def _models_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
