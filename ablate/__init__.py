@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Schedule,
         TrainBatches,
     )
+    from ablate.core.metrics import Metric
     from ablate.core.recipe import Recipe
     from ablate.core.rng import Draws, stream_key
     from ablate.core.trial import Trial
@@ -43,6 +44,7 @@ __all__ = [
     "Factors",
     "ImageArrays",
     "LocalFile",
+    "Metric",
     "Mixer",
     "NoEffect",
     "Outputs",
@@ -71,6 +73,7 @@ _HOMES = {
         *("Augmentation", "Batch", "Factors", "Mixer", "Outputs", "Precision", "Run", "Schedule"),
         "TrainBatches",
     ),
+    "ablate.core.metrics": ("Metric",),
     "ablate.core.recipe": ("Recipe",),
     "ablate.core.rng": ("Draws", "stream_key"),
     "ablate.core.trial": ("Trial",),

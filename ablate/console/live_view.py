@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.console.log_view import STOPPING
 from ablate.console.output import Line, styled
 from ablate.console.tracker import WRONG, Progress, Tracker, in_words
+from ablate.core.metrics import metric_named
 from ablate.util.text import DOTS, clock, duration, pad, width
 
 if TYPE_CHECKING:
@@ -46,9 +47,7 @@ class LiveView:
         self._rows = _rows(tracker.resolved)
         self._live: Live | None = None
         self._stopping = False
-        metric = tracker.resolved.metric
-        self._accuracy = metric in ("top1", "top5")
-        self._metric = f"top-{metric[3:]} %" if self._accuracy else metric
+        self._metric = metric_named(tracker.resolved.metric)
 
     def __enter__(self) -> LiveView:
         return self
@@ -130,10 +129,10 @@ class LiveView:
         cells = 24 if columns >= _WIDE else 14
         epochs = max((p.epochs for p in tracker.trials.values()), default=1)
         epoch_width = cells + 2 + 2 * len(str(epochs))
-        values = max(len(self._metric), 7)
+        values = max(len(self._metric.heading), 7)
         head = (
             f"{pad('', label_width)}  {pad('seeds', dots_width)}  {pad('epoch', epoch_width)}  "
-            f"loss  {pad(self._metric, values, '>')}  images/s  left"
+            f"loss  {pad(self._metric.heading, values, '>')}  images/s  left"
         )
         lines: list[Line] = [[(head, "dim")]]
         heading = ""
@@ -160,9 +159,7 @@ class LiveView:
     def _numbers(self, row: _Row, running: Progress | None, values: int, now: float) -> str:
         loss = f"{running.loss:.2f}" if running and running.loss is not None else ""
         mean = None if row.choosing else self._tracker.mean(row.keys)
-        value = ""
-        if mean is not None:
-            value = f"{100 * mean:.1f}" if self._accuracy else f"{mean:.4g}"
+        value = "" if mean is None else self._metric.text(mean)
         speed = self._speed(row, running)
         seconds = running.seconds_left(now) if running else None
         left = duration(seconds) if seconds is not None else ""

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ablate.console.tracker import WRONG, Tracker
+from ablate.core.metrics import metric_named
 from ablate.util.text import one_line
 
 if TYPE_CHECKING:
@@ -106,6 +107,5 @@ def metric_words(metric: str, metrics: dict[str, Any]) -> list[str]:
     value = metrics.get(metric)
     if value is None:
         return []
-    if metric in ("top1", "top5"):
-        return [f"top-{metric[3:]} {100 * value:.1f}"]
-    return [f"{metric} {value:.4g}"]
+    known = metric_named(metric)
+    return [f"{known.label} {known.text(value)}"]

@@ -283,7 +283,9 @@ def _train(
         pretrained.forget()
         if watch is not None:
             watch.write(attempt.path, trial.key, recorded["device_name"])
-    return (compiled_graphs | learned) | {
+    # with the numbers, so that a report needs no trick to read them
+    measures = [metric.document() for trick in tricks for metric in trick.measures]
+    return (compiled_graphs | learned | ({"measures": measures} if measures else {})) | {
         "examples": len(cached.eval.ids),
         "precision": run.precision.dtype,
         "parameters": sum(p.numel() for p in run.model.parameters() if p.requires_grad),

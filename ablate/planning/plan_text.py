@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ablate.core.metrics import TOP1, metric_named
 from ablate.core.recipe import Recipe
 from ablate.hookspecs import HOOKS
 from ablate.planning.power import Resolution
@@ -195,13 +196,14 @@ def _resolutions(plan: Plan) -> list[str]:
             for n in counts
         ]
         rows.append(["time", *times, "new trials only"])
+    metric = metric_named(plan.resolved.metric)
     what = f"Smallest difference {'the seeds' if until is None else 'each look'} can resolve"
-    how = f"(4 times in 5, corrected for {over}), in points"
+    how = f"(4 times in 5, corrected for {over}), in{metric.points}"
     lines = ["", f"{what} {how}", *aligned(rows, gap=3)]
     if len(plan.resolved.seeds) == 1:
         lines.append("One seed gives no interval and no verdict, only the band of re-run noise.")
     worst = max((v for one in found if (v := one.by_seeds[counts[0]]) is not None), default=0.0)
-    if worst > 1 and plan.resolved.metric == "top1" and len(plan.resolved.seeds) > 1:
+    if worst > 1 and metric == TOP1 and len(plan.resolved.seeds) > 1:
         lines.append(
             f"Most tricks change top-1 by less than 1 point: with {counts[0]} seeds expect "
             "unresolved rows."

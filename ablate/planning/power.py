@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ablate.core.metrics import metric_named
+
 if TYPE_CHECKING:
     from ablate.core.resolved_study import ResolvedStudy, Table
     from ablate.store.store import Store
@@ -44,8 +46,8 @@ class Resolution:
 
 
 def resolutions(resolved: ResolvedStudy, store: Store | None) -> tuple[Resolution, ...]:
-    """One for each table whose metric is an accuracy and whose test images are counted."""
-    if resolved.metric not in ("top1", "top5"):
+    """One for each table whose metric is a share of the test images, which are counted."""
+    if not metric_named(resolved.metric).of_examples:
         return ()
     several = len({table.ablation for table in resolved.tables}) > 1
     found = []
@@ -74,7 +76,8 @@ def _resolutions(
         return []
     measured = _measured_error(resolved, table, store)
     error = measured if measured is not None else _TYPICAL_ERROR.get(table.dataset, _OTHERWISE)
-    noise = expected_noise(max(error, 0.5 / images), images)
+    scale = metric_named(resolved.metric).scale
+    noise = scale * expected_noise(max(error, 0.5 / images), images)
     return [
         Resolution(
             label=f"{label} · {part}" if part else label,
@@ -82,7 +85,7 @@ def _resolutions(
             error=error,
             measured=measured is not None,
             images=images,
-            noise=100 * noise,
+            noise=noise,
             by_seeds={
                 n: _detectable(noise, squares, rows, comparisons, n, most_df(table), alpha)
                 for n, alpha in levels(resolved).items()
@@ -108,15 +111,14 @@ def _detectable(
     most: int | None,
     alpha: float,
 ) -> float | None:
-    """squares: Σc² of the contrast. most: degrees of freedom that it has at most."""
+    """In the unit of `noise`. squares: Σc² of the contrast. most: df that it has at most."""
     from ablate.stats import smallest_detectable
 
     se = noise * math.sqrt(squares / seeds)
     df = (rows - 1) * (seeds - 1)
     if most is not None:
         df = min(df, most)
-    seen = smallest_detectable(se, df, comparisons, alpha=alpha)
-    return None if seen is None else 100 * seen
+    return smallest_detectable(se, df, comparisons, alpha=alpha)
 
 
 def _squares(table: Table) -> dict[str, float]:
@@ -155,4 +157,4 @@ def _measured_error(resolved: ResolvedStudy, table: Table, store: Store | None) 
     results = [store.result(key) for key in table.rows[0].keys]
     values = [r.final[resolved.metric] for r in results if r and resolved.metric in r.final]
     finite = [value for value in values if math.isfinite(value)]
-    return 1 - sum(finite) / len(finite) if finite else None
+    return metric_named(resolved.metric).error(sum(finite) / len(finite)) if finite else None

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablate.core.metrics import LOSS, MEASURED
 from ablate.core.resolved_study import ResolvedStudy, Row, Table
 from ablate.core.trial import Trial, engine_behaviour
 from ablate.data import catalogue
@@ -62,6 +63,7 @@ class Retraining:
         if teacher is not None:
             trials = {teacher: self.store.trial(teacher) or self.trial, **trials}
             labels |= {teacher: self.store.label(teacher)}
+        final = self.kept.final
         parts = self.label.split(" · ")
         row = Row(
             label=" · ".join(parts[1:-1]) or parts[0],
@@ -86,8 +88,8 @@ class Retraining:
             command="",
             headline=self.label,
             seeds=(self.trial.seed,),
-            margin=0.5,
-            metric="top1" if "top1" in self.kept.final else next(iter(self.kept.final), "loss"),
+            margin=0.0,  # nothing is judged
+            metric=next((name for name in (*MEASURED, *final) if name in final), LOSS.name),
             tables=(table,),
             trials=trials,
             labels=labels,

@@ -43,7 +43,8 @@ class Comparison:
     epochs: of the kept one; scores: numbers compared, None where none were kept. metrics: those
     that differ, the earliest first. scores_differ: how many; largest_score: by how much at most;
     images, predictions_differ: test images, and those whose best class is another. missing: what
-    one of them lacks. recorded: (then, now) of what was recorded and differs.
+    one of them lacks. unkept: metrics that training gives now and did not then: nothing to
+    compare. recorded: (then, now) of what was recorded and differs.
     """
 
     epochs: int
@@ -54,6 +55,7 @@ class Comparison:
     images: int
     predictions_differ: int
     missing: tuple[str, ...]
+    unkept: tuple[str, ...]
     recorded: dict[str, tuple[Any, Any]]
 
     @property
@@ -84,6 +86,7 @@ def compare(stored: TrialResult, fresh: TrialResult) -> Comparison:
         epochs=len(mine),
         metrics=tuple(sorted(_metrics(mine, theirs), key=lambda m: (m.epoch, m.metric))),
         missing=(*missing, *scores.pop("missing")),
+        unkept=tuple(sorted(_names(theirs) - _names(mine))) if mine else (),
         recorded=recorded_differences(stored.environment, fresh.environment),
         **scores,
     )
@@ -92,8 +95,7 @@ def compare(stored: TrialResult, fresh: TrialResult) -> Comparison:
 def _metrics(
     mine: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]]
 ) -> Iterator[MetricDifference]:
-    names = {name for epoch in (*mine, *theirs) for name in epoch} - _NO_METRICS
-    for name in sorted(names):
+    for name in sorted(_names(mine)):
         first: tuple[int, Any, Any] | None = None
         largest = 0.0
         for number, (a, b) in enumerate(zip(mine, theirs, strict=False), 1):
@@ -107,6 +109,10 @@ def _metrics(
             largest = max(largest, math.inf if math.isnan(apart) else apart)
         if first is not None:
             yield MetricDifference(name, *first, largest)
+
+
+def _names(epochs: Sequence[Mapping[str, Any]]) -> set[str]:
+    return {name for epoch in epochs for name in epoch} - _NO_METRICS
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -83,7 +83,7 @@ def _of_table(table: ReportTable) -> Iterator[Row]:
         "dataset": table.dataset,
         "setting": table.column,
         "metric": table.metric.name,
-        "unit": "percent" if table.metric.percent else "",
+        "unit": table.metric.unit_word,
         "alpha": table.alpha,
         "margin": table.margin or None,
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StrictInt, StrictStr
 
+from ablate.core.metrics import TOP1, metric_named
 from ablate.core.recipe import Frozen, Number
 from ablate.errors import AblateError, Problem, StudyError
 from ablate.study.ablations import read_ablations
@@ -53,7 +54,7 @@ class ProtocolSection(Frozen):
     """`[protocol]`: how trials are compared and watched; nothing here changes a training."""
 
     margin: Annotated[Number, Field(gt=0, le=100)] = Field(
-        0.5,
+        TOP1.margin or 0.0,
         description="differences within ± so many points count as equivalent; of a loss only if "
         "it is said, in the loss's unit",
     )
@@ -123,7 +124,8 @@ def load_study(
     if check.problems or study is None or protocol is None:
         raise StudyError(check.problems)
     # 0.5 is a choice about points of accuracy; what is negligible in a loss nobody has said
-    undeclared = protocol.metric == "loss" and "margin" not in protocol.model_fields_set
+    said_margin = "margin" in protocol.model_fields_set
+    margin = protocol.margin if said_margin else metric_named(protocol.metric).margin or 0.0
     return Study(
         name=name,
         file=str(path),
@@ -135,7 +137,7 @@ def load_study(
         max_trials=study.max_trials,
         numerics=study.numerics,
         plugins=plugins,
-        margin=0.0 if undeclared else float(protocol.margin),
+        margin=float(margin),
         metric=protocol.metric,
         stall_minutes=float(protocol.stall_minutes),
         recipe=recipe,

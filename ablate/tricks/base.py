@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from ablate.core.metrics import Metric
 from ablate.hookspecs import HOOKS
 from ablate.hookspecs import hookimpl as hookimpl  # where tricks of before the packages find them
 from ablate.hookspecs import hookspec as hookspec
@@ -28,7 +29,7 @@ RESERVED = frozenset(
     {"use", "bundle", "set", "version", "name", "origin", "slot", "provides", "requires"}
 )
 RESERVED |= {"conflicts", "exclusive", "before", "after", "describe", "warnings", "state_dict"}
-RESERVED |= {"load_state_dict", "preflight", "step_warnings"}
+RESERVED |= {"load_state_dict", "preflight", "step_warnings", "measures"}
 
 
 class Trick(BaseModel):
@@ -42,6 +43,7 @@ class Trick(BaseModel):
     tricks). Two tricks that share a tag in `exclusive` cannot stand in one row; `requires` needs a
     trick in the row that provides the tag; `conflicts` refuses one that does; `before` and `after`
     order implementations within a slot.
+    measures: what the numbers of its `extra_metrics` are, for reports: unit, direction.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -56,6 +58,7 @@ class Trick(BaseModel):
     requires: ClassVar[frozenset[str]] = frozenset()
     conflicts: ClassVar[frozenset[str]] = frozenset()
     exclusive: ClassVar[frozenset[str]] = frozenset()
+    measures: ClassVar[tuple[Metric, ...]] = ()
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -68,6 +71,11 @@ class Trick(BaseModel):
                     f"reserved word; rename it"
                 )
         file_fields(cls)
+        for metric in cls.measures:
+            wrong = metric.problem() if isinstance(metric, Metric) else "it is no Metric"
+            if wrong:
+                named = getattr(metric, "name", metric)
+                raise TypeError(f"{cls.__name__}.measures: {named!r}: {wrong}")
         for hook in HOOKS:
             method = cls.__dict__.get(hook)
             if method is not None and not hasattr(method, "ablate_impl"):

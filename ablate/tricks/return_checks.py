@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ablate.core.metrics import MEASURED
+
 Check = Callable[[Any, tuple[Any, ...]], str | None]
 
 # What the engine logs of every epoch.
-_MEASURED = frozenset({"train_loss", "top1", "top5", "loss", "lr"})
+_MEASURED = frozenset({*MEASURED, "lr"})
 _FORGOT = "returned None; is a `return` missing?"
 
 

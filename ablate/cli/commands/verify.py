@@ -117,6 +117,8 @@ def _tell(ready: Retraining, found: Comparison, output: Output) -> None:
         output.result([("identical:", "good"), (f" {epochs}, {scores}", "")])
         if found.recorded:
             output.note([(f"although {_recorded(found)}", "dim")])
+        if found.unkept:
+            output.note([(f"measured now and not then: {', '.join(found.unkept)}", "dim")])
         return
     first = found.first_epoch
     where = f"from epoch {first} of {found.epochs:,} on" if first else "in what is kept"
@@ -182,5 +184,6 @@ def _document(ready: Retraining, found: Comparison) -> dict[str, Any]:
         "images": found.images,
         "predictions_differ": found.predictions_differ,
         "missing": list(found.missing),
+        "unkept": list(found.unkept),
         "recorded": {name: list(pair) for name, pair in found.recorded.items()},
     }

@@ -153,9 +153,8 @@ def _costs(table: ReportTable, shown: costs.Shown) -> list[Column]:
 def _means(table: ReportTable, *, with_sd: bool) -> Column:
     label = visible(table.metric.label)
     if table.one_seed:
-        unit = "%" if table.metric.percent else ""
         cells = _plain(numbers.mean(row.mean, table) for row in table.rows)
-        return Column("", (label, unit), cells, right=True)
+        return Column("", (label, table.metric.unit), cells, right=True)
     texts = [mean_text(row, table, with_sd=with_sd) for row in table.rows]
     width = max((len(text.split(" ")[0]) for text in texts), default=0)
     aligned = [" " * (width - len(text.split(" ")[0])) + text for text in texts]
@@ -195,8 +194,7 @@ def _secondary(table: ReportTable) -> Column:
     assert table.secondary
     texts = [numbers.secondary(row.secondary, table) for row in table.rows]
     cells = _plain([*texts, *([""] if table.total else [])])
-    unit = "%" if table.secondary.percent else ""
-    return Column("top-5", (table.secondary.label, unit), cells, right=True)
+    return Column("top-5", (table.secondary.label, table.secondary.unit), cells, right=True)
 
 
 _HALF = 9  # cells on either side of zero

@@ -66,7 +66,7 @@ def as_dict(table: ReportTable) -> dict[str, Any]:
         "against": table.against or None,
         "metric": table.metric.name,
         "declared_metric": table.declared or table.metric.name,
-        "unit": "percent" if table.metric.percent else "",
+        "unit": table.metric.unit_word,
         "seeds": list(table.seeds),
         "alpha": table.alpha,
         "margin": table.margin or None,

@@ -160,9 +160,8 @@ def _judged(tables: Sequence[ReportTable]) -> list[str]:
     epochs = {table.provenance.epochs for table in tables}
     only = epochs.pop() if len(epochs) == 1 else None
     which = f"the last of {numbers.count(only, 'epoch')}" if only else "the last epoch"
-    name = f"{first.metric.label} accuracy" if first.metric.accuracy else first.metric.label
     spread = "" if first.one_seed else " as mean and standard deviation over seeds"
-    said = [f"We report {name} at {which}{spread}; no epoch was selected."]
+    said = [f"We report {first.metric.prose} at {which}{spread}; no epoch was selected."]
     if first.until is not None:
         looks = [f"{seeds} seeds (α = {alpha:g})" for seeds, alpha in first.until.looks]
         whole = sum(alpha for _, alpha in first.until.looks)
@@ -202,7 +201,7 @@ def _judged(tables: Sequence[ReportTable]) -> list[str]:
 
 def _fit(tables: Sequence[ReportTable], *, several: bool) -> list[str]:
     first = tables[0]
-    weighted = ", weighted by the variants' error rates" if first.metric.accuracy else ""
+    weighted = ", weighted by the variants' error rates" if first.metric.of_examples else ""
     level, inner = numbers.level(first), numbers.inner_level(first)
     margin = f"±{numbers.plain(first.margin)}{first.metric.points}"
     df = _each(

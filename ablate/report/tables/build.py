@@ -56,7 +56,7 @@ def build_tables(
     `--until` run, 5% without one. metric: instead of the study's. Raises AblateError if a table
     mixes numerics, or if the metric was not measured.
     """
-    asked = metric_named(metric or resolved.metric)
+    asked = metrics.asked_for(metric or resolved.metric, results)
     if alpha is None:
         alpha = resolved.until.alpha if resolved.until else 0.05
     several = len({table.ablation for table in resolved.tables}) > 1
@@ -189,8 +189,8 @@ def _check_measured(metric: Metric, grid: Sequence[Sequence[SeedValue]]) -> None
 
 
 def _secondary(metric: Metric, grid: Sequence[Sequence[SeedValue]]) -> Metric | None:
-    """Top-5 beside top-1, and top-1 beside anything else, where it was measured."""
-    other = metric_named("top5" if metric.name == "top1" else "top1")
+    """What the metric says stands beside it, where it was measured."""
+    other = metric_named(metric.beside)
     measured = any(other.name in cell.values for row in grid for cell in row)
     return other if measured else None
 
@@ -224,7 +224,7 @@ def answer(
     """The tables. Raises AblateError for a metric or row that there is not, and for damaged
     predictions."""
     shown = resolved if asked.baseline is None else baseline.against(resolved, asked.baseline)
-    if asked.metric == ECE:
+    if asked.metric == ECE.name:
         results = metrics.with_calibration(results, store)
     left_out: list[str] = []
     if asked.metric is not None:

@@ -6,12 +6,9 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
-from ablate.core.metrics import Metric
+from ablate.core.metrics import MEASURED, Metric
 from ablate.core.resolved_study import Row, Table
 from ablate.report.model import SeedValue, TrialResultLike, TrialStateLike
-
-# Written for each epoch and compared between neighbouring rows.
-_CURVES = ("train_loss", "loss", "top1", "top5")
 
 _WORDS = {"failed": "failed", "oom": "out of memory"}
 
@@ -162,7 +159,7 @@ def identical_rows(
             for a, b in zip(row.keys, other.keys, strict=True)
             if a in results and b in results
         ]
-        same = pairs and all(a.curves.same(b.curves, _CURVES) for a, b in pairs)
+        same = pairs and all(a.curves.same(b.curves, tuple(MEASURED)) for a, b in pairs)
         if row.keys != other.keys and same:
             found.append(
                 f"{row.label} and {other.label} have bit-identical curves: "

@@ -201,9 +201,9 @@ class _Judge:
         return replace(plain, delta=effect.delta, effect=effect) if effect else plain
 
     def _band(self, row: int, reference: int) -> float | None:
-        if not (self.metric.accuracy and self.examples):
+        if not (self.metric.of_examples and self.examples):
             return None
-        error_a, error_b = (1 - float(self.values[i][0]) for i in (row, reference))
+        error_a, error_b = (self.metric.error(float(self.values[i][0])) for i in (row, reference))
         return stats.rerun_band(error_a, error_b, self.examples)
 
     def _verdict(

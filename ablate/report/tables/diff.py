@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from ablate import stats
-from ablate.core.metrics import Metric, metric_named
+from ablate.core.metrics import MEASURED, TOP1, Metric
 from ablate.core.trial import Trial
 from ablate.errors import AblateError, did_you_mean
 from ablate.report.captions import short_device
 from ablate.report.model import TrialResultLike
 from ablate.report.tables import cells
 from ablate.report.tables.fit import fit_rows
+from ablate.report.tables.metrics import asked_for
 from ablate.report.tables.settings import SettingChange, changed_settings
 
 if TYPE_CHECKING:
     from ablate.report.tables.address import Place
     from ablate.report.tables.predictions import Hits
 
-_ORDER: Final = ("top1", "top5", "loss", "train_loss")
 _NO_METRICS: Final = frozenset({"lr"})
 _RECORDED: Final = ("torch", "torchvision", "cuda", "device_name", "ablate", "python")
 _WORDS: Final = {"device_name": "device"}
@@ -83,7 +83,7 @@ class MetricDifference:
     def decimals(self) -> int:
         """1 where the standard error is 0.1 or more, else 2; of losses as many as it takes."""
         error = (self.effect.se or 0.0) * self.metric.scale if self.effect else 0.0
-        if self.metric.accuracy:
+        if self.metric.percent:
             return 1 if error >= 0.1 or not error else 2
         return min(6, max(2, math.ceil(-math.log10(error)))) if error else 3
 
@@ -182,13 +182,14 @@ def differ(
     comparable = images[0] == images[1]
     examples = _examples(a, b, results)
     names = _metrics(a, b, results)
+    compared = {k: results[k] for s in (a, b) for k in s.keys.values() if k in results}
     return Difference(
         sides=(a, b),
         settings=tuple(changed_settings(one, other, seeds=a.single and b.single)),
         same=list(a.keys.values()) == list(b.keys.values()),
         comparable=comparable,
         metrics=tuple(
-            _metric(a, b, metric_named(name), results, comparable, examples, alpha)
+            _metric(a, b, asked_for(name, compared), results, comparable, examples, alpha)
             for name in names
         ),
         time=_time(a, b, results),
@@ -210,9 +211,7 @@ def image_test(found: Difference, hits: Callable[[str, Metric], Hits | None]) ->
                 hint=f"name one trial of each: {side.name.partition('/')[0]}/{side.dataset}/"
                 f"{next(iter(side.keys))}",
             )
-    one, other = (
-        hits(next(iter(side.keys.values())), metric_named("top1")) for side in found.sides
-    )
+    one, other = (hits(next(iter(side.keys.values())), TOP1) for side in found.sides)
     for side, each in zip(found.sides, (one, other), strict=True):
         if each is None:
             raise AblateError(f"--mcnemar: {side.name} has no stored predictions")
@@ -232,7 +231,7 @@ def _done(side: Side, results: Mapping[str, TrialResultLike]) -> dict[int, Trial
 def _metrics(a: Side, b: Side, results: Mapping[str, TrialResultLike]) -> list[str]:
     measured = {n for s in (a, b) for r in _done(s, results).values() for n in r.final}
     first = [m for m in (a.metric, b.metric) if m is not None]
-    order = dict.fromkeys([*first, *_ORDER, *sorted(measured)])
+    order = dict.fromkeys([*first, *MEASURED, *sorted(measured)])
     return [name for name in order if name in measured - _NO_METRICS]
 
 
@@ -268,11 +267,13 @@ def _metric(
             contrast = _pooled(a, b, metric, results, examples)
             method = "pooled" if contrast is not None else "paired"
             if contrast is None:
-                noise = stats.noise_scale([x, y], accuracy=metric.accuracy, examples=examples)
+                right = metric.right(np.stack([x, y]))
+                noise = stats.noise_scale(right, accuracy=metric.of_examples, examples=examples)
                 contrast = stats.fit([x, y], noise).difference(1, 0)
             effect = None if contrast is None else stats.effect(contrast, alpha=alpha)
-        elif metric.accuracy and examples:
-            band = stats.rerun_band(1 - float(x[0]), 1 - float(y[0]), examples)
+        elif metric.of_examples and examples:
+            errors = metric.error(float(x[0])), metric.error(float(y[0]))
+            band = stats.rerun_band(*errors, examples)
     before, after = (
         float(np.mean([values[s] for s in (shared or values)])) if values else None
         for values in (mine, others)

@@ -53,7 +53,8 @@ def fit_rows(
     values = np.array([[v if np.isfinite(v) else np.nan for v in line] for line in found])
     first = [keys.index(k) for k in keys]  # the row that stands for a row's trials
     kept = sorted(set(first))
-    noise = stats.noise_scale(values[kept], accuracy=metric.accuracy, examples=examples)
+    right = metric.right(values[kept])
+    noise = stats.noise_scale(right, accuracy=metric.of_examples, examples=examples)
     diverged = tuple(cells.diverged(line, metric) for line in grid)
     return Fitted(
         fit=stats.fit(values[kept], noise),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ablate import stats
 from ablate.report.model import Block, BlockCell, BlockLine, ReportTable
 from ablate.report.tables.new_images import compared
-from ablate.report.tables.predictions import Hits, Stored, by_images, problem
+from ablate.report.tables.predictions import Hits, Stored, by_images, instead_of, problem
 
 NAME = "mcnemar"
 SENTENCE = "Exact McNemar test: it compares two checkpoints, not two recipes."
@@ -41,7 +41,7 @@ def with_mcnemar(table: ReportTable, stored: Stored) -> ReportTable:
 
 def _refused(table: ReportTable) -> str | None:
     if not by_images(table.metric):
-        return f"it counts images that are right: --metric top1 or top5, not {table.metric.name}"
+        return f"it counts images that are right: {instead_of(table.metric)}"
     if not table.one_seed:
         return "it compares two checkpoints, and each row has several: --seeds 1"
     return None if table.compares else "there is no row to compare"

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ablate.core.metrics import ECE, Metric, metric_named
+from ablate.core.metrics import ECE, KNOWN, TRAIN_LOSS, Metric, metric_named
 from ablate.core.resolved_study import ResolvedStudy
 from ablate.errors import AblateError, close_to, did_you_mean
+from ablate.report.model import TrialResultLike
 
 if TYPE_CHECKING:
     from ablate.store.store import TrialResult
@@ -17,28 +18,43 @@ if TYPE_CHECKING:
 _SETTINGS: Final = frozenset({"lr", "momentum"})  # recorded with an epoch, but not measured
 
 
+def asked_for(name: str, results: Mapping[str, TrialResultLike]) -> Metric:
+    """The metric of that name, as the tricks of these trials declared it when they measured."""
+    if name in KNOWN:
+        return KNOWN[name]
+    declared = []
+    for result in results.values():
+        stored = result.summary.get("measures")
+        found = map(Metric.read, stored if isinstance(stored, list) else ())
+        declared += [metric for metric in found if metric is not None]
+    return metric_named(name, declared)
+
+
 def margin(resolved: ResolvedStudy, metric: Metric) -> float:
     """The margin in the unit printed; 0 where the study declares none for this metric.
 
-    It is declared for the study's own metric. In points of accuracy it holds for any accuracy.
+    It is declared for the study's own metric. In points of a share of the test images it holds for
+    any such share.
     """
     declared = metric_named(resolved.metric)
-    both = metric.accuracy and declared.accuracy
-    return resolved.margin if both or metric == declared else 0.0
+    both = metric.of_examples and declared.of_examples and metric.unit == declared.unit
+    return resolved.margin if both or metric.name == declared.name else 0.0
 
 
 def notes(resolved: ResolvedStudy, metric: Metric) -> list[str]:
     """What a reader must know of a metric that the study did not declare."""
     found = []
-    better = "higher" if metric.higher_is_better else "lower"
+    direction = f"{metric.better} counts as gain"
+    if not metric.declared:
+        direction += ", which nothing declares"
     if metric.name != resolved.metric:
         found.append(
             f"{metric.label} is not the declared metric ({resolved.metric}): exploratory; "
-            f"{better} counts as gain"
+            f"{direction}"
         )
-    if metric.name == ECE:
+    if metric.name == ECE.name:
         found.append("ECE: expected calibration error of the test images, 15 bins of confidence")
-    if metric.name == "train_loss":
+    if metric.name == TRAIN_LOSS.name:
         found.append(
             "train loss is of each row's own targets and images: rows whose tricks change "
             "either cannot be compared by it"
@@ -51,8 +67,8 @@ def check_metric(name: str, results: Mapping[str, TrialResult]) -> None:
     measured = {key for result in results.values() for key in result.final} - _SETTINGS
     if not results or name in measured:
         return
-    known = sorted(measured | {ECE})
-    if name == ECE:
+    known = sorted(measured | {ECE.name})
+    if name == ECE.name:
         raise AblateError("--metric ece: no trial has stored predictions that allow it")
     close = did_you_mean(name, known) if close_to(name, known) else ""
     raise AblateError(
@@ -76,5 +92,5 @@ def with_calibration(results: Mapping[str, TrialResult], store: Path) -> dict[st
             found[key] = result
             continue
         error = binned_error(sure, stored.correct())
-        found[key] = replace(result, final={**result.final, ECE: error})
+        found[key] = replace(result, final={**result.final, ECE.name: error})
     return found

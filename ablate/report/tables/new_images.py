@@ -18,7 +18,7 @@ from ablate.report.model import (
     ReportTable,
     Total,
 )
-from ablate.report.tables.predictions import Hits, Stored, by_images, lacking, problem
+from ablate.report.tables.predictions import Hits, Stored, by_images, instead_of, lacking, problem
 
 NAME = "new_images"
 HEADS = ("this test set, new seeds", "new images too")
@@ -63,7 +63,7 @@ def compared(table: ReportTable) -> list[tuple[ReportRow | Total, int]]:
 
 def _refused(table: ReportTable) -> str | None:
     if not by_images(table.metric):
-        return f"they count images that are right: --metric top1 or top5, not {table.metric.name}"
+        return f"they count images that are right: {instead_of(table.metric)}"
     if len(table.seeds) < stats.FEWEST_SEEDS:
         seeds = numbers.count(len(table.seeds), "seed")
         return f"they need at least {stats.FEWEST_SEEDS} seeds, this table has {seeds}"

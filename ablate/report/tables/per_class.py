@@ -15,7 +15,7 @@ from ablate.errors import AblateError
 from ablate.report import captions, numbers
 from ablate.report.model import Block, BlockCell, BlockLine, ReportRow, ReportTable, Total
 from ablate.report.tables.new_images import compared
-from ablate.report.tables.predictions import Hits, Stored, by_images, lacking, problem
+from ablate.report.tables.predictions import Hits, Stored, by_images, instead_of, lacking, problem
 
 NAME = "classes"
 _FEW = 4  # compared rows with a column each; of more only what they come to together
@@ -27,7 +27,7 @@ Compared = tuple[ReportRow | Total, int]
 def with_classes(table: ReportTable, stored: Stored) -> ReportTable:
     """The table with the block, or with a note that says why it has none."""
     if not by_images(table.metric):
-        wrong = f"it counts images that are right: --metric top1 or top5, not {table.metric.name}"
+        wrong = f"it counts images that are right: {instead_of(table.metric)}"
         return _noted(table, wrong)
     hits = stored.rows(table)
     if why := problem(table, hits):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.core.metrics import Metric
+from ablate.core.metrics import KNOWN, Metric
 from ablate.report.model import ReportTable
 from ablate.store.predictions import read_predictions
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ablate.store.store import TrialResult
-
-_BEST = {"top1": 1, "top5": 5}
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Stored:
         damaged file."""
         place = key, metric.name
         if place not in self._read:
-            self._read[place] = self._load(key, _BEST[metric.name])
+            self._read[place] = self._load(key, metric.among or 1)
         return self._read[place]
 
     def rows(self, table: ReportTable) -> list[list[Hits | None]]:
@@ -98,4 +96,10 @@ def lacking(table: ReportTable, rows: Sequence[Sequence[Hits | None]]) -> list[s
 
 def by_images(metric: Metric) -> bool:
     """Whether a metric counts images that are right."""
-    return metric.name in _BEST
+    return metric.among is not None
+
+
+def instead_of(metric: Metric) -> str:
+    """Which metrics do, where `metric` does not: "--metric top1 or top5, not loss"."""
+    counting = " or ".join(known.name for known in KNOWN.values() if by_images(known))
+    return f"--metric {counting}, not {metric.name}"

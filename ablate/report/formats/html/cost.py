@@ -122,7 +122,9 @@ def _half_widths(table: ReportTable) -> list[float]:
     from scipy.special import stdtrit
 
     noise = noise_scale(
-        values / table.metric.scale, accuracy=table.metric.accuracy, examples=table.examples
+        table.metric.right(values / table.metric.scale),
+        accuracy=table.metric.of_examples,
+        examples=table.examples,
     )
     squares = [
         float(np.nansum((line - np.nanmean(line)) ** 2)) / u

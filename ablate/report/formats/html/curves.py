@@ -286,7 +286,8 @@ def _legend(scenes: Sequence[_Scene]) -> Markup:
     facts = f"bold: mean · faint: each seed · below: difference from {said}"
     if scenes[0].table.one_seed:
         facts = f"below: difference from {said}"
-    points = ", in points" if scenes[0].table.metric.percent else ""
+    unit = scenes[0].table.metric.points
+    points = f", in{unit}" if unit else ""
     return tag(
         "p",
         tag("span", key("mean plain"), "this row"),

@@ -111,10 +111,9 @@ def _headline(panel: Panel) -> Markup:
         how = interval_text(total.interval, table)
     first, last = table.rows[table.baseline].mean, table.rows[total.row].mean
     what = "all " + numbers.count(_steps(table), "trick")
-    unit = f"points of {table.metric.label}" if table.metric.percent else table.metric.label
     from_to = f"{numbers.mean(first, table)} → {numbers.mean(last, table)}"
-    percent = " %" if table.metric.percent else ""
-    sentence = f"{unit} from {what if _steps(table) > 1 else 'the trick'}: {from_to}{percent}"
+    source = what if _steps(table) > 1 else "the trick"
+    sentence = f"{table.metric.difference} from {source}: {from_to}{table.metric.after}"
     time = _time(total.asked.ratio, always=True)
     return join(
         tag("p", big, " ", tag("span", how, class_="about"), class_="total"),

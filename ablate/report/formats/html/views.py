@@ -146,7 +146,7 @@ def seed_differences(table: ReportTable, row: int, reference: int) -> dict[int, 
 
 def unit(table: ReportTable) -> str:
     """What a Δ is in: "points of top-1", "loss"."""
-    return f"points of {table.metric.label}" if table.metric.percent else table.metric.label
+    return table.metric.difference
 
 
 def signed(value: float, table: ReportTable) -> str:

@@ -217,7 +217,7 @@ def _n(table: ReportTable) -> str:
 def _measured(table: ReportTable, *, dataset_only: bool = False) -> str:
     """ "group1, imagenette: top-1 (\\%), mean $\\pm$ sd, $n=3$ seeds, last of 20 epochs." """
     where = [table.study, table.ablation, table.dataset] if dataset_only else _where(table)
-    unit = " (\\%)" if table.metric.percent else ""
+    unit = f" ({prose(table.metric.unit)})" if table.metric.unit else ""
     spread = "" if table.one_seed else "mean $\\pm$ sd, "
     epochs = table.provenance.epochs
     last = f"last of {numbers.count(epochs, 'epoch')}" if epochs else "last epoch"
