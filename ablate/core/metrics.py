@@ -5,15 +5,15 @@ A name says nothing: unit, direction and what a number is a share of are asked o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
-_Number = TypeVar("_Number", float, "np.ndarray[Any, Any]")
+    Floats = NDArray[np.float64]
 
 _LONGEST: Final = 60  # characters of a name or label, which heads a column
 _LONGEST_UNIT: Final = 12
@@ -119,13 +119,13 @@ class Metric:
         """Whether it is a share of test images, whose noise is known beforehand."""
         return self.share_of == "examples"
 
-    def right(self, values: _Number) -> _Number:
+    def right(self, values: Floats) -> Floats:
         """Of a share of examples, the shares that are right."""
         return values if self.higher_is_better else 1 - values
 
-    def error(self, values: _Number) -> _Number:
-        """Of a share of examples, the error rates."""
-        return 1 - values if self.higher_is_better else values
+    def error(self, value: float) -> float:
+        """Of a share of examples, the error rate."""
+        return min(1.0, max(0.0, 1 - value if self.higher_is_better else value))
 
     def text(self, value: float) -> str:
         """A value while it trains, without its unit: "24.1"; four figures if not in percent."""
@@ -147,7 +147,7 @@ class Metric:
 
 def _is_positive(value: Any) -> bool:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value) and value > 0
+    return number and 0 < value < 1e300  # an int may be more than a float holds
 
 
 TOP1: Final = Metric(

@@ -2,7 +2,7 @@
 
 They are computed by the report's own code, from the latest invocation of every stored study, so a
 number here is the number there. Units are those of its JSON: accuracies in percent, their
-differences in points, other metrics as measured.
+differences in points, other metrics in their own unit, else as measured.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,20 @@ def test_a_finished_trial_trains_to_the_same_bits_again(
     assert " digits · + mixup · seed 0 · 1 epoch · exact numerics on cpu" in done.stderr
     assert contents(results) == before
     assert list(scratch.iterdir()) == []
+
+
+def test_a_trial_of_before_a_metric_was_added_is_still_confirmed(cli: Cli, store: Path) -> None:
+    attempt = kept(store, "baseline")
+    start, line = (attempt / "metrics.jsonl").read_text().splitlines()
+    record = json.loads(line)
+    ending = json.loads((attempt / "done.json").read_text())
+    del record["metrics"]["top5"], ending["final"]["top5"]
+    (attempt / "metrics.jsonl").write_text(f"{start}\n{json.dumps(record)}\n")
+    (attempt / "done.json").write_text(json.dumps(ending))
+    done = cli("verify", "study:baseline/digits/0", "--store", store / "ablate-results")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout == "identical: 1 epoch, 400 scores\n"
+    assert "measured now and not then: top5" in done.stderr
 
 
 def test_a_changed_result_is_found_and_told(cli: Cli, store: Path) -> None:
@@ -98,14 +113,20 @@ def test_a_student_is_taught_by_the_kept_teacher(tmp_path: Path) -> None:
 
 
 def attempt(
-    store: Store, curve: list[float], scores: np.ndarray, seed: int = 0, **machine: object
+    store: Store,
+    curve: list[float],
+    scores: np.ndarray,
+    seed: int = 0,
+    more: Mapping[str, float] | None = None,
+    **machine: object,
 ) -> TrialResult:
     trial = make_trial(seed)
     store.register(trial, "digits · seed 0")
     attempt_reader.retire(store.path, trial.key)
     with Attempt.begin(store.path, trial.key) as written:
         for epoch, loss in enumerate(curve, 1):
-            written.record("epoch", epoch=epoch, metrics={"loss": loss, "top1": 0.5}, seconds=1.0)
+            metrics = {"loss": loss, "top1": 0.5, **(more or {})}
+            written.record("epoch", epoch=epoch, metrics=metrics, seconds=1.0)
         written.save_environment(MACHINE | machine)
         written.save_predictions(range(IMAGES), [0] * IMAGES, scores)
         written.finish("done", examples=IMAGES)
@@ -126,6 +147,19 @@ def test_equal_attempts_are_identical_also_where_a_number_is_not_finite(
     found = compare(*(attempt(s, [1.0, math.nan, 0.5], scores) for s in pair))
     assert found.identical
     assert (found.epochs, found.scores, found.recorded) == (3, IMAGES * 10, {})
+
+
+def test_a_metric_that_came_later_is_nothing_to_compare(pair: tuple[Store, Store]) -> None:
+    scores = np.zeros((IMAGES, 10), dtype=np.float32)
+    before, now = (
+        attempt(store, [1.0, 0.5], scores, more=more)
+        for store, more in zip(pair, ({}, {"recall": 0.5}), strict=True)
+    )
+    found = compare(before, now)
+    assert (found.identical, found.unkept) == (True, ("recall",))
+    lost = compare(now, before)  # what is kept and cannot be told again is not confirmed
+    assert (lost.identical, lost.unkept) == (False, ())
+    assert [(m.metric, m.stored, m.now) for m in lost.metrics] == [("recall", 0.5, None)]
 
 
 def test_size_and_place_of_differences_are_numpys(pair: tuple[Store, Store]) -> None:
