@@ -1,7 +1,7 @@
 """JSON: full precision, ASCII minus, every seed.
 
 {"schema_version": 1, "tables": [...], "notes": [...]}. Accuracies are in percent and differences in
-points ("unit" says so, or another unit; else as measured), times in seconds, `time_ratio` is a factor,
+points ("unit" says so, or another), times in seconds, `time_ratio` is a factor,
 `macs` are multiply-adds of one test image. NaN is null. The document is only ever extended. Where a
 publication was asked for, `paper` and `published` hold its figures. docs/reports.md names every
 field.
