@@ -30,6 +30,7 @@ from ablate.util.devices import cpu_name
 
 TITLES = {
     "coverage": "95% intervals cover the truth",
+    "unstable": "Rows with noise of their own, and rows that are alike",
     "family": "False claims in a table",
     "small": "Few test images",
     "looks": "Stopping early",

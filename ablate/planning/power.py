@@ -112,10 +112,10 @@ def _detectable(
     alpha: float,
 ) -> float | None:
     """In the unit of `noise`. squares: Σc² of the contrast. most: df that it has at most."""
-    from ablate.stats import smallest_detectable
+    from ablate.stats import degrees_of_freedom, smallest_detectable
 
     se = noise * math.sqrt(squares / seeds)
-    df = (rows - 1) * (seeds - 1)
+    df = degrees_of_freedom(rows, seeds)
     if most is not None:
         df = min(df, most)
     return smallest_detectable(se, df, comparisons, alpha=alpha)

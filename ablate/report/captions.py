@@ -62,7 +62,7 @@ def short_caption(table: ReportTable) -> str:
         return one_seed(table)
     facts = [f"± sd over n = {numbers.count(len(table.seeds), 'seed')}"]
     if table.df is not None:
-        interval = f"pooled {numbers.level(table)} interval ({table.df} df)"
+        interval = f"moderated {numbers.level(table)} interval ({numbers.degrees(table)} df)"
         facts.append(f"Δ over the same seeds, {interval}")
         if table.comparisons:  # else the rows have no verdicts of their own
             over = numbers.count(table.comparisons, "comparison")
@@ -107,8 +107,9 @@ def long_caption(table: ReportTable) -> str:
         return " ".join([*said, one_seed(table)])
     if table.df is not None:
         said.append(
-            f"Δ: mean difference over the same seeds, {numbers.level(table)} interval from the "
-            f"pooled residual ({table.df} df), not corrected."
+            f"Δ: mean difference over the same seeds, {numbers.level(table)} interval from its own "
+            f"seeds and the noise of all rows (moderated t, {numbers.degrees(table)} df), not "
+            "corrected."
         )
         said += _verdicts(table) if table.comparisons else filter(None, [looks(table)])
     elif table.compares:

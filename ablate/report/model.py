@@ -228,14 +228,14 @@ class ReportTable:
     """One ablation on one data set and one column of `over`: one family of comparisons.
 
     ablation: "" when it is the study's only one. baseline: index of the baseline's row.
-    comparisons: of rows; a block counts its own. df, detectable, seeds_needed: of the pooled fit,
-    the latter two of the least certain comparison; None without one. margin, detectable: in the
-    unit printed (points). examples: test images, None if unknown. notes: what a reader must know,
-    in words. failures: a line for each trial that failed. paper: the publication that the rows are
-    printed beside. blocks: what follows from several rows or tables, printed below this one.
-    margin: 0 where none is declared for the metric, so that nothing is called equivalent. against:
-    label of the row that all others are compared with where a reader asked for that, else "".
-    declared: the study's metric where a reader asked for another, else "". until:
+    comparisons: of rows; a block counts its own. df, df_most: smallest and largest of its
+    comparisons; detectable, seeds_needed: of the least certain one; None without one. margin,
+    detectable: in the unit printed (points). examples: test images, None if unknown. notes: what a
+    reader must know, in words. failures: a line for each trial that failed. paper: the publication
+    that the rows are printed beside. blocks: what follows from several rows or tables, printed
+    below this one. margin: 0 where none is declared for the metric, so that nothing is called
+    equivalent. against: label of the row that all others are compared with where a reader asked for
+    that, else "". declared: the study's metric where a reader asked for another, else "". until:
     the look of an `--until` run, whose level `alpha` is. tuning: what each row chose its settings
     among.
     """
@@ -256,7 +256,8 @@ class ReportTable:
     baseline: int
     total: Total | None
     comparisons: int
-    df: int | None
+    df: float | None
+    df_most: float | None
     detectable: float | None
     seeds_needed: int | None
     exact_agreement: bool

@@ -107,6 +107,20 @@ def inner_level(table: ReportTable) -> str:
     return f"{100 * (1 - 2 * table.alpha):g}%"
 
 
+def degrees(table: ReportTable) -> str:
+    """Degrees of freedom of the table's intervals: "6", or "5 to 6" where cells are missing."""
+    return degrees_of(df for df in (table.df, table.df_most) if df is not None)
+
+
+def degrees_of(values: Iterable[float]) -> str:
+    """The smallest and the largest: "6", "5 to 6", "3.7 to 6"."""
+    known = list(values)
+    if not known:
+        return "0"
+    ends = dict.fromkeys(f"{round(value, 1):g}" for value in (min(known), max(known)))
+    return " to ".join(ends)
+
+
 def count(number: int, word: str) -> str:
     """ "1 comparison", "5 comparisons"."""
     return f"{number:,} {word}" + ("" if number == 1 else "s")

@@ -19,7 +19,7 @@ from ablate.stats.calibration import (
     log_sum_exp,
 )
 from ablate.stats.combine import MeanEffect, difference, mean_effect
-from ablate.stats.fit import BlockFit, Contrast, Floats, fit, noise_scale
+from ablate.stats.fit import BlockFit, Contrast, Uneven, degrees_of_freedom, fit
 from ablate.stats.images import FEWEST_SEEDS, disagreements, mcnemar, new_images
 from ablate.stats.inference import Effect, Verdict, effect, family, holm
 from ablate.stats.looks import (
@@ -31,6 +31,7 @@ from ablate.stats.looks import (
     seeds_for_width,
     stein_half_width,
 )
+from ablate.stats.noise import Floats, error_rates, moderated
 from ablate.stats.orderings import kind_of_orders, order_steps, ordering_share
 from ablate.stats.power import expected_noise, rerun_band, seeds_needed, smallest_detectable
 from ablate.stats.times import Ratio, epoch_time, time_fit, time_ratio
@@ -45,15 +46,18 @@ __all__ = [
     "Look",
     "MeanEffect",
     "Ratio",
+    "Uneven",
     "Verdict",
     "binned_error",
     "calibration_error",
     "class_accuracy",
     "class_means",
+    "degrees_of_freedom",
     "difference",
     "disagreements",
     "effect",
     "epoch_time",
+    "error_rates",
     "expected_noise",
     "family",
     "fit",
@@ -67,9 +71,9 @@ __all__ = [
     "main_effect",
     "mcnemar",
     "mean_effect",
+    "moderated",
     "new_images",
     "next_look",
-    "noise_scale",
     "order_steps",
     "ordering_share",
     "redundancy",

@@ -12,7 +12,7 @@ from math import factorial
 
 import numpy as np
 
-from ablate.stats.fit import Floats
+from ablate.stats.noise import Floats
 
 Sets = Sequence[frozenset[str]]
 

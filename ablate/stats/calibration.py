@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ablate.stats.fit import Floats
+from ablate.stats.noise import Floats
 
 BINS = 15
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ablate.stats.combine import MeanEffect
+from ablate.stats.fit import Contrast
 
 
 def disagreements(correct_a: Any, correct_b: Any) -> tuple[int, int]:
@@ -40,13 +41,18 @@ def mcnemar(correct_a: Any, correct_b: Any) -> float:
 FEWEST_SEEDS = 3  # with two, one degree of freedom says nothing of the seeds
 
 
-def new_images(correct: Any, correct_reference: Any, *, level: float = 0.95) -> MeanEffect | None:
+def new_images(
+    correct: Any, correct_reference: Any, *, seeds: Contrast | None = None, level: float = 0.95
+) -> MeanEffect | None:
     """Mean difference of two rows with its interval over new seeds and new images.
 
     correct, correct_reference: [n seeds, N images], 0 or 1, the same seeds and images in the same
-    places. V = (MS_E + max(0, MS_S − MS_R)) / (nN), with the mean squares of images (E), seeds (S)
-    and the residual (R); degrees of freedom by Satterthwaite (1946), N − 1 where seeds add nothing.
-    None below three seeds or two images, and where every image of every seed agrees.
+    places. seeds: the same difference for these images, whose noise then is that of the seeds, as
+    in every other interval; None for that of these two rows alone. V = (MS_E + max(0, MS_S −
+    MS_R)) / (nN), with the mean squares of images (E), seeds (S) and the residual (R), MS_S/(nN)
+    being the seeds' variance, and at least that; degrees of freedom by Satterthwaite (1946), N − 1
+    where seeds add nothing. None below three seeds or two images, and where every image of every
+    seed agrees.
     """
     row, reference = (np.asarray(each, dtype=float) for each in (correct, correct_reference))
     if row.ndim != 2 or row.shape != reference.shape:
@@ -57,16 +63,20 @@ def new_images(correct: Any, correct_reference: Any, *, level: float = 0.95) -> 
         return None
     by_image, by_seed, delta = apart.mean(axis=0), apart.mean(axis=1), float(apart.mean())
     residual = apart - by_image - by_seed[:, None] + delta
-    squares_images = n * float(np.sum((by_image - delta) ** 2)) / (N - 1)
-    squares_seeds = N * float(np.sum((by_seed - delta) ** 2)) / (n - 1)
-    squares_left = float(np.sum(residual**2)) / ((n - 1) * (N - 1))
-    variance = (squares_images + max(0.0, squares_seeds - squares_left)) / (n * N)
+    of_images = float(np.sum((by_image - delta) ** 2)) / (N - 1) / N
+    of_seeds, seeds_df = float(np.sum((by_seed - delta) ** 2)) / (n - 1) / n, float(n - 1)
+    if seeds is not None and seeds.se is not None:
+        of_seeds, seeds_df = seeds.se**2, seeds.df
+    left = float(np.sum(residual**2)) / ((n - 1) * (N - 1)) / (n * N)
+    variance = of_images + max(0.0, of_seeds - left)
     if not variance > 0:
         return None
     df = float(N - 1)
-    if squares_seeds > squares_left:
-        parts = ((squares_images, N - 1), (squares_seeds, n - 1), (squares_left, (n - 1) * (N - 1)))
-        df = variance**2 / sum((square / (n * N)) ** 2 / each for square, each in parts)
+    if of_seeds > left:
+        parts = ((of_images, N - 1), (of_seeds, seeds_df), (left, (n - 1) * (N - 1)))
+        df = variance**2 / sum(part**2 / each for part, each in parts)
+    if of_seeds > variance:  # images that say less than their own noise
+        variance, df = of_seeds, seeds_df
     from scipy.special import stdtrit
 
     half = float(stdtrit(df, 0.5 + level / 2)) * variance**0.5

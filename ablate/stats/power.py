@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
+from ablate.stats.fit import degrees_of_freedom
+
 Z95 = 1.959963984540054  # 97.5% quantile of the standard normal
 _MOST_SEEDS = 100_000
 
 
 def smallest_detectable(
-    se: float, df: int, comparisons: int, *, alpha: float = 0.05, power: float = 0.8
+    se: float, df: float, comparisons: int, *, alpha: float = 0.05, power: float = 0.8
 ) -> float | None:
     """The difference seen `power` of the time at two-sided level alpha / comparisons.
 
@@ -44,7 +46,7 @@ def seeds_needed(
         return None
 
     def enough(n: int) -> bool:
-        se, df = math.sqrt(variance_per_seed / n), (rows - 1) * (n - 1)
+        se, df = math.sqrt(variance_per_seed / n), degrees_of_freedom(rows, n)
         df = df if most_df is None else min(df, most_df)
         seen = smallest_detectable(se, df, comparisons, alpha=alpha, power=power)
         return seen is not None and seen <= margin

@@ -74,8 +74,8 @@ def _missing(rng: np.random.Generator, repeats: int) -> Iterator[Figure]:
         )
         covered = np.zeros((repeats, 5))
         for t, table in enumerate(y):
-            noise = stats.noise_scale(table, accuracy=True, examples=source.examples)
-            fitted = stats.fit(table, noise)
+            errors = stats.error_rates(table, accuracy=True, examples=source.examples)
+            fitted = stats.fit(table, errors)
             for i, c in enumerate(comparisons):
                 contrast = fitted.contrast(c)
                 bounds = None if contrast is None else contrast.interval()

@@ -110,7 +110,7 @@ def _sides(store: Store, address: str) -> list[Side]:
 
 
 def _keys(side: Side) -> dict[str, None]:
-    """The side's trials, and those of its table, which the pooled fit needs."""
+    """The side's trials, and those of its table, which the fit needs."""
     keys = dict.fromkeys(side.keys.values())
     if side.place is not None:
         keys |= dict.fromkeys(key for row in side.place.table.rows for key in row.keys)
@@ -211,7 +211,7 @@ def _caption(found: Difference) -> list[str]:
         if first.effect.low is None:
             return ["No interval: the seeds agree exactly, so the noise is unknown."]
         how = {
-            "pooled": "the residual pooled over the rows of their table",
+            "moderated": "their own seeds and the noise of all rows of their table",
             "paired": "the paired differences of the shared seeds",
         }[first.method]
         return [

@@ -21,6 +21,9 @@ _SOURCES = {
     "Schuirmann, 1987": "Schuirmann, D. J. (1987). A comparison of the two one-sided tests "
     "procedure and the power approach for assessing the equivalence of average bioavailability. "
     "Journal of Pharmacokinetics and Biopharmaceutics 15, 657–680.",
+    "Smyth, 2004": "Smyth, G. K. (2004). Linear models and empirical Bayes methods for assessing "
+    "differential expression in microarray experiments. Statistical Applications in Genetics and "
+    "Molecular Biology 3 (1), article 3.",
     "Shapley (1953)": "Shapley, L. S. (1953). A value for n-person games. Contributions to the "
     "Theory of Games II, 307–317.",
     "He et al. (2019)": "He, T., Zhang, Z., Zhang, H., Zhang, Z., Xie, J. and Li, M. (2019). "
@@ -201,20 +204,25 @@ def _judged(tables: Sequence[ReportTable]) -> list[str]:
 
 def _fit(tables: Sequence[ReportTable], *, several: bool) -> list[str]:
     first = tables[0]
-    weighted = ", weighted by the variants' error rates" if first.metric.of_examples else ""
+    weighted = (
+        ", weighted by a power of the variants' error rates that restricted maximum likelihood "
+        "chose"
+        if first.metric.of_examples
+        else ""
+    )
     level, inner = numbers.level(first), numbers.inner_level(first)
     margin = f"±{numbers.plain(first.margin)}{first.metric.points}"
     df = _each(
         tables,
-        lambda table: table.df,
-        "residual degree of freedom",
-        "residual degrees of freedom",
+        numbers.degrees,
+        "degree of freedom",
+        "degrees of freedom",
     )
     said = [
         f"Their intervals come from a least-squares fit of the metric on variant and seed"
-        f"{weighted}, with the residual variance pooled over all variants ({df}); they are {level} "
-        f"intervals for new seeds on these test images, not corrected for the number of "
-        f"comparisons."
+        f"{weighted}, and from each difference's own variance over seeds, moderated by the "
+        f"residual variance of all variants (Smyth, 2004; {df}); they are {level} intervals for "
+        f"new seeds on these test images, not corrected for the number of comparisons."
     ]
     tested = [table for table in tables if table.comparisons]
     if tested:

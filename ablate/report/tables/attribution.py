@@ -130,7 +130,7 @@ def _block(
     lines = tuple(line for line in made if line is not None)
     if not lines:
         return None
-    caption = _caption(report, pool, own, shapley=bool(shares))
+    caption = _caption(report, pool, own, lines, shapley=bool(shares))
     for why, names in (
         ("Not trained both alone and left out", [t for t in order if t not in asked]),
         ("Incomplete", [t for t in asked if t not in complete]),
@@ -244,7 +244,12 @@ def _cell(contrast: stats.Contrast | None, alpha: float) -> BlockCell:
 
 
 def _caption(
-    report: ReportTable, pool: _Pool, tables: Sequence[Table], *, shapley: bool
+    report: ReportTable,
+    pool: _Pool,
+    tables: Sequence[Table],
+    lines: Sequence[BlockLine],
+    *,
+    shapley: bool,
 ) -> list[str]:
     names = list(dict.fromkeys(table.ablation for table in tables))
     said = [
@@ -255,11 +260,13 @@ def _caption(
     ]
     if shapley:
         said.append("Shapley: what it adds to those before it, averaged over all orders.")
-    df = pool.fitted.fit.df
+    df = numbers.degrees_of(
+        cell.effect.df for line in lines for cell in line.cells if cell and cell.effect
+    )
     rows = numbers.count(len(pool.keys), "row")
     where = f" of {', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else ""
     said.append(
-        f"{numbers.level(report)} intervals, not corrected, no verdicts; one fit over {rows}"
-        f"{where} ({df} df)."
+        f"{numbers.level(report)} moderated intervals, not corrected, no verdicts; one fit over "
+        f"{rows}{where} ({df} df)."
     )
     return said

@@ -150,6 +150,7 @@ def _table(
         total=total,
         comparisons=judged.comparisons,
         df=judged.df,
+        df_most=judged.df_most,
         detectable=None if detectable is None else detectable * metric.scale,
         seeds_needed=judged.seeds_needed or asked.needed,
         exact_agreement=judged.exact_agreement,
@@ -158,6 +159,7 @@ def _table(
         notes=(
             *metrics.notes(resolved, metric),
             *cells.notes(table, grid, metric),
+            *filter(None, [notes.uneven(table, judged)]),
             *notes.notes(resolved, table),
             *notes.known_before(resolved, table),
             *cells.identical_rows(table, judged.references, results),

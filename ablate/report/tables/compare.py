@@ -53,7 +53,8 @@ class Judged:
     total: Total | None
     ends: tuple[int, int]
     comparisons: int
-    df: int | None
+    df: float | None
+    df_most: float | None
     detectable: float | None
     seeds_needed: int | None
     exact_agreement: bool
@@ -143,7 +144,8 @@ class _Judge:
         told = tuple(self._told(i, r) for i, r in enumerate(self.references))
         errors = tuple(c.se for c in contrasts.values() if c.se is not None)
         worst = max((c for c in contrasts.values() if c.se), key=lambda c: c.se or 0, default=None)
-        compared = any(c is not None for c in (*contrasts.values(), *told))
+        compared = [c for c in (*contrasts.values(), *told) if c is not None]
+        freedom = [c.df for c in compared if c.se is not None]
         return Judged(
             fitted=self.fitted,
             references=tuple(self.references),
@@ -154,10 +156,11 @@ class _Judge:
             total=total,
             ends=ends,
             comparisons=len(contrasts),
-            df=self.fit.df if compared and self.fit.phi is not None else None,
+            df=min(freedom, default=None),
+            df_most=max(freedom, default=None),
             detectable=detectable(worst, len(contrasts), self.alpha),
             seeds_needed=needed(self.fitted, worst, len(contrasts), self.margin, self.alpha),
-            exact_agreement=self.fit.phi is None and self.fit.df > 0 and compared,
+            exact_agreement=self.fit.phi is None and self.fit.df > 0 and bool(compared),
             standard_errors=errors,
             contrasts=told,
             total_contrast=self._told(*ends) if wants_total else None,

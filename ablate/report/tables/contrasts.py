@@ -130,7 +130,8 @@ def block(
     within = f"±{numbers.plain(round(margin * metric.scale, 9))}{metric.points}"
     equivalent = f"equivalent = within {within}" if margin else "no margin, so none is equivalent"
     judged_how = (
-        f"{level} intervals from the pooled residual ({judged.fitted.fit.df} df), not corrected; "
+        f"{level} intervals, each from its own seeds and the noise of all rows (moderated t, "
+        f"{numbers.degrees_of(effect.df for effect in answers.effects)} df), not corrected; "
         f"verdicts Holm-corrected over {numbers.count(family, 'comparison')}, {equivalent}."
     )
     seen = _could_see(answers, metric, alpha, decimals)

@@ -1,7 +1,7 @@
 """Two rows or two trials: which settings differ, and what was measured on either side.
 
 The interval of a difference is unadjusted: the comparison was not declared, so it belongs to no
-family and gets no verdict. Of two whole rows of one table it comes from the table's pooled fit, as
+family and gets no verdict. Of two whole rows of one table it comes from the table's fit, as
 in its report; else it is the paired t over the seeds that both have.
 """
 
@@ -75,7 +75,7 @@ class MetricDifference:
     delta: float | None
     effect: stats.Effect | None
     band: float | None
-    method: Literal["", "paired", "pooled"]
+    method: Literal["", "paired", "moderated"]
     shared: tuple[int, ...]
     values: tuple[dict[int, float], dict[int, float]]
 
@@ -259,17 +259,17 @@ def _metric(
     shared = tuple(seed for seed in mine if seed in others) if comparable else ()
     x, y = np.array([[values[s] for s in shared] for values in (mine, others)])
     delta = effect = band = None
-    method: Literal["", "paired", "pooled"] = ""
+    method: Literal["", "paired", "moderated"] = ""
     same = list(a.keys.values()) == list(b.keys.values())
     if shared and not same:
         delta = float((y - x).mean())
         if len(shared) > 1:
-            contrast = _pooled(a, b, metric, results, examples)
-            method = "pooled" if contrast is not None else "paired"
+            contrast = _moderated(a, b, metric, results, examples)
+            method = "moderated" if contrast is not None else "paired"
             if contrast is None:
                 right = metric.right(np.stack([x, y]))
-                noise = stats.noise_scale(right, accuracy=metric.of_examples, examples=examples)
-                contrast = stats.fit([x, y], noise).difference(1, 0)
+                rates = stats.error_rates(right, accuracy=metric.of_examples, examples=examples)
+                contrast = stats.fit([x, y], rates).difference(1, 0)
             effect = None if contrast is None else stats.effect(contrast, alpha=alpha)
         elif metric.of_examples and examples:
             errors = metric.error(float(x[0])), metric.error(float(y[0]))
@@ -282,7 +282,7 @@ def _metric(
     return MetricDifference(metric, before, after, delta, effect, band, method, shared, values)
 
 
-def _pooled(
+def _moderated(
     a: Side,
     b: Side,
     metric: Metric,

@@ -54,10 +54,10 @@ def fit_rows(
     first = [keys.index(k) for k in keys]  # the row that stands for a row's trials
     kept = sorted(set(first))
     right = metric.right(values[kept])
-    noise = stats.noise_scale(right, accuracy=metric.of_examples, examples=examples)
+    errors = stats.error_rates(right, accuracy=metric.of_examples, examples=examples)
     diverged = tuple(cells.diverged(line, metric) for line in grid)
     return Fitted(
-        fit=stats.fit(values[kept], noise),
+        fit=stats.fit(values[kept], errors),
         values=values,
         place=tuple(kept.index(row) for row in first),
         diverged=diverged,

@@ -42,8 +42,8 @@ def with_new_images(table: ReportTable, stored: Stored) -> ReportTable:
         caption=(
             f"First: the table's {numbers.level(table)} interval, for these {images:,} images. "
             f"Second: images and seeds both drawn anew, a two-way layout of {images:,} images × "
-            f"{len(table.seeds)} seeds; unadjusted, without a verdict. It is of two rows alone, "
-            "where the first pools the noise of all rows: either may be the wider one.",
+            f"{len(table.seeds)} seeds whose noise is that of the first; unadjusted, without a "
+            "verdict.",
             *([f"No stored predictions: {', '.join(missing)}."] if missing else []),
         ),
     )
@@ -86,6 +86,7 @@ def _line(
     found = stats.new_images(
         np.array([h.correct for h in mine if h]),
         np.array([h.correct for h in other if h]),
+        seeds=_of_seeds(delta),
         level=1 - table.alpha,
     )
     if found is None:
@@ -96,6 +97,12 @@ def _line(
     return BlockLine(
         row.label, (_default(delta), BlockCell(found.delta, found.low, found.high, effect))
     )
+
+
+def _of_seeds(delta: Comparison) -> stats.Contrast | None:
+    """The table's difference, for these images."""
+    effect = delta.effect
+    return None if effect is None else stats.Contrast(effect.delta, effect.se, effect.df, None)
 
 
 def _default(delta: Comparison) -> BlockCell:

@@ -1,4 +1,5 @@
-"""What the rows of a tuned table chose, and what was known of rows before they were trained."""
+"""What the rows of a tuned table chose, what was known of rows before they were trained, and a row
+whose noise stands out."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ablate.core.resolved_study import ResolvedStudy, Row, Table, Tuning, unchosen_in_words
+from ablate.report.tables.compare import Judged
 
 
 def notes(resolved: ResolvedStudy, table: Table) -> list[str]:
@@ -99,3 +101,16 @@ def _number(value: Any) -> float | None:
 
 def _shown(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def uneven(table: Table, judged: Judged) -> str | None:
+    """The row whose seeds differ more than those of the others, where one stands out."""
+    found = judged.fitted.fit.uneven()
+    if found is None:
+        return None
+    row = table.rows[judged.fitted.place.index(found.row)]
+    times = f"{found.ratio**0.5:.2g} times as much as"
+    return (
+        f"{row.label}: its seeds differ {times} those of the other rows; what is compared with it "
+        "is less certain than the rest"
+    )

@@ -135,8 +135,8 @@ def _fit(
     keys = [tuple(cell.key for cell in row.seeds) for row in table.rows]
     distinct = list(dict.fromkeys(keys))
     apart = values[[keys.index(key) for key in distinct]]
-    noise = stats.noise_scale(apart, accuracy=True, examples=images)
-    return stats.fit(apart, noise), [distinct.index(key) for key in keys]
+    errors = stats.error_rates(apart, accuracy=True, examples=images)
+    return stats.fit(apart, errors), [distinct.index(key) for key in keys]
 
 
 def _value(values: stats.Floats) -> BlockCell | None:

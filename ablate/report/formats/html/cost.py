@@ -9,13 +9,13 @@ from itertools import pairwise
 
 import numpy as np
 
+from ablate import stats
 from ablate.report import captions, numbers
 from ablate.report.formats.html import drawing, markup
 from ablate.report.formats.html.drawing import Axis, Label, axis, between, placed
 from ablate.report.formats.html.markup import Markup, join, name, percent, tag
 from ablate.report.formats.html.views import Epochs, Panel, scaled, seed_value
 from ablate.report.model import ReportTable
-from ablate.stats import noise_scale
 
 _LONG = 20  # characters of a label, above which points are numbered
 _MANY = 9  # points, likewise
@@ -54,7 +54,7 @@ def render(place: markup.Place, panels: Sequence[Panel], epochs: Epochs) -> Mark
     sentences = [f"{up} and left: more for less time."]
     if any(point.low is not None for _, _, points in found for point in points):
         level = numbers.level(first)
-        sentences.append(f"Bars are {level} intervals of the means, sd pooled over the rows.")
+        sentences.append(f"Bars are {level} intervals of the means, sd moderated over the rows.")
     if any(point.step for _, _, points in found for point in points):
         sentences.append("The line follows the order of the rows.")
     left_out = [
@@ -108,8 +108,8 @@ def _points(table: ReportTable, epochs: Epochs) -> list[_Point]:
 def _half_widths(table: ReportTable) -> list[float]:
     """Half the interval of each row's mean, [rows], NaN where it is not known.
 
-    The spread of seeds within rows, its variance growing as `ablate.stats.noise_scale` has it,
-    pooled over the rows: rows share their seeds, and no single row has enough.
+    Of each row the spread of its own seeds, moderated by that of all rows as the variance of a
+    difference is: no single row has seeds enough.
     """
     cells = [[seed_value(cell, table) for cell in row.seeds] for row in table.rows]
     values = np.array([[math.nan if v is None else v for v in line] for line in cells])
@@ -121,22 +121,19 @@ def _half_widths(table: ReportTable) -> list[float]:
         return [math.nan] * len(table.rows)
     from scipy.special import stdtrit
 
-    noise = noise_scale(
-        table.metric.right(values / table.metric.scale),
-        accuracy=table.metric.of_examples,
-        examples=table.examples,
-    )
-    squares = [
-        float(np.nansum((line - np.nanmean(line)) ** 2)) / u
-        for line, u, k, own in zip(values, noise, n, first, strict=True)
-        if own and k > 1
-    ]
-    spread = math.sqrt(sum(squares) / df)
-    t = float(stdtrit(df, 1 - table.alpha / 2))
-    return [
-        t * spread * math.sqrt(u / k) if k and spread else math.nan
-        for u, k in zip(noise, n, strict=True)
-    ]
+    right = table.metric.right(values / table.metric.scale)
+    errors = stats.error_rates(right, accuracy=table.metric.of_examples, examples=table.examples)
+    fitted = stats.fit(values[first], None if errors is None else errors[first])
+    noise = np.array([fitted.noise[sum(first[: keys.index(key) + 1]) - 1] for key in keys])
+    squares = np.array([float(np.nansum((line - np.nanmean(line)) ** 2)) for line in values])
+    law = sum(square / u for square, u in zip(squares[first], noise[first], strict=True)) / df
+    found = []
+    for square, u, k in zip(squares, noise, n, strict=True):
+        own = square / (k - 1) if k > 1 else 0.0
+        variance = stats.moderated(law * u, own, max(k - 1, 0), fitted.prior.weight)
+        t = float(stdtrit(min(fitted.prior.df + max(k - 1, 0), df), 1 - table.alpha / 2))
+        found.append(t * math.sqrt(variance / k) if k and law else math.nan)
+    return found
 
 
 # ------------------------------------------------------------------------------------ drawing

@@ -220,8 +220,8 @@ def _sentences(panels: Sequence[Panel]) -> list[str]:
     found = [f"Mean difference over the same {seeds}"]
     fitted = [table for table in tables if table.df is not None]
     if fitted:
-        df = listed(dict.fromkeys(f"{table.df:,}" for table in fitted))
-        found[0] += f"; intervals from the pooled residual ({df} df), not corrected."
+        df = listed(dict.fromkeys(numbers.degrees(table) for table in fitted))
+        found[0] += f"; moderated {numbers.level(first)} intervals ({df} df), not corrected."
         counts = dict.fromkeys(f"{table.comparisons:,}" for table in fitted if table.comparisons)
         over = f"{listed(counts)} comparison{'' if list(counts) == ['1'] else 's'}"
         each = " of each line" if panels[0].transposed else ""

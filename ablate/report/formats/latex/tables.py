@@ -162,7 +162,7 @@ def _transposed(group: Sequence[ReportTable], alone: bool) -> Sheet:
         caption.append(_one_seed(max((captions.one_seed(table) for table in group), key=len)))
     elif any(table.df is not None for table in group):
         level = latex(numbers.level(first))
-        caption.append(f"$\\Delta$ with {level} interval, pooled residual of each line.")
+        caption.append(f"$\\Delta$ with {level} interval, moderated by the noise of each line.")
         caption.append("Verdicts Holm-corrected within each line.")
         caption.append(_equivalent(first))
     return Sheet(
@@ -232,7 +232,7 @@ def _caption(table: ReportTable) -> list[str]:
     against = f"$\\Delta$ to {prose(captions.reference_row(table))}"
     if table.df is not None:
         level, inner = latex(numbers.level(table)), numbers.count(table.comparisons, "comparison")
-        said.append(f"{against} with {level} interval, pooled residual, {table.df} df.")
+        said.append(f"{against} with {level} interval, moderated $t$, {numbers.degrees(table)} df.")
         if table.total:
             said.append("Last line: $\\Delta$ to the baseline.")
         if table.comparisons:
