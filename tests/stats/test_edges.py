@@ -35,9 +35,9 @@ def test_rows_that_share_no_seed_cannot_be_compared():
 
 def test_a_row_without_a_cell_cannot_be_compared_and_leaves_the_others_alone():
     values = np.array([[0.9, 0.91], [np.nan, np.nan], [0.92, 0.94]])
-    fit = stats.fit(values, stats.noise_scale(values, accuracy=True, examples=100))
+    fit = stats.fit(values, stats.error_rates(values, accuracy=True, examples=100))
     assert fit.difference(1, 0) is None
-    pair = stats.fit(values[[0, 2]], stats.noise_scale(values[[0, 2]], accuracy=True, examples=100))
+    pair = stats.fit(values[[0, 2]], stats.error_rates(values[[0, 2]], accuracy=True, examples=100))
     assert fit.difference(2, 0).se == pytest.approx(pair.difference(1, 0).se)
 
 
@@ -49,9 +49,9 @@ def test_missing_cells_of_one_row_leave_the_difference_of_complete_rows():
 
 
 def test_a_perfect_row_still_has_noise():
-    scale = stats.noise_scale([[1.0, 1.0], [0.9, 0.9]], accuracy=True, examples=50)
-    assert scale == pytest.approx([0.01**0.5, 0.1**0.5])
-    assert list(stats.noise_scale([[1.0, 1.0]], accuracy=False, examples=50)) == [1.0]
+    errors = stats.error_rates([[1.0, 1.0], [0.9, 0.9]], accuracy=True, examples=50)
+    assert errors == pytest.approx([0.01, 0.1])
+    assert stats.error_rates([[1.0, 1.0]], accuracy=False, examples=50) is None
 
 
 @pytest.mark.parametrize("coefficients", [[1.0, -1.0], [1.0, 0.5, -1.0], [1.0, 1.0, -1.0]])
@@ -94,7 +94,7 @@ def test_coverage_and_family_error(request):
         y = rng.normal(0, 0.002, 3) + rng.normal(0, 0.004, (4, 3)) * errors[:, None] ** 0.25
         if table % 4 == 0:
             y[rng.integers(4), rng.integers(3)] = np.nan
-        fit = stats.fit(y, np.sqrt(errors))
+        fit = stats.fit(y, errors)
         judged = stats.family([fit.difference(i, i - 1) for i in (1, 2, 3)], margin=0.0)
         covered += [not e.excludes_zero for e in judged]
         claimed += any(e.verdict in ("gain", "loss") for e in judged)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ablate import stats
+from tests.helpers.brute_force import brute_force
 
 V3 = np.array([[0.8, 0.81, 0.79], [0.83, 0.83, 0.82], [0.81, 0.83, 0.81], [0.85, 0.87, 0.84]])
 SETS = [frozenset(s) for s in ("", "A", "B", "AB")]
@@ -26,13 +27,14 @@ def points(fit, rows, orders, trick, complete):
 
 
 def test_all_orders_of_the_test_vector_are_its_shapley_values():
-    fit = stats.fit(V3, stats.noise_scale(V3, accuracy=True, examples=1000))
+    fit = stats.fit(V3, stats.error_rates(V3, accuracy=True, examples=1000))
     orders = [[0, 1, 3], [0, 2, 3]]
+    halves = {"A": [-0.5, 0.5, -0.5, 0.5], "B": [-0.5, -0.5, 0.5, 0.5]}
     for trick, delta in (("A", 3.1667), ("B", 2.1667)):
         share = points(fit, SETS, orders, trick, True)
         assert 100 * share.estimate == pytest.approx(delta, abs=5e-5)
-        assert 100 * share.se == pytest.approx(0.3229, abs=5e-5)
-        assert share.df == 6
+        expected = brute_force(V3, 1000, halves[trick])
+        assert (share.estimate, share.se, share.df) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("k", [2, 3, 4])
@@ -75,9 +77,17 @@ def test_sampled_orders_by_the_formula_worked_by_hand():
             for p, paths_at in zip(paths, (0, 2, 2), strict=True)
         ]
     )
-    noise = fit.phi * (2 * (1 / 3) ** 2 + 2 * (2 / 3) ** 2) / 4
-    each = 2 * fit.phi / 4
-    expected = (3 * each - 3 * noise) / 2
+    steps = [[p[at + 1], p[at]] for p, at in zip(paths, (0, 2, 2), strict=True)]
+    lines = np.array([values[after] - values[before] for after, before in steps])
+
+    def squeezed(squares, line):
+        """Of four seeds: three degrees of freedom of its own beside the law's."""
+        w = fit.prior.weight
+        return (w * fit.phi * squares + 3 * line.var(ddof=1)) / (w + 3) / 4
+
+    noise = squeezed(2 * (1 / 3) ** 2 + 2 * (2 / 3) ** 2, lines.mean(axis=0))
+    each = [squeezed(2, line) for line in lines]
+    expected = (sum(each) - 3 * noise) / 2
     variance = noise + max(0.0, marginals.var(ddof=1) - expected) / 3
     share = points(fit, rows, paths, "A", False)
     assert share.estimate == pytest.approx(marginals.mean())
@@ -86,7 +96,6 @@ def test_sampled_orders_by_the_formula_worked_by_hand():
     assert share.variance_per_seed is None  # the orders differ by more than noise
     plain = points(fit, rows, paths, "A", True)
     assert plain.se == pytest.approx(noise**0.5)
-    assert plain.df == fit.df
 
 
 def test_sampled_orders_that_agree_have_the_noise_of_the_average():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -50,7 +51,7 @@ def test_intervals_cover(modules, seeds):
     # tables, not comparisons, are independent
     room = three_errors(0.95)
     assert judged.covers(truth).mean() == pytest.approx(0.95, abs=room)
-    small = modules.balanced.Judged(judged.estimate, 0.9 * judged.se, judged.df)
+    small = replace(judged, se=0.9 * judged.se)
     assert small.covers(truth).mean() < 0.95 - room
 
 
@@ -67,7 +68,7 @@ def test_null_tricks_are_left_alone(modules, seeds):
 def test_a_closed_form_that_is_wrong_is_found(modules, monkeypatch):
     y = modules.tables.Normal().draw(np.random.default_rng(0), 50, (0.1,) * 5, 3)
     right = modules.balanced.stats.fit
-    monkeypatch.setattr(modules.balanced.stats, "fit", lambda table, noise: right(table))
+    monkeypatch.setattr(modules.balanced.stats, "fit", lambda table, errors: right(table))
     with pytest.raises(AssertionError, match="closed form"):
         modules.balanced.judge(y * 0.5, modules.balanced.steps_and_total(5), 3925)
 

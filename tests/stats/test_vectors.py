@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats as scipy_stats
+from statsmodels.stats.multitest import multipletests
 
 from ablate import stats
+from tests.helpers.brute_force import brute_force
 
 V1 = np.array(
     [[0.9, 0.904, 0.902], [0.905, 0.907, 0.909], [0.918, 0.92, 0.916], [0.917, 0.922, 0.918]]
 )
 V3 = np.array([[0.8, 0.81, 0.79], [0.83, 0.83, 0.82], [0.81, 0.83, 0.81], [0.85, 0.87, 0.84]])
+STEPS = [[-1, 1, 0, 0], [0, -1, 1, 0], [0, 0, -1, 1]]
 SETS = [frozenset(s) for s in ("", "A", "B", "AB")]
 
 
 def fitted(values, examples):
-    return stats.fit(values, stats.noise_scale(values, accuracy=True, examples=examples))
+    return stats.fit(values, stats.error_rates(values, accuracy=True, examples=examples))
 
 
 def above(fit):
@@ -26,30 +30,30 @@ def to(value, digits):
     return pytest.approx(value, abs=0.5 * 10**-digits * 1.0001)
 
 
+def holm(references):
+    """Holm's p by statsmodels of t tests by scipy, from (estimate, se, df)."""
+    raw = [2 * scipy_stats.t.sf(abs(e / se), df) for e, se, df in references]
+    return multipletests(raw, method="holm")[1]
+
+
 def test_v1_a_balanced_cumulative_table():
-    fit = fitted(V1, 4000)
-    assert fit.phi == to(9.2899e-6, 10)
-    assert fit.df == 6
-    contrasts = above(fit)
+    contrasts = above(fitted(V1, 4000))
     assert [100 * c.estimate for c in contrasts] == [to(v, 4) for v in (0.5, 1.1, 0.1)]
-    assert [100 * c.se for c in contrasts] == [to(v, 4) for v in (0.1383, 0.1353, 0.133)]
+    expected = [brute_force(V1, 4000, c) for c in STEPS]
+    assert [(c.estimate, c.se, c.df) for c in contrasts] == [pytest.approx(e) for e in expected]
     judged = stats.family(contrasts, margin=0.01)
-    assert [e.p_holm for e in judged] == [to(v, 4) for v in (0.0223, 0.0006, 0.4805)]
-    assert judged[2].p_equivalence == to(0.0003, 4)
+    assert [e.p_holm for e in judged] == pytest.approx(list(holm(expected)))
     assert [e.verdict for e in judged] == ["gain, negligible", "gain", "equivalent"]
 
 
 def test_v1b_a_missing_cell():
     values = V1.copy()
     values[2, 1] = np.nan
-    fit = fitted(values, 4000)
-    assert fit.phi == to(1.1054e-5, 9)
-    assert fit.df == 5
-    contrasts = above(fit)
-    assert [100 * c.estimate for c in contrasts] == [to(v, 4) for v in (0.5, 1.0848, 0.1152)]
-    assert [100 * c.se for c in contrasts] == [to(v, 4) for v in (0.1509, 0.1703, 0.1681)]
+    contrasts = above(fitted(values, 4000))
+    expected = [brute_force(values, 4000, c) for c in STEPS]
+    assert [(c.estimate, c.se, c.df) for c in contrasts] == [pytest.approx(e) for e in expected]
     judged = stats.family(contrasts, margin=0.005)
-    assert [e.p_holm for e in judged] == [to(v, 4) for v in (0.0423, 0.0042, 0.5235)]
+    assert [e.p_holm for e in judged] == pytest.approx(list(holm(expected)))
 
 
 def test_v2_two_rows_two_seeds_and_the_band_of_one_seed():
@@ -63,23 +67,21 @@ def test_v2_two_rows_two_seeds_and_the_band_of_one_seed():
 
 
 @pytest.mark.parametrize(
-    ("contrast", "delta", "se"),
+    ("contrast", "delta"),
     [
-        (stats.single(SETS, "A"), 2.6667, 0.4637),
-        (stats.leave_out(SETS, "A"), 3.6667, 0.4494),
-        (stats.shapley(SETS, "A"), 3.1667, 0.3229),
-        (stats.shapley(SETS, "B"), 2.1667, 0.3229),
-        (stats.interaction(SETS, "A", "B"), 1.0, 0.6458),
-        (stats.redundancy(SETS, "A"), -1.0, 0.6458),
-        (stats.main_effect(SETS, "A"), 3.1667, 0.3229),
+        (stats.single(SETS, "A"), 2.6667),
+        (stats.leave_out(SETS, "A"), 3.6667),
+        (stats.shapley(SETS, "A"), 3.1667),
+        (stats.shapley(SETS, "B"), 2.1667),
+        (stats.interaction(SETS, "A", "B"), 1.0),
+        (stats.redundancy(SETS, "A"), -1.0),
+        (stats.main_effect(SETS, "A"), 3.1667),
     ],
 )
-def test_v3_attribution(contrast, delta, se):
-    fit = fitted(V3, 1000)
-    assert fit.df == 6
-    result = fit.contrast(contrast)
+def test_v3_attribution(contrast, delta):
+    result = fitted(V3, 1000).contrast(contrast)
     assert 100 * result.estimate == to(delta, 4)
-    assert 100 * result.se == to(se, 4)
+    assert (result.estimate, result.se, result.df) == pytest.approx(brute_force(V3, 1000, contrast))
 
 
 def test_mean_over_two_data_sets():
@@ -87,18 +89,27 @@ def test_mean_over_two_data_sets():
     second = fitted(V3, 1000).difference(1, 0)
     mean = stats.mean_effect([first, second])
     assert 100 * mean.delta == to(1.5833, 4)
-    assert 100 * mean.se == to(0.242, 4)
-    assert mean.df == to(7.0595, 4)
-    assert [100 * b for b in (mean.low, mean.high)] == [to(1.0121, 4), to(2.1545, 4)]
+    parts = [brute_force(v, n, [-1, 1, 0, 0]) for v, n in ((V1, 4000), (V3, 1000))]
+    variances = [se**2 / 4 for _, se, _ in parts]
+    df = sum(variances) ** 2 / sum(v**2 / d for v, (*_, d) in zip(variances, parts, strict=True))
+    assert (mean.se, mean.df) == pytest.approx((sum(variances) ** 0.5, df))
+    ends = scipy_stats.t.interval(0.95, df, mean.delta, mean.se)
+    assert (mean.low, mean.high) == pytest.approx(ends)
     apart = stats.difference(second, first)
     assert apart.delta == pytest.approx(second.estimate - first.estimate)
     assert apart.se == pytest.approx(2 * mean.se)
 
 
-@pytest.mark.parametrize(("seeds", "points"), [(2, 2.10), (3, 1.26), (5, 0.86), (10, 0.57)])
-def test_smallest_detectable_at_ten_percent_error_on_imagenette(seeds, points):
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+def test_smallest_detectable_at_ten_percent_error_on_imagenette(seeds):
+    """Five rows: the noncentral t of scipy with the degrees of freedom of a balanced table."""
     se = stats.expected_noise(0.1, 3925) * (2 / seeds) ** 0.5
-    assert 100 * stats.smallest_detectable(se, 4 * (seeds - 1), 5) == to(points, 2)
+    b = (seeds - 1) / (seeds + 2)
+    df = min(seeds + 3, 1 / ((1 - b**2) / (4 * (seeds - 1)) + b**2 / (seeds - 1)))
+    assert stats.degrees_of_freedom(5, seeds) == pytest.approx(df)
+    critical = scipy_stats.t.ppf(1 - 0.05 / 10, df)
+    size = stats.smallest_detectable(se, df, 5)
+    assert scipy_stats.nct.sf(critical, df, size / se) == pytest.approx(0.8, abs=1e-4)
 
 
 @pytest.mark.parametrize(
