@@ -35,6 +35,7 @@ from ablate.stats.noise import Floats, error_rates, moderated
 from ablate.stats.orderings import kind_of_orders, order_steps, ordering_share
 from ablate.stats.power import expected_noise, rerun_band, seeds_needed, smallest_detectable
 from ablate.stats.times import Ratio, epoch_time, time_fit, time_ratio
+from ablate.stats.wins import Wins, wins
 
 __all__ = [
     "FEWEST_SEEDS",
@@ -48,6 +49,7 @@ __all__ = [
     "Ratio",
     "Uneven",
     "Verdict",
+    "Wins",
     "binned_error",
     "calibration_error",
     "class_accuracy",
@@ -86,4 +88,5 @@ __all__ = [
     "stein_half_width",
     "time_fit",
     "time_ratio",
+    "wins",
 ]

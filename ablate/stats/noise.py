@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 # γ: 1/2 to 1 on test sets of independent to correlated images, above 1 in tables of networks that
 # are not trained to convergence. Few seeds of few rows say nothing of it, hence a prior; it fades
 # as seeds are added, faster than the likelihood grows.
-EXPONENTS = np.arange(26) / 10
+EXPONENTS = np.arange(31) / 10
 _EXPONENT_MEAN, _EXPONENT_SD_PER_DF = 1.25, 0.75
 
 
@@ -35,7 +35,7 @@ class Prior:
 
 # Chosen by simulation (docs/statistics.md). The law is a mean of variances and so lies above the
 # scale that a prior of as many degrees of freedom has; hence a weight below df.
-LAW = Prior(weight=3.0, df=4.0)
+LAW = Prior(weight=2.5, df=4.0)
 LAW_UNEVEN = Prior(weight=1.0, df=1.0)  # where a row stands out from it
 UNEVEN_LEVEL = 0.10
 

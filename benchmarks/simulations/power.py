@@ -12,7 +12,7 @@ from simulations.balanced import judge, steps_and_total
 from simulations.figures import Figure, share
 from simulations.tables import IMAGENETTE, Normal
 
-SIZES = ("2.39", "1.45", ".98", ".63")  # of 2, 3, 5 and 10 seeds, as docs/statistics.md has them
+SIZES = ("2.49", "1.50", "1.00", ".63")  # of 2, 3, 5 and 10 seeds, as docs/statistics.md has them
 
 
 def simulate(rng: np.random.Generator, repeats: int) -> Iterator[Figure]:

@@ -37,7 +37,7 @@ def brute_force(values, examples, coefficients):
     """(estimate, se, df) of a contrast, by the page's formulas and dense algebra."""
     error = np.maximum(1 - np.nanmean(values, axis=1), 0.5 / examples)
     seeds = values.shape[1]
-    exponents = np.arange(0, 2.55, 0.1)
+    exponents = np.arange(0, 3.05, 0.1)
     belief = -0.5 * ((exponents - 1.25) / (0.75 * max(1, seeds - 1))) ** 2
     found = [restricted(values, error**g) for g in exponents]
     noise = error ** exponents[int(np.argmax(np.array(found) + belief))]
@@ -50,7 +50,7 @@ def brute_force(values, examples, coefficients):
     d = (c[used, None] * values[used][:, whole]).sum(axis=0)
     law = model.scale * np.sum(c**2 * noise)
     own = len(d) - 1
-    weight, prior = (1, 1) if cochran(values, noise, model) < 0.1 else (3, 4)
+    weight, prior = (1, 1) if cochran(values, noise, model) < 0.1 else (2.5, 4)
     if own < 1:  # only the law knows
         return theirs.effect[0], theirs.sd.item(), min(prior, model.df_resid)
     squeezed = (weight * law + own * d.var(ddof=1)) / (weight + own)

@@ -104,7 +104,7 @@ def test_mean_over_two_data_sets():
 def test_smallest_detectable_at_ten_percent_error_on_imagenette(seeds):
     """Five rows: the noncentral t of scipy with the degrees of freedom of a balanced table."""
     se = stats.expected_noise(0.1, 3925) * (2 / seeds) ** 0.5
-    b = (seeds - 1) / (seeds + 2)
+    b = (seeds - 1) / (seeds + 1.5)
     df = min(seeds + 3, 1 / ((1 - b**2) / (4 * (seeds - 1)) + b**2 / (seeds - 1)))
     assert stats.degrees_of_freedom(5, seeds) == pytest.approx(df)
     critical = scipy_stats.t.ppf(1 - 0.05 / 10, df)
