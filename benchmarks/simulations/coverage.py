@@ -26,7 +26,7 @@ def sources() -> tuple[tuple[Source, int], ...]:
         (Classes(10, 4000, 8, shared=0.2), 1),
         (Classes(100, 10_000, 2), 5),
         (Classes(100, 10_000, 2, shared=0.2), 5),
-        (Classes(1000, 50_000, 1, shared=0.2), 20),
+        (Classes(1000, 50_000, 1, shared=0.2), 8),
     )
 
 

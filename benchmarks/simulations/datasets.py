@@ -47,10 +47,13 @@ def _covers(tables: Sequence[Judged], weights: Sequence[float], truth: Sequence[
     estimate = sum(w * t.estimate[:, 0] for w, t in zip(weights, tables, strict=True))
     variances = [w * w * t.se[:, 0] ** 2 for w, t in zip(weights, tables, strict=True)]
     variance = np.sum(variances, axis=0)
-    df = variance**2 / sum(v * v / t.df for v, t in zip(variances, tables, strict=True))
+    df = variance**2 / sum(v * v / t.df[:, 0] for v, t in zip(variances, tables, strict=True))
     half = stdtrit(df, 0.975) * np.sqrt(variance)
     for t in range(20):
-        parts = [stats.Contrast(x.estimate[t, 0], x.se[t, 0], x.df, None) for x in tables]
+        parts = [
+            stats.Contrast(*(float(v[t, 0]) for v in (x.estimate, x.se, x.df)), None)
+            for x in tables
+        ]
         theirs = stats.difference(*parts) if weights[0] == 1 else stats.mean_effect(parts)
         assert theirs is not None
         assert np.allclose([estimate[t], half[t]], [theirs.delta, theirs.high - theirs.delta])

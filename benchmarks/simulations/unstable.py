@@ -16,6 +16,7 @@ README_ERRORS = (0.014, 0.017, 0.016, 0.103, 0.018, 0.018)
 README_NOISE = (0.003, 0.003, 0.003, 0.027, 0.003, 0.006)
 README_IMAGES = 599
 RULES: tuple[Rule, ...] = ("pooled", "moderated")
+_MANY = 10  # times as many tables, for a bar that is met by a tenth of a point
 _WHAT = {"pooled": "one residual for all rows: ", "moderated": ""}
 
 
@@ -42,13 +43,15 @@ def _readme(rng: np.random.Generator, repeats: int) -> Iterator[Figure]:
     bars = {3: (86.0, 8.5), 5: (92.0, 5.0), 10: (93.0, 4.5)}
     for seeds in (2, 3, 5, 10):
         lowest, highest = bars.get(seeds, (None, None))
-        y, means = drawn(rng, repeats, seeds, README_ERRORS, README_NOISE)
+        y, means = drawn(rng, _MANY * repeats, seeds, README_ERRORS, README_NOISE)
         flat, _ = drawn(rng, repeats, seeds, (0.03,) * 6, README_NOISE)
         for rule in RULES:
             new = rule == "moderated"
             judged = judge(y, comparisons, README_IMAGES, rule)
             covered = judged.covers(comparisons @ means)
-            worst = covered[:, int(covered.mean(axis=0).argmin())]
+            # which is the worst is seen in half of the tables, and how bad it is in the others
+            half = len(covered) // 2
+            worst = covered[half:, int(covered[:half].mean(axis=0).argmin())]
             setting = "README's table of 2026-11-20"
             bar = (lowest, None) if new else (None, None)
             yield share(setting, seeds, f"{_WHAT[rule]}the worst of six intervals", worst, bar)
