@@ -57,5 +57,5 @@ def _covers(tables: Sequence[Judged], weights: Sequence[float], truth: Sequence[
         theirs = stats.difference(*parts) if weights[0] == 1 else stats.mean_effect(parts)
         assert theirs is not None
         assert np.allclose([estimate[t], half[t]], [theirs.delta, theirs.high - theirs.delta])
-    found: Floats = np.abs(estimate - np.dot(weights, truth)) <= half
-    return found
+    covered: Floats = np.abs(estimate - np.dot(weights, truth)) <= half
+    return covered
