@@ -164,9 +164,10 @@ class ResolvedStudy(Frozen):
     file: as the user named it; toml: its text with those it extends, by path. trials: the
     definition of every key, teachers included; `labels` says where each is first used:
     "imagenette · + warmup · seed 0". order: keys in the order of work, teachers before those who
-    need them, seed 0 of every row first. graphs: a number for every key, the same for trials whose
-    models compile to the same graphs (`design.ordering`); none of older studies. until: the
-    look of an `--until` run, whose level the report's tests and intervals then have.
+    need them, seed 0 of every row first, then seed 1 of every row, and so on. graphs: a number for
+    every key, the same for trials whose models compile to the same graphs (`design.ordering`); none
+    of older studies. until: the look of an `--until` run, whose level the report's tests and
+    intervals then have.
     """
 
     format: int = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from ablate.core.resolved_study import Table
@@ -55,15 +56,13 @@ def graphs(trials: Mapping[str, Trial], catalogue: Catalogue) -> dict[str, int]:
     return found
 
 
-def work_order(
-    tables: Sequence[Table], trials: Mapping[str, Trial], graphs: Mapping[str, int]
-) -> tuple[str, ...]:
-    """What settings are chosen by; the first seed of every row, so that stopping early leaves a
-    table; then the other seeds. Rows whose settings are not chosen have no trials yet.
+def work_order(tables: Sequence[Table], trials: Mapping[str, Trial]) -> tuple[str, ...]:
+    """What settings are chosen by; then a block for each seed, the first of every row, the second
+    of every row, and so on. Rows whose settings are not chosen have no trials yet.
 
-    Those by graph and data set, as they first appear, row by row with seeds innermost: so a worker
-    goes from one graph, and from one data set, to the next as rarely as can be. A teacher comes
-    right before the first who needs it.
+    So whatever a machine's speed does, and whenever someone stops, every row has had its share: a
+    row's time is compared with those of trials around it, and a table that is not whole has whole
+    seeds. A teacher comes right before the first who needs it.
     """
     order: dict[str, None] = {}
 
@@ -79,17 +78,9 @@ def work_order(
         for row in table.rows:
             for key in row.tuning:
                 add(key)
-    rows = [row for table in tables for row in table.rows if not row.open]
-    for row in rows:
-        add(row.keys[0])
-
-    groups = [(graphs[row.keys[0]], trials[row.keys[0]].dataset.fingerprint) for row in rows]
-    seen = list(dict.fromkeys(groups))
-    by_graph = list(dict.fromkeys(graph for graph, _ in groups))
-    for _, row in sorted(
-        zip(groups, rows, strict=True),
-        key=lambda pair: (by_graph.index(pair[0][0]), seen.index(pair[0])),
-    ):
-        for key in row.keys[1:]:
-            add(key)
+    rows = [row.keys for table in tables for row in table.rows if not row.open]
+    for block in zip_longest(*rows):
+        for key in block:
+            if key is not None:
+                add(key)
     return tuple(order)

@@ -78,7 +78,7 @@ def resolve(
         tables=tuple(tables),
         trials=planner.trials,
         labels=planner.labels,
-        order=work_order(tables, planner.trials, shared),
+        order=work_order(tables, planner.trials),
         graphs=shared,
         warnings=tuple(planner.warnings),
     )

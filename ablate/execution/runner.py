@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty
@@ -98,8 +98,8 @@ class Runner:
         self._profile = profile
         self._macs = macs
         self._teachers = {t.teacher for t in resolved.trials.values() if t.teacher is not None}
-        rows = [row for table in resolved.tables for row in table.rows]
-        self._first = self._teachers | {row.keys[0] for row in rows}
+        blocks = _blocks(resolved, self._teachers)
+        self._block: Callable[[str], int] = lambda key: blocks.get(key, 0)
         self._own = workers is None  # else they may have more to train when this is over
         workers = workers or Workers(devices)
         self._ids = workers.ids
@@ -173,9 +173,9 @@ class Runner:
         able = self._able(left)
         elsewhere: list[str] = []
         while able and (free := [e for e in self._executors if e.free > 0]):
-            # The first seed of every row before any other: graphs decide among equals only.
-            first = [key for key in able if key in self._first] or able
-            key, executor = choose(first, free, self._compiled(), self._resolved.graphs.get)
+            key, executor = choose(
+                able, free, self._compiled(), self._resolved.graphs.get, self._block
+            )
             able.remove(key)
             held = claim(self._store.path, key, self._resolved.name)
             if held is None:
@@ -393,6 +393,17 @@ class Runner:
     def _restore_signals(previous: dict[int, Any]) -> None:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _blocks(resolved: ResolvedStudy, teachers: Collection[str]) -> dict[str, int]:
+    """Which seed of its row each trial is of; teachers, which others wait for, are with the
+    first."""
+    found: dict[str, int] = {}
+    for table in resolved.tables:
+        for row in table.rows:
+            for number, key in enumerate(row.keys):
+                found[key] = min(number, found.get(key, number))
+    return found | dict.fromkeys(teachers, 0)
 
 
 @dataclass

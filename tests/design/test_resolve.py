@@ -249,23 +249,51 @@ def test_more_are_planned_where_the_study_says_so(plan: Any) -> None:
     assert len(plan(text, study="max_trials = 12", seeds=3).trials) == 12
 
 
-def test_seed_0_of_every_row_first_then_row_by_row(plan: Any) -> None:
+def ordered(resolved: ResolvedStudy) -> list[str]:
+    return [resolved.labels[key] for key in resolved.order]
+
+
+def test_a_seed_of_every_row_comes_before_the_next_seed_of_any(plan: Any) -> None:
     text = '[[ablation]]\nname = "b"\nstack = ["mixup", "cosine"]\n'
     resolved = plan(text, study='stack = ["mixup"]', seeds=3)
-    assert [resolved.labels[key].removeprefix("digits · ") for key in resolved.order] == [
-        "baseline · seed 0",
-        "+ mixup · seed 0",
-        "+ cosine · seed 0",
-        "baseline · seed 1",
-        "baseline · seed 2",
-        "+ mixup · seed 1",
-        "+ mixup · seed 2",
-        "+ cosine · seed 1",
-        "+ cosine · seed 2",
+    assert ordered(resolved) == [
+        f"digits · {row} · seed {seed}"
+        for seed in range(3)
+        for row in ("baseline", "+ mixup", "+ cosine")
     ]
 
 
-def test_the_other_seeds_are_grouped_by_graph(plan: Any) -> None:
+def test_all_data_sets_come_in_a_block_and_a_teacher_right_before_its_first_student(
+    plan: Any,
+) -> None:
+    text = (
+        '[trial.big]\nset.model = "resnet34"\n[tricks]\ndistill = { teacher = "@big" }\n'
+        '[[ablation]]\nname = "b"\nkind = "leave_one_out"\nstack = ["mixup", "distill"]\n'
+    )
+    resolved = plan(
+        text,
+        study='stack = ["cosine"]',
+        seeds=2,
+        datasets=["digits", "cifar10"],
+        allow_missing_data=True,
+    )
+    teachers = {trial.teacher for trial in resolved.trials.values()} - {None}
+    assert len(teachers) == 2, "one for each data set"
+    order = [key for key in resolved.order if key not in teachers]
+    seeds = [resolved.trials[key].seed for key in order]
+    assert seeds == sorted(seeds)
+    half = len(order) // 2
+    rows = [{row.keys[seed] for t in resolved.tables for row in t.rows} for seed in (0, 1)]
+    assert [set(order[:half]), set(order[half:])] == rows
+    assert len({resolved.trials[key].dataset.name for key in order[:half]}) == 2
+    for teacher in teachers:
+        place = resolved.order.index(teacher)
+        students = [k for k in resolved.order if resolved.trials[k].teacher == teacher]
+        assert resolved.order[place + 1] == students[0]
+        assert len(students) > 2
+
+
+def test_a_graph_is_shared_by_those_whose_tricks_change_none(plan: Any) -> None:
     """ResNet-D is another graph; zero-γ, smoothing and mixup are none of their own."""
     stack = '["mixup", "resnet_d", "label_smoothing", "zero_gamma"]'
     text = f'[[ablation]]\nname = "b"\nkind = "one_at_a_time"\nstack = {stack}\n'
@@ -277,11 +305,6 @@ def test_the_other_seeds_are_grouped_by_graph(plan: Any) -> None:
     plain = [label for label in by_row if label != other]
     assert len(set().union(*(graphs[label] for label in plain))) == 1
     assert graphs[other].isdisjoint(graphs[plain[0]])
-    assert resolved.order == (
-        *(keys[0] for keys in by_row.values()),
-        *(key for label in plain for key in by_row[label][1:]),
-        *by_row[other][1:],
-    )
 
 
 def test_seeds_names_and_protocol_do_not_enter_the_key(plan: Any) -> None:

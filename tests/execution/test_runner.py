@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from ablate.execution.runner import Runner
 from ablate.store.store import Store
 from ablate.util.devices import Device
 from tests.helpers.environment import ROOT
+from tests.helpers.planted_runs import STUDY, session
 from tests.helpers.tiny_studies import Silent, equal, outcome, run, spec, study, trial
 
 SABOTEURS = ROOT / "tests" / "helpers" / "saboteurs.py"
@@ -114,6 +117,26 @@ def test_retrain_trains_again_and_keeps_the_old_attempt_aside(tmp_path: Path) ->
     assert len(observer.of("trial_start")) == 1
     assert equal(before, outcome(opened, one.key))
     assert len(list((tmp_path / "trials" / one.key).glob("retired-*"))) == 1
+
+
+def test_an_interrupted_run_leaves_whole_seeds(tmp_path: Path) -> None:
+    ready = session(tmp_path, STUDY.replace("seeds    = 2", "seeds = 3"))
+
+    class Stops(Silent):
+        def trial_end(self, key: str, status: str, message: str) -> None:
+            self.calls.append(("trial_end", (key, status, message)))
+            if len(self.of("trial_end")) == 7:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    observer = Stops()
+    outcome = Runner(ready.resolved, ready.store, [Device("cpu", 1)], observer).run()
+    assert outcome.exit_code == 128 + signal.SIGINT
+    done = {key for key, status in outcome.statuses.items() if status == "done"}
+    (table,) = ready.resolved.tables
+    finished = [sum(key in done for key in row.keys) for row in table.rows]
+    assert len(done) in (7, 8)  # the next may be over before it is stopped
+    assert min(finished) == 2, "two seeds of every row are there, and some third ones"
+    assert done <= set(ready.resolved.order[:8])
 
 
 def test_a_teacher_comes_first_and_its_failure_is_its_students(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,25 @@ from ablate.util.devices import Device
 from tests.helpers.tiny_studies import Silent, equal, outcome, study, trial
 
 
+def alike(key: str) -> int:
+    return 0
+
+
+def seed_of(key: str) -> int:
+    return int(key.split("-")[0])
+
+
 def simulate(
-    graphs: dict[str, int], workers: int, compiling: float, training: float = 10
+    graphs: dict[str, int],
+    workers: int,
+    compiling: float,
+    training: float = 10,
+    block: Callable[[str], int] = alike,
+    started: list[str] | None = None,
 ) -> tuple[dict[int, list[str]], float, float]:
     """Each worker's trials, when all were over, and for how long a device idled before the queue
-    was empty. A trial takes `training`, and `compiling` more where the worker has not its graph."""
+    was empty. A trial takes `training`, and `compiling` more where the worker has not its graph.
+    started: gets the trials as they are given out."""
     waiting, has = list(graphs), dict.fromkeys(range(workers), frozenset[int]())
     done: dict[int, list[str]] = defaultdict(list)
     busy: list[tuple[float, int]] = []
@@ -28,8 +43,10 @@ def simulate(
     while waiting or busy:
         free = [w for w in has if w not in {worker for _, worker in busy}]
         while waiting and free:
-            key, worker = choose(waiting, free, has, graphs.get)
+            key, worker = choose(waiting, free, has, graphs.get, block)
             waiting.remove(key)
+            if started is not None:
+                started.append(key)
             free.remove(worker)
             new = graphs[key] not in has[worker]
             has[worker] |= {graphs[key]}
@@ -76,15 +93,25 @@ def test_no_device_idles_while_a_trial_waits_even_if_that_takes_another_compile(
 
 def test_without_graphs_workers_take_what_comes_first() -> None:
     compiled = {"a": frozenset[int](), "b": frozenset({3})}
-    assert choose(["x", "y"], ["b"], compiled, lambda key: None) == ("x", "b")
+    assert choose(["x", "y"], ["b"], compiled, lambda key: None, alike) == ("x", "b")
 
 
-def test_the_first_seeds_come_first_on_whichever_worker() -> None:
-    """A worker that has a later trial's graph takes a row's first seed all the same."""
-    graphs = {"a0": 0, "b0": 1, "c0": 2, "a1": 0, "a2": 0}
+@pytest.mark.parametrize("workers", [1, 2, 3, 5])
+def test_a_seed_of_every_row_starts_before_the_next_of_any_on_whichever_worker(
+    workers: int,
+) -> None:
+    """Also where a worker has the graph of a later trial. What that costs is at most one more
+    compile of each graph by each worker."""
+    rows = [0, 0, 0, 1, 2]
+    graphs = {f"{seed}-{row}": graph for seed in range(6) for row, graph in enumerate(rows)}
+    started: list[str] = []
+    done, _, idle = simulate(graphs, workers, compiling=25, block=seed_of, started=started)
+    assert [seed_of(key) for key in started] == [seed for seed in range(6) for _ in rows]
+    assert sorted(started) == sorted(graphs)
+    assert idle == 0
+    assert compiles(done, graphs) <= 3 * workers
     compiled = {0: frozenset({0}), 1: frozenset({1})}
-    first = ["c0"]  # as the runner asks: of the rows' first seeds while there are any
-    assert choose(first, [0], compiled, graphs.get) == ("c0", 0)
+    assert choose(["1-0", "0-4"], [0], compiled, graphs.get, seed_of) == ("0-4", 0)
 
 
 @pytest.mark.long

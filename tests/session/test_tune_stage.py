@@ -238,6 +238,14 @@ def test_teachers_are_not_tuned(tmp_path: Path) -> None:
     assert len(ran.session.resolved.order) == 1 + 2 * 3 + 2 * 2
 
 
+def test_choices_come_first_then_a_seed_of_every_row_after_the_other(tmp_path: Path) -> None:
+    ran = Planted(peaked).run(session(tmp_path, TUNED))
+    resolved = ran.session.resolved
+    assert resolved.order[:12] == resolved.tuning
+    rows = resolved.tables[0].rows
+    assert resolved.order[12:] == tuple(row.keys[seed] for seed in range(2) for row in rows)
+
+
 def test_retraining_chooses_anew(tmp_path: Path) -> None:
     Planted(peaked).run(session(tmp_path, TUNED))
     again = Planted(lambda trial: 1 - peaked(trial))
