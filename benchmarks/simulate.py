@@ -39,6 +39,7 @@ TITLES = {
     "orders": "Shares over orders cover",
     "datasets": "Means over data sets cover",
     "one_seed": "Useless tricks with one seed",
+    "times": "Ratios of times cover where a machine's speed drifts",
 }
 PARTS = tuple(TITLES)
 COUNTED_ACROSS = ("orders", "datasets", "one_seed")  # what is counted has a column; else the seeds

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from ablate.core.resolved_study import Table
@@ -60,9 +59,11 @@ def work_order(tables: Sequence[Table], trials: Mapping[str, Trial]) -> tuple[st
     """What settings are chosen by; then a block for each seed, the first of every row, the second
     of every row, and so on. Rows whose settings are not chosen have no trials yet.
 
-    So whatever a machine's speed does, and whenever someone stops, every row has had its share: a
-    row's time is compared with those of trials around it, and a table that is not whole has whole
-    seeds. A teacher comes right before the first who needs it.
+    So a table that is not whole has whole seeds, and a row's time is compared with those of trials
+    around it, however the machine's speed drifts. Each seed begins one row further in each table,
+    and comes to the first at the end: else the last row would come late in every block, and a
+    machine that slows down steadily would charge it for that. A teacher comes right before the
+    first who needs it.
     """
     order: dict[str, None] = {}
 
@@ -78,9 +79,11 @@ def work_order(tables: Sequence[Table], trials: Mapping[str, Trial]) -> tuple[st
         for row in table.rows:
             for key in row.tuning:
                 add(key)
-    rows = [row.keys for table in tables for row in table.rows if not row.open]
-    for block in zip_longest(*rows):
-        for key in block:
-            if key is not None:
-                add(key)
+    rows = [[row.keys for row in table.rows if not row.open] for table in tables]
+    for number in range(max((len(keys) for each in rows for keys in each), default=0)):
+        for each in rows:
+            first = number % max(len(each), 1)
+            for keys in (*each[first:], *each[:first]):
+                if number < len(keys):
+                    add(keys[number])
     return tuple(order)

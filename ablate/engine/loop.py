@@ -92,7 +92,7 @@ def train(
     for epoch in range(run.epoch, recipe.epochs):
         heartbeat.here.epoch(epoch + 1)
         hooks.on_epoch_start(run, epoch)
-        meter, began = Meter(), time.perf_counter()
+        meter, began, used = Meter(), time.perf_counter(), time.process_time()
         for raw in data.train_batches(epoch, hooks.train_size(recipe, epoch)):
             targets = hooks.encode_targets(raw.labels, classes)
             batch = Batch(raw.ids, raw.images, raw.labels, targets, seed, epoch, run.step)
@@ -144,7 +144,7 @@ def train(
             to.check(run)
 
         metrics = meter.means()  # waits for the device: the epoch's time ends here
-        seconds = time.perf_counter() - began
+        seconds, processor = time.perf_counter() - began, time.process_time() - used
         evaluated = hooks.eval_model(run, model, data.clean_batches)
         with blaming(averaging if evaluated is not model else "", "eval_model"):
             tested = evaluate(evaluated, data.eval_batches(), format_, classes)
@@ -156,6 +156,7 @@ def train(
             "epoch": run.epoch,
             "metrics": metrics,
             "seconds": seconds,
+            "processor_seconds": processor,
             "eval_seconds": time.perf_counter() - began - seconds,
             "images": data.steps_per_epoch * recipe.batch_size,
             "steps": run.step,

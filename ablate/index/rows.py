@@ -232,8 +232,9 @@ def _begin(
 def _epoch(batch: Batch, run: int, record: dict[str, Any], highest: int) -> int:
     """Add an epoch; the highest number so far, with which one that comes again is noticed."""
     sequence, epoch = _whole(record.get("seq")), _whole(record.get("epoch"))
-    seconds, steps = _number(record.get("seconds")), _whole(record.get("steps"))
-    batch.add("epoch", run, sequence, epoch, seconds, steps, _whole(record.get("images")))
+    times = (_number(record.get(name)) for name in ("seconds", "processor_seconds"))
+    counts = (_whole(record.get(name)) for name in ("steps", "images"))
+    batch.add("epoch", run, sequence, epoch, *times, *counts)
     for metric, value in _metrics(record.get("metrics")):
         batch.add("metric", run, sequence, epoch, metric, value)
     if epoch is None or epoch > highest:

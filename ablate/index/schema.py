@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-VERSION: Final = 4  # raise with any change below: an index of another version is remade
+VERSION: Final = 5  # raise with any change below: an index of another version is remade
 
 # source.epoch: the highest epoch in a metrics file up to that byte; seq: of the line before it.
 # rewritten: an epoch that was written again in one attempt, and the first line since which it
@@ -34,7 +34,8 @@ CREATE TABLE spool.ending (
   run BIGINT, status VARCHAR, message VARCHAR, finished TIMESTAMP, epochs INTEGER,
   test_images BIGINT, parameters BIGINT, macs BIGINT, number_format VARCHAR);
 CREATE TABLE spool.epoch (
-  run BIGINT, seq BIGINT, epoch INTEGER, seconds DOUBLE, steps BIGINT, images BIGINT);
+  run BIGINT, seq BIGINT, epoch INTEGER, seconds DOUBLE, processor_seconds DOUBLE, steps BIGINT,
+  images BIGINT);
 CREATE TABLE spool.metric (run BIGINT, seq BIGINT, epoch INTEGER, metric VARCHAR, value DOUBLE);
 CREATE TABLE spool.rewritten (run BIGINT, epoch INTEGER, since BIGINT);
 CREATE TABLE spool.final (run BIGINT, metric VARCHAR, value DOUBLE);
@@ -67,7 +68,9 @@ CREATE VIEW spool.counted AS
 CREATE VIEW epochs AS
   WITH written AS (
     SELECT run, seq, epoch, metric, value FROM spool.metric
-    UNION ALL SELECT run, seq, epoch, 'seconds', seconds FROM spool.epoch)
+    UNION ALL SELECT run, seq, epoch, 'seconds', seconds FROM spool.epoch
+    UNION ALL SELECT run, seq, epoch, 'processor_seconds', processor_seconds FROM spool.epoch
+      WHERE processor_seconds IS NOT NULL)
   SELECT key, dataset, model, seed, tricks, label, epoch, metric, value, status
   FROM written
   JOIN spool.counted AS counted USING (run)
@@ -89,6 +92,8 @@ CREATE VIEW trials AS
       SELECT
         written.run AS run, count(DISTINCT written.epoch) AS epochs, sum(seconds) AS seconds,
         median(seconds) FILTER (written.epoch > 1) AS epoch_seconds,
+        median(processor_seconds / nullif(seconds, 0)) FILTER (written.epoch > 1)
+          AS processor_share,
         CASE WHEN min(images) = max(images) THEN max(images) END AS images
       FROM spool.epoch AS written
       ANTI JOIN spool.rewritten AS again
@@ -105,8 +110,8 @@ CREATE VIEW trials AS
     coalesce(ending.epochs, timing.epochs, 0) AS epochs, planned AS planned_epochs,
     epoch_seconds, images / nullif(epoch_seconds, 0) AS images_per_second, seconds,
     parameters, macs, test_images, batch_size, lr, image_size, variant, image_limit, numerics,
-    number_format, device, device_name, host, shared_device, profiled, ablate, torch, python, cuda,
-    started, finished, attempt, continues, teacher, message, definition
+    number_format, device, device_name, host, shared_device, processor_share, profiled, ablate,
+    torch, python, cuda, started, finished, attempt, continues, teacher, message, definition
   FROM once
   LEFT JOIN spool.counting AS counting USING (key)
   LEFT JOIN (SELECT * EXCLUDE (key) FROM tried) AS tried USING (run)

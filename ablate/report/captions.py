@@ -139,6 +139,14 @@ def _verdicts(table: ReportTable) -> list[str]:
     return said
 
 
+RATIO_LEVEL = "[95%]"  # of the intervals of ratios of times, whatever the table's is
+
+
+def ratio_intervals(table: ReportTable) -> bool:
+    """Whether a ratio of times has an interval."""
+    return any(row.ratio and row.ratio.low is not None for row in table.judged)
+
+
 def measured(table: ReportTable) -> str:
     """What the metric's column is, in a sentence."""
     name = table.metric.label[:1].upper() + table.metric.label[1:]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ablate.report.model import Comparison, ReportTable
+from ablate.stats import Ratio
 
 # Two fits give one difference as 2.75 and as 2.7499999999999996: digits beyond this one are
 # floating point's, and must not decide how a reader sees it rounded.
@@ -88,6 +89,24 @@ class Clock:
             hours, minutes = divmod(round(seconds / 60), 60)
             return f"{hours:,} h {minutes}" if minutes else f"{hours:,} h"
         return f"{fixed(seconds / (60 if self.unit == 'min' else 1), self.decimals)} {self.unit}"
+
+
+def ratios(found: Sequence[Ratio | None], *, intervals: bool) -> list[str]:
+    """ "×0.51", or "×0.51 [0.48, 0.54]", below each other; "" without one."""
+    texts = ["" if ratio is None else f"×{fixed(ratio.ratio, 2)}" for ratio in found]
+    return aligned(texts, [ratio_bounds(ratio) if intervals else None for ratio in found])
+
+
+def ratio(found: Ratio | None) -> str:
+    """ "×0.51 [0.48, 0.54]", "×0.51" where there is no interval."""
+    return ratios([found], intervals=True)[0]
+
+
+def ratio_bounds(found: Ratio | None) -> tuple[str, str] | None:
+    """The interval's ends."""
+    if found is None or found.low is None or found.high is None:
+        return None
+    return fixed(found.low, 2), fixed(found.high, 2)
 
 
 def span(values: Sequence[int]) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ablate.store.journal import NO_METRICS
 from ablate.store.store import TrialResult
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 # Of `ablate.execution.environment.environment`: what could change a result's bits, likeliest first.
 RECORDED: Final = ("torch", "torchvision", "cuda", "device_name", "ablate", "python", "platform")
 _PLACES: Final = ("host", "cores", "shared_device")
-_NO_METRICS: Final = frozenset({"epoch", "seconds", "steps", "images"})
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _metrics(
 
 
 def _names(epochs: Sequence[Mapping[str, Any]]) -> set[str]:
-    return {name for epoch in epochs for name in epoch} - _NO_METRICS
+    return {name for epoch in epochs for name in epoch} - set(NO_METRICS)
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -14,7 +14,7 @@ from ablate.errors import AblateError, brief
 
 if TYPE_CHECKING:
     from ablate.report.model import Block, BlockCell, Comparison, ReportRow, ReportTable
-    from ablate.stats import Effect
+    from ablate.stats import Effect, Ratio
     from ablate.store.store import Store
 
 # In the order of the view. label: the row as printed. trick: what the two rows differ in, as in
@@ -53,6 +53,8 @@ COLUMNS: Final = {
     "margin": "DOUBLE",
     "epoch_seconds": "DOUBLE",
     "time_ratio": "DOUBLE",
+    "time_ratio_low": "DOUBLE",
+    "time_ratio_high": "DOUBLE",
     "parameters": "BIGINT",
     "macs": "BIGINT",
 }
@@ -92,10 +94,8 @@ def _of_table(table: ReportTable) -> Iterator[Row]:
         yield (
             measured
             | _compared(table, row, row.delta, table.reference)
-            | {
-                "verdict": row.verdict or None,
-                "time_ratio": row.ratio.ratio if row.ratio else None,
-            }
+            | {"verdict": row.verdict or None}
+            | _ratio(row.ratio)
         )
         # The unadjusted column of a report, which has no verdict.
         if row.base and row.delta and row.base.reference != row.delta.reference:
@@ -107,10 +107,20 @@ def _of_table(table: ReportTable) -> Iterator[Row]:
             | _measured(last, table)
             | _compared(table, last, table.total.delta, "baseline")
             | {"role": "total", "label": table.total.label, "verdict": table.total.verdict}
-            | {"time_ratio": table.total.ratio.ratio if table.total.ratio else None}
+            | _ratio(table.total.ratio)
         )
     for block in table.blocks:
         yield from (common | row for row in _of_block(block, table.metric.scale))
+
+
+def _ratio(ratio: Ratio | None) -> Row:
+    if ratio is None:
+        return {}
+    return {
+        "time_ratio": ratio.ratio,
+        "time_ratio_low": ratio.low,
+        "time_ratio_high": ratio.high,
+    }
 
 
 def _measured(row: ReportRow, table: ReportTable) -> Row:

@@ -34,7 +34,14 @@ from ablate.stats.looks import (
 from ablate.stats.noise import Floats, error_rates, moderated
 from ablate.stats.orderings import kind_of_orders, order_steps, ordering_share
 from ablate.stats.power import expected_noise, rerun_band, seeds_needed, smallest_detectable
-from ablate.stats.times import Ratio, epoch_time, time_fit, time_ratio
+from ablate.stats.times import (
+    Ratio,
+    disturbed,
+    epoch_time,
+    processor_share,
+    time_fit,
+    time_ratio,
+)
 from ablate.stats.wins import Wins, wins
 
 __all__ = [
@@ -57,6 +64,7 @@ __all__ = [
     "degrees_of_freedom",
     "difference",
     "disagreements",
+    "disturbed",
     "effect",
     "epoch_time",
     "error_rates",
@@ -78,6 +86,7 @@ __all__ = [
     "next_look",
     "order_steps",
     "ordering_share",
+    "processor_share",
     "redundancy",
     "rerun_band",
     "seeds_for_width",

@@ -1,4 +1,8 @@
-"""Epoch times: a trial's median without its first epoch, ratios with an interval on the logs."""
+"""Epoch times: a trial's median without its first epoch, ratios with an interval on the logs.
+
+And whether a trial of one thread had a processor to itself, without which its time says how busy
+the machine was.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,11 @@ from typing import Any
 import numpy as np
 
 from ablate.stats.fit import BlockFit, fit
+
+# Of the share of the quietest. Undisturbed trials have 0.99 to 1.00 of a processor, those that lose
+# it to other programs 0.15 to 0.85 (docs/cost.md): between, nothing was seen. A tenth is also what
+# a time may be too long by and stay unnoticed.
+_QUIET = 0.9
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,29 @@ def epoch_time(seconds: Sequence[float]) -> float | None:
         return None
     middle = float(np.median(rest))
     return middle if middle > 0 else None
+
+
+def processor_share(seconds: Sequence[float], processor: Sequence[float]) -> float | None:
+    """Processor seconds in a second of a trial's epochs: the median, the first left out.
+
+    None with fewer than two epochs, or if one's times are not known.
+    """
+    rest = np.array([seconds[1:], processor[1:]], dtype=float)
+    if not rest.size or not np.all(np.isfinite(rest)) or not np.all(rest[0] > 0):
+        return None
+    share = float(np.median(rest[1] / rest[0]))
+    return share if share > 0 else None
+
+
+def disturbed(shares: Sequence[float | None]) -> tuple[bool, ...]:
+    """Which trials, of one thread each, did not have a processor as the quietest of them had.
+
+    shares: of a processor, None where not known, of which nothing is said. More than one is one:
+    what is beyond it was used beside the training, to write a checkpoint.
+    """
+    known = [None if share is None else min(share, 1.0) for share in shares]
+    most = max((share for share in known if share is not None), default=0.0)
+    return tuple(share is not None and share < _QUIET * most for share in known)
 
 
 def time_fit(times: Any) -> BlockFit:

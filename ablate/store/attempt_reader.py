@@ -116,7 +116,8 @@ def curves(attempt: Path, end: Mapping[str, Any]) -> Curves:
 def curves_in(path: Path) -> Curves:
     """What the epochs of a metrics file come to, from its lines."""
     epochs = read_epochs(path)
-    return Curves.of(epochs, [seconds_of(epoch) for epoch in epochs])
+    processor = [seconds_of(epoch, "processor_seconds") for epoch in epochs]
+    return Curves.of(epochs, [seconds_of(epoch) for epoch in epochs], processor)
 
 
 def checkpoint_files(attempt: Path) -> list[tuple[int, Path]]:

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Final
 
+from ablate.store.journal import NO_METRICS
+
 VERSION: Final = 1  # raise with any change of what the fields mean: those stored are then not used
 
 
@@ -23,7 +25,8 @@ class Curves:
     epochs: how many. images: trained on in each, None where they differ or are not known. seconds:
     median time of an epoch, the first left out, as `ablate.stats.epoch_time`. typical: median of
     every epoch whose time is known. digests: by metric, what two trials share whose curves are the
-    same to the last bit.
+    same to the last bit. processor_share: as `ablate.stats.processor_share`, of the threads of the
+    process that trained; None of older releases' trials.
     """
 
     epochs: int
@@ -31,21 +34,29 @@ class Curves:
     seconds: float | None
     typical: float | None
     digests: Mapping[str, str]
+    processor_share: float | None = None
 
     @classmethod
-    def of(cls, epochs: Sequence[Mapping[str, Any]], seconds: Sequence[float]) -> Curves:
-        """From the metrics of each epoch, "images" among them, and the times of the epochs."""
-        from ablate.stats import epoch_time
+    def of(
+        cls,
+        epochs: Sequence[Mapping[str, Any]],
+        seconds: Sequence[float],
+        processor: Sequence[float] = (),
+    ) -> Curves:
+        """From the metrics of each epoch, "images" among them, and the times of the epochs; none of
+        the processor where they are not known."""
+        from ablate.stats import epoch_time, processor_share
 
         images = {_number(epoch.get("images")) for epoch in epochs}
         known = [each for each in seconds if each == each]
-        names = {name: None for epoch in epochs for name in epoch if name not in _NO_METRICS}
+        names = {name: None for epoch in epochs for name in epoch if name not in NO_METRICS}
         return cls(
             epochs=len(epochs),
             images=images.pop() if len(images) == 1 else None,
             seconds=epoch_time(seconds),
             typical=median(known) if known else None,
             digests={name: _digest([epoch.get(name) for epoch in epochs]) for name in names},
+            processor_share=processor_share(seconds, processor) if processor else None,
         )
 
     def same(self, other: Curves, names: Sequence[str]) -> bool:
@@ -66,7 +77,7 @@ class Curves:
         if not isinstance(document, dict) or document.get("version") != VERSION:
             return None
         epochs, digests = document.get("epochs"), document.get("digests")
-        numbers = {name: document.get(name) for name in ("images", "seconds", "typical")}
+        numbers = {name: document.get(name) for name in _NUMBERS}
         if type(epochs) is not int or epochs < 0 or not isinstance(digests, dict):
             return None
         if not all(value is None or _is_positive(value) for value in numbers.values()):
@@ -74,7 +85,7 @@ class Curves:
         return cls(epochs=epochs, digests=digests, **numbers)
 
 
-_NO_METRICS: Final = frozenset({"epoch", "seconds", "steps", "images"})
+_NUMBERS: Final = ("images", "seconds", "typical", "processor_share")
 
 
 def _is_number(value: object) -> bool:

@@ -17,6 +17,11 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 from ablate.util.files import NoFile, open_plain
 
+# Of an epoch, beside its metrics. epoch: 1-based. seconds: wall time of its training.
+# processor_seconds: of all threads of the process, meanwhile; older releases did not write it.
+# images: trained on.
+NO_METRICS: Final = ("epoch", "seconds", "processor_seconds", "steps", "images")
+_TIMES: Final = ("seconds", "processor_seconds")
 _NAN: Final = float("nan")
 _TAIL: Final = 1 << 14  # bytes from the end that mostly have an epoch's line
 _CHECKSUM: Final = b',"crc":"'
@@ -119,7 +124,7 @@ def _is_epoch(record: dict[str, Any]) -> bool:
         and all(value is None or is_number(value) for value in metrics.values())
         and (epoch is None or (type(epoch) is int and 0 <= epoch < _EPOCHS))
         and all(n is None or (type(n) is int and 0 <= n < _WHOLE) for n in counts)
-        and (record.get("seconds") is None or is_number(record["seconds"]))
+        and all(t is None or is_number(t) for t in map(record.get, _TIMES))
     )
 
 
@@ -160,7 +165,7 @@ def last_epoch(path: Path) -> int:
 
 
 def read_epochs(path: Path) -> list[dict[str, Any]]:
-    """Epochs in order: the metrics, and "epoch" (1-based), "seconds", "steps" and "images".
+    """Epochs in order: the metrics, and what else is known of them, by the names of `NO_METRICS`.
 
     One that was written twice is as written last; numbers that were not finite are NaN.
     """
@@ -171,14 +176,15 @@ def read_epochs(path: Path) -> list[dict[str, Any]]:
         return []
     for record in records:
         if record.get("kind") == "epoch":
-            numbers = {k: record[k] for k in ("epoch", "seconds", "steps", "images") if k in record}
+            numbers = {name: record[name] for name in NO_METRICS if name in record}
             by_epoch[_number(record)] = finite_or_nan(record.get("metrics")) | numbers
     return [by_epoch[epoch] for epoch in sorted(by_epoch)]
 
 
-def seconds_of(epoch: dict[str, Any]) -> float:
-    """Wall time of an epoch that `read_epochs` gave; NaN where it is not known."""
-    seconds = epoch.get("seconds")
+def seconds_of(epoch: dict[str, Any], name: str = "seconds") -> float:
+    """Wall time of an epoch that `read_epochs` gave, or "processor_seconds"; NaN where it is not
+    known."""
+    seconds = epoch.get(name)
     return seconds if isinstance(seconds, int | float) and 0 < seconds < math.inf else _NAN
 
 

@@ -81,8 +81,7 @@ class TrialResult:
 
     @cached_property
     def epochs(self) -> list[dict[str, float]]:
-        """One dict per epoch in order: the metrics, and "epoch" (1-based), "seconds", "steps" and
-        "images" (trained on). Read when first asked for."""
+        """One dict per epoch in order, as `journal.read_epochs`. Read when first asked for."""
         return read_epochs(self.lines)
 
     @property

@@ -151,6 +151,30 @@ def test_times_and_what_is_recorded(cli: Cli, store: Store) -> None:
     assert ratio["ratio"] == pytest.approx(5.0 / 2.0)
 
 
+def test_times_of_a_busy_machine_are_not_compared(cli: Cli, store: Store) -> None:
+    shares = {row: [1.0, 0.98, 0.97] for row in V1} | {"mixup": [0.99, 0.52, 1.0]}
+    make_study(store, V1, shares=shares)
+    said = "times not compared: the machine was busy"
+    assert f"time/epoch   –   {said}\n" in cli("diff", "group:warmup", "group:mixup").stdout
+    found = document(cli, "group:warmup", "group:mixup")["epoch_seconds"]
+    assert (found["ratio"], found["low"], found["high"], found["why"]) == (None, None, None, said)
+    assert "time/epoch   2.0 s → 3.0 s (×1.50)\n" in cli("diff", "group:0", "group:1").stdout
+
+
+def test_a_ratio_of_times_has_its_interval(cli: Cli, store: Store) -> None:
+    before, after = [2.0, 2.1, 1.9], [3.0, 3.3, 2.9]
+    for seed in range(3):
+        train(store, make_trial(seed), 0.9, seconds=before[seed])
+        train(store, make_trial(seed, "warmup"), 0.91 + seed / 100, seconds=after[seed])
+    make_study(store, {name: V1[name] for name in ("baseline", "warmup")})
+    low, high = np.exp(ttest_rel(np.log(after), np.log(before)).confidence_interval(0.95))
+    found = document(cli, "group:0", "group:1")["epoch_seconds"]
+    assert (found["low"], found["high"]) == pytest.approx((low, high))
+    ratio = gmean(after) / gmean(before)
+    said = f"time/epoch   2.0 s → 3.1 s (×{ratio:.2f} [{low:.2f}, {high:.2f}])\n"
+    assert said in cli("diff", "group:0", "group:1").stdout
+
+
 def test_seeds_that_are_not_done_are_left_out_and_told(cli: Cli, store: Store) -> None:
     values = {"baseline": [0.90, 0.91, 0.92], "mixup": [0.93, None, 0.92]}
     resolved = make_study(store, values)

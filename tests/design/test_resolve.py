@@ -254,12 +254,20 @@ def ordered(resolved: ResolvedStudy) -> list[str]:
 
 
 def test_a_seed_of_every_row_comes_before_the_next_seed_of_any(plan: Any) -> None:
-    text = '[[ablation]]\nname = "b"\nstack = ["mixup", "cosine"]\n'
-    resolved = plan(text, study='stack = ["mixup"]', seeds=3)
-    assert ordered(resolved) == [
-        f"digits · {row} · seed {seed}"
-        for seed in range(3)
-        for row in ("baseline", "+ mixup", "+ cosine")
+    rows = ("baseline", "+ mixup", "+ cosine")
+    # each seed begins one row further, so that no row is the last in every block
+    turns = ((0, 1, 2), (1, 2, 0), (2, 0, 1), (0, 1, 2))
+    expected = [
+        f"digits · {rows[row]} · seed {seed}" for seed, turn in enumerate(turns) for row in turn
+    ]
+    assert ordered(plan(study='stack = ["mixup", "cosine"]', seeds=4)) == expected
+    # another table with the same rows and one more: what both have is trained once
+    text = '[[ablation]]\nname = "b"\nstack = ["mixup", "cosine", "resnet_d"]\n'
+    both = ordered(plan(text, study='stack = ["mixup", "cosine"]', seeds=4))
+    assert both == [
+        label
+        for seed in range(4)
+        for label in (*expected[3 * seed : 3 * seed + 3], f"digits · + resnet_d · seed {seed}")
     ]
 
 
@@ -285,7 +293,8 @@ def test_all_data_sets_come_in_a_block_and_a_teacher_right_before_its_first_stud
     half = len(order) // 2
     rows = [{row.keys[seed] for t in resolved.tables for row in t.rows} for seed in (0, 1)]
     assert [set(order[:half]), set(order[half:])] == rows
-    assert len({resolved.trials[key].dataset.name for key in order[:half]}) == 2
+    for block in (order[:half], order[half:]):
+        assert len({resolved.trials[key].dataset.name for key in block}) == 2
     for teacher in teachers:
         place = resolved.order.index(teacher)
         students = [k for k in resolved.order if resolved.trials[k].teacher == teacher]

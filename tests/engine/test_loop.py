@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
+import time
 from collections.abc import Generator
 from typing import Any
 
@@ -163,6 +165,37 @@ def test_a_state_that_could_not_be_read_back_is_refused_when_it_is_saved(
 
     with pytest.raises(TrickError, match=f"trick 'odd', state_dict: {message}"):
         run([Odd()], epochs=1)
+
+
+class Sleeps(Trick):
+    """Waits in every step, and lets a thread of its own work meanwhile, or not."""
+
+    works: bool = False
+
+    @hookimpl
+    def on_step_end(self, run: Run, batch: Any) -> None:
+        until = time.perf_counter() + 0.05
+
+        def work() -> None:
+            while time.perf_counter() < until:
+                pass
+
+        if self.works:
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+        else:
+            time.sleep(0.05)
+
+
+def test_an_epoch_s_processor_time_is_that_of_all_threads_and_of_no_wait() -> None:
+    _, waiting = run([Sleeps()], epochs=2)
+    _, working = run([Sleeps(works=True)], epochs=2)
+    steps = waiting.records[0]["steps"]
+    for record in waiting.records:
+        assert 0 < record["processor_seconds"] < record["seconds"] - 0.05 * steps
+    used = [sum(r["processor_seconds"] for r in m.records) for m in (waiting, working)]
+    assert used[1] > used[0] + 0.2 * 0.05 * 2 * steps  # a fifth, however busy this machine is
 
 
 def stack() -> list[Trick]:

@@ -51,11 +51,19 @@ def epochs_of(done: Mapping[str, Result], count: int = 20, metric: str = "top1")
     return read
 
 
+def uneven_times() -> dict[str, list[float]]:
+    """`SECONDS` of three seeds that differ by 2% and have them as geometric means."""
+    return {
+        label: [time * 1.02 ** ((place + seed) % 3 - 1) for seed in range(3)]
+        for place, (label, time) in enumerate(SECONDS.items())
+    }
+
+
 def two_data_sets() -> Made:
     """Five rows on two data sets; on the second a trial ran out of memory and one is new."""
     top5 = dict(zip(LABELS, (98.7, 98.8, 98.7, 98.9, 99.1), strict=True))
-    done = results(NETTE, top5=top5, seconds=SECONDS)
-    done |= results(WOOF, top5=top5, seconds=SECONDS, dataset="imagewoof")
+    done = results(NETTE, top5=top5, seconds=uneven_times())
+    done |= results(WOOF, top5=top5, seconds=uneven_times(), dataset="imagewoof")
     lost = key("+ zero_gamma", 1, "imagewoof")
     new = key("+ zero_gamma", 2, "imagewoof")
     del done[lost], done[new]

@@ -30,10 +30,11 @@ class Result:
     summary: Mapping[str, Any] = field(default_factory=lambda: {"examples": 3925})
     started: str = "2026-01-02T03:04:05.000Z"
     finished: str = "2026-01-02T03:06:05.000Z"
+    processor_seconds: Sequence[float] = ()
 
     @property
     def curves(self) -> Curves:
-        return Curves.of(self.epochs, self.epoch_seconds)
+        return Curves.of(self.epochs, self.epoch_seconds, self.processor_seconds)
 
 
 @dataclass(frozen=True)
@@ -124,16 +125,18 @@ def results(
     values: Mapping[str, Sequence[float]],
     *,
     top5: Mapping[str, float] | None = None,
-    seconds: Mapping[str, float] | None = None,
+    seconds: Mapping[str, float | Sequence[float]] | None = None,
     dataset: str = "imagenette",
     column: str = "",
     **more: Any,
 ) -> dict[str, Result]:
-    """By row label: top-1 in percent for each seed; top-5 in percent, seconds an epoch."""
+    """By row label: top-1 in percent for each seed; top-5 in percent, seconds an epoch, of all
+    seeds or of each."""
     found = {}
     for label, line in values.items():
-        time = (seconds or {}).get(label, 8.0)
-        for seed, top1 in enumerate(line):
+        given = (seconds or {}).get(label, 8.0)
+        times = [given] * len(line) if isinstance(given, int | float) else given
+        for seed, (top1, time) in enumerate(zip(line, times, strict=True)):
             final = {"top1": top1 / 100, "loss": 1 - top1 / 100}
             if top5:
                 final["top5"] = top5[label] / 100

@@ -61,15 +61,20 @@ def train(
     status: str = "done",
     seconds: float = 2.0,
     machine: Mapping[str, Any] = MACHINE,
+    share: float | None = None,
 ) -> str:
-    """A finished attempt whose last epoch has this top-1; its key."""
+    """A finished attempt whose last epoch has this top-1; its key. share: of a processor, that of
+    its training; None: not recorded, as older releases."""
     key = trial.key
     store.register(trial, label or f"{trial.dataset.name} · seed {trial.seed}")
     with Attempt.begin(store.path, key) as attempt:
         for epoch in range(1, trial.recipe.epochs + 1):
             value = top1 - (trial.recipe.epochs - epoch) / 10
             metrics = {"train_loss": 1.5 / epoch, "top1": value, "loss": 2 - value}
-            attempt.record("epoch", epoch=epoch, metrics=metrics, seconds=seconds, images=40)
+            times = {"seconds": seconds}
+            if share is not None:
+                times["processor_seconds"] = share * seconds
+            attempt.record("epoch", epoch=epoch, metrics=metrics, images=40, **times)
         attempt.save_environment(machine)
         scores = np.random.default_rng(trial.seed).random((IMAGES, 10))
         attempt.save_predictions(range(IMAGES), [i % 10 for i in range(IMAGES)], scores)
@@ -87,11 +92,12 @@ def make_study(
     margin: float = 0.5,
     file: str = "studies/group.toml",
     machine: Mapping[str, Any] = MACHINE,
+    shares: Mapping[str, Sequence[float]] | None = None,
     **recipe: Any,
 ) -> ResolvedStudy:
     """A cumulative table over tricks, "baseline" first; top-1 by row and seed, None: not trained.
 
-    On the second data set every value is one point less.
+    On the second data set every value is one point less. shares: of a processor, by row and seed.
     """
     seeds = tuple(range(len(next(iter(values.values())))))
     trials: dict[str, Trial] = {}
@@ -116,6 +122,7 @@ def make_study(
                         label=labels[trial.key],
                         seconds=seconds + number,
                         machine=machine,
+                        share=shares[trick][seed] if shares else None,
                     )
             rows.append(
                 Row(

@@ -63,6 +63,25 @@ def test_the_views_show_what_counts(store: Store, trained: Train) -> None:
     ]
 
 
+def test_processor_times_are_shown_where_they_were_recorded(store: Store, trained: Train) -> None:
+    older, trial = trained(0), make_trial(1)
+    store.register(trial, "digits · seed 1")
+    with Attempt.begin(store.path, trial.key) as attempt:
+        for epoch, used in enumerate((0.5, 1.9, 1.0, 1.2), 1):
+            times = {"seconds": 2.0, "processor_seconds": used}
+            attempt.record("epoch", epoch=epoch, metrics={"top1": 0.5}, **times)
+        attempt.finish("done")
+    result = store.result(trial.key)
+    assert result is not None
+    share = "SELECT processor_share FROM trials ORDER BY seed"
+    assert rows(store, share) == [(None,), (result.curves.processor_share,)]
+    assert result.curves.processor_share == 0.6
+    told = "SELECT key, epoch, value FROM epochs WHERE metric = 'processor_seconds' ORDER BY epoch"
+    used = [(trial.key, epoch, value) for epoch, value in enumerate((0.5, 1.9, 1.0, 1.2), 1)]
+    assert rows(store, told) == used
+    assert rows(store, f"SELECT count(*) FROM epochs WHERE key = '{older}' AND metric = 'seconds'")
+
+
 def test_an_average_is_over_results(store: Store, trained: Train) -> None:
     """Neither a trial at chance that diverged nor the last epoch of one that failed is in it."""
     values = [0.9, 0.8]

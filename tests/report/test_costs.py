@@ -11,6 +11,7 @@ import pytest
 from ablate.report import build_tables, render, render_csv, render_json, render_markdown
 from ablate.report.numbers import Clock, figures
 from tests.helpers.costly_tables import IMAGES, V1, D, costly, uneven
+from tests.helpers.html_studies import uneven_times
 from tests.helpers.reference_tables import LABELS, NETTE, SECONDS, nette, show
 from tests.helpers.report_studies import GROUP1, cumulative, results, study, table
 
@@ -217,6 +218,34 @@ def test_transposed_tables_stand_apart_for_their_cost():
     for text in (show(made, columns="cost"), render("markdown", made, columns="cost")):
         assert text.count("GMACs: multiply") == 2
         assert "imagenette, model vgg11" in text
+
+
+def test_a_ratio_has_its_interval_where_there_is_room():
+    """That of the table's fit, which tests/stats holds against the paired t."""
+    made = costly(seconds=uneven_times())
+    fp16, total = made[0].rows[2].ratio, made[0].total.ratio
+    texts = [f"×{r.ratio:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in (fp16, total)]
+    assert texts[0].startswith("×0.51 [0.")
+    for columns in ("all", "cost"):
+        text = show(made, columns=columns)
+        assert f"4.1 s {texts[0]}" in text.splitlines()[5]
+        assert text.splitlines()[1].count("epoch [95%]") == 1
+        assert texts[1] in text
+        assert f"| 4.1 s ({texts[0]}) |" in render("markdown", made, columns=columns)
+        assert f"({texts[1]})" in render("markdown", made, columns=columns)
+        tex = render("latex", made, columns=columns).replace("\\,", "")
+        assert f"{fp16.low:.2f}" in tex
+        assert "ratio [95\\%]" in tex
+    page = render("html", made)
+    assert all(text in page for text in texts)
+    assert "time/epoch [95%]" in page
+    for width in (80, 121, 300):  # the usual table stays as narrow as it was
+        assert "×0.51 [" not in show(made, width)
+    rows = list(csv.DictReader(io.StringIO(render_csv(made))))
+    found = [float(rows[2][f"time_ratio{end}"]) for end in ("", "_low", "_high")]
+    assert found == [fp16.ratio, fp16.low, fp16.high]
+    told = json.loads(render_json(made))["tables"][0]["total"]["time_ratio"]
+    assert told == {"ratio": total.ratio, "low": total.low, "high": total.high}
 
 
 @pytest.mark.parametrize(

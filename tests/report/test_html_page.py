@@ -154,7 +154,8 @@ def test_the_verdict_is_the_tables() -> None:
     """Marks of the terminal's transcript: zero_gamma gains, the others are open."""
     said = section("two_data_sets", "verdict")
     assert "+1.9 [+1.3, +2.5] points of top-1 from all 4 tricks: 89.8 → 91.6 %" in said
-    assert "at ×0.52 of the time" in said
+    ratio = html_studies.two_data_sets()[0][0].total.ratio
+    assert f"at ×0.52 [{ratio.low:.2f}, {ratio.high:.2f}] of the time" in said
     assert "Helps zero_gamma +1.2 [+0.6, +1.8]" in said
     assert "Unresolved warmup, fp16, mixup" in said
     assert "Incomplete zero_gamma (1 of 3 seeds)" in said
@@ -162,6 +163,37 @@ def test_the_verdict_is_the_tables() -> None:
     assert 'kind = "leave_one_out" tells, with at most 18 more trials' in said
     assert "out of memory; 0.9 GiB free, pid 4410 holds 19.8 GiB" in said
     assert "1 of 30 trials not done yet" in said
+
+
+BEFORE = ((8.0, 8.1, 8.2), (8.2, 8.1, 8.0))  # seconds of the rows above the last, by seed
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        ((*BEFORE, (8.0, 8.2, 7.9)), ", no difference in time shown"),
+        ((*BEFORE, (6.0, 8.2, 5.4)), ", no difference in time shown"),  # ×0.79
+        ((*BEFORE, (4.0, 4.2, 3.9)), ", at ×0.50 [{low:.2f}, {high:.2f}] of the time"),
+        (((8.0,) * 3, (8.0,) * 3, (4.0,) * 3), ""),  # they agree exactly: no interval
+        # ×1.001, of an interval that leaves out 1 and prints as [1.00, 1.00]
+        (((8.0, 8.1, 8.2), (8.001, 8.1002, 8.2009), (8.01, 8.1101, 8.2102)), ""),
+    ],
+)
+def test_a_headline_says_of_time_what_its_interval_shows(
+    seconds: tuple[tuple[float, ...], ...], said: str
+) -> None:
+    rows = cumulative("mixup", "cosine")
+    labels = [row[0] for row in rows]
+    values = [(70.0, 70.4, 70.1), (75.0, 75.5, 75.0), (75.1, 75.4, 75.3)]
+    timed = dict(zip(labels, seconds, strict=True))
+    done = results(dict(zip(labels, values, strict=True)), seconds=timed)
+    (made,) = build_tables(study(table(rows)), done, {})
+    ratio = made.total and made.total.ratio
+    assert ratio is not None
+    if "no" in said:
+        assert ratio.low < 1 < ratio.high
+    headline, _, _ = words(by_id(parsed(render_html([made])), "verdict")).partition("  Helps")
+    assert headline.endswith(f"70.17 → 75.27 %{said.format(low=ratio.low, high=ratio.high)}")
 
 
 def test_every_kind_of_verdict_has_its_sentence() -> None:

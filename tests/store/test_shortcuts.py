@@ -95,10 +95,11 @@ def write(random: random.Random, store: Store, key: str, epochs: int, ending: st
             values[random.choice(METRICS)] = random.choice(NOT_FINITE)
         if random.random() < 0.1:
             del values[random.choice(METRICS)]
-        images = 640 if random.random() < 0.95 else 704
-        attempt.record(
-            "epoch", epoch=epoch, metrics=values, seconds=random.random(), steps=10, images=images
-        )
+        counts = {"steps": 10, "images": 640 if random.random() < 0.95 else 704}
+        times = {"seconds": random.random()}
+        if key < "8":  # the others as older releases wrote them
+            times["processor_seconds"] = random.random()
+        attempt.record("epoch", epoch=epoch, metrics=values, **times, **counts)
         if random.random() < 0.3:
             attempt.record("note", text="ü" * random.randrange(300))
         if random.random() < 0.3:
@@ -166,6 +167,10 @@ def check_results(store: Store, states: dict[str, TrialState]) -> None:
         later = statistics.median(seconds[1:]) if len(seconds) > 1 else None
         assert found.seconds == pytest.approx(later)
         assert found.typical == (statistics.median(seconds) if seconds else None)
+        shares = [e["processor_seconds"] / e["seconds"] for e in epochs[1:] if key < "8"]
+        assert found.processor_share == (
+            pytest.approx(statistics.median(shares)) if shares else None
+        )
         assert result.epoch_seconds == seconds
         assert result.finished == states[key].finished
         assert attempt_reader.curves(path, {}) == found  # as if an older release had written it

@@ -185,15 +185,15 @@ def _seeds(each: MetricDifference) -> str:
 
 
 def _time(time: TimeDifference) -> str:
-    from ablate.report.numbers import Clock
+    from ablate.report.numbers import Clock, ratio
 
     if time.why:
         return f"–   {time.why}"
     if time.before is None or time.after is None:
         return ""
     clock = Clock.of([time.before, time.after])
-    ratio = f" (×{time.ratio.ratio:.2f})" if time.ratio else ""
-    return f"{clock.text(time.before)} → {clock.text(time.after)}{ratio}"
+    change = f" ({ratio(time.ratio)})" if time.ratio else ""
+    return f"{clock.text(time.before)} → {clock.text(time.after)}{change}"
 
 
 def _caption(found: Difference) -> list[str]:
@@ -263,7 +263,7 @@ def _document(found: Difference, test: ImageTest | None) -> dict[str, Any]:
         "epoch_seconds": {
             "before": found.time.before,
             "after": found.time.after,
-            "ratio": found.time.ratio.ratio if found.time.ratio else None,
+            **{name: getattr(found.time.ratio, name, None) for name in ("ratio", "low", "high")},
             "why": found.time.why,
         },
         "mcnemar": None if test is None else vars(test),

@@ -11,7 +11,6 @@ from ablate.report.formats.escape import visible
 from ablate.report.formats.grid import Cell, Column
 from ablate.report.model import BlockLine, Comparison, ReportRow, ReportTable, Total
 from ablate.report.numbers import plain
-from ablate.stats import Ratio
 
 Judged = ReportRow | Total | BlockLine  # what may have a verdict
 
@@ -43,7 +42,7 @@ def columns(
     if "top-5" not in dropped and table.secondary:
         found.append(_secondary(table))
     if "time" not in dropped and any(row.n for row in table.rows):
-        found.append(_times(table))
+        found.append(_times(table, intervals=shown == "all"))
     found += [column for column in _costs(table, shown) if column.name not in dropped]
     if draw and not table.one_seed and (end := axis(table)):
         cells = _plain(line(table, end, row.delta) for row in table.judged)
@@ -56,7 +55,7 @@ def cost_columns(table: ReportTable) -> list[Column]:
     return [
         _labels(table),
         *_costs(table, "cost"),
-        _times(table),
+        _times(table, intervals=True),
         _means(table, with_sd=True),
     ]
 
@@ -99,17 +98,14 @@ def band_text(row: ReportRow, table: ReportTable) -> str:
     return f"{where} ±{numbers.fixed(found.band * table.metric.scale, table.decimals)}"
 
 
-def times(table: ReportTable) -> list[str]:
+def times(table: ReportTable, *, intervals: bool) -> list[str]:
     """ "4.1 s ×0.51", "–" where times may not be compared; the total has a ratio only."""
     clock = numbers.Clock.of(row.seconds for row in table.rows)
     texts = [time_text(row, clock) for row in table.rows]
     width = max(map(len, texts), default=0)
-    found = [
-        f"{t.rjust(width)} {ratio_text(r.ratio)}" for t, r in zip(texts, table.rows, strict=True)
-    ]
-    if table.total:
-        found.append(" " * (width + 1) + ratio_text(table.total.ratio))
-    return [text.rstrip() for text in found]
+    ratios = numbers.ratios([row.ratio for row in table.judged], intervals=intervals)
+    texts += [""] if table.total else []
+    return [f"{t.rjust(width)} {r}".rstrip() for t, r in zip(texts, ratios, strict=True)]
 
 
 def time_text(row: ReportRow, clock: numbers.Clock) -> str:
@@ -117,11 +113,6 @@ def time_text(row: ReportRow, clock: numbers.Clock) -> str:
     if row.seconds is None:
         return "–" if row.n else ""
     return clock.text(row.seconds)
-
-
-def ratio_text(ratio: Ratio | None) -> str:
-    """ "×0.51", nothing without one."""
-    return "" if ratio is None else f"×{ratio.ratio:.2f}"
 
 
 def _plain(texts: object) -> tuple[Cell, ...]:
@@ -133,8 +124,9 @@ def _labels(table: ReportTable) -> Column:
     return Column("", (visible(captions.title(table)), ""), _plain(map(visible, labels)))
 
 
-def _times(table: ReportTable) -> Column:
-    return Column("time", ("time per", "epoch"), _plain(times(table)))
+def _times(table: ReportTable, *, intervals: bool) -> Column:
+    level = f" {captions.RATIO_LEVEL}" if intervals and captions.ratio_intervals(table) else ""
+    return Column("time", ("time per", f"epoch{level}"), _plain(times(table, intervals=intervals)))
 
 
 def _costs(table: ReportTable, shown: costs.Shown) -> list[Column]:

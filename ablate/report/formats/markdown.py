@@ -105,7 +105,7 @@ def _grid(table: ReportTable) -> tuple[list[str], list[list[str]]]:
         heads.append("Δ baseline" if table.one_seed else f"Δ baseline {level}")
     if table.secondary:
         heads.append(table.secondary.heading)
-    heads.append("time/epoch")
+    heads.append(f"time/epoch{f' {captions.RATIO_LEVEL}' * captions.ratio_intervals(table)}")
     clock = numbers.Clock.of(row.seconds for row in table.rows)
     rows = [_row(row, table, clock) for row in table.rows]
     if table.total:
@@ -132,12 +132,12 @@ def _judged(table: ReportTable) -> bool:
 
 
 def _time(row: ReportRow, clock: numbers.Clock) -> str:
-    time, ratio = parts.time_text(row, clock), parts.ratio_text(row.ratio)
+    time, ratio = parts.time_text(row, clock), numbers.ratio(row.ratio)
     return f"{time} ({ratio})" if ratio else time
 
 
 def _total_time(total: Total) -> str:
-    ratio = parts.ratio_text(total.ratio)
+    ratio = numbers.ratio(total.ratio)
     return f"({ratio})" if ratio else ""
 
 

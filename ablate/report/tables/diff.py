@@ -20,7 +20,7 @@ from ablate.core.trial import Trial
 from ablate.errors import AblateError, did_you_mean
 from ablate.report.captions import short_device
 from ablate.report.model import TrialResultLike
-from ablate.report.tables import cells
+from ablate.report.tables import cells, timing
 from ablate.report.tables.fit import fit_rows
 from ablate.report.tables.metrics import asked_for
 from ablate.report.tables.settings import SettingChange, changed_settings
@@ -309,6 +309,7 @@ def _time(a: Side, b: Side, results: Mapping[str, TrialResultLike]) -> TimeDiffe
     mine, others = _done(a, results), _done(b, results)
     every = [*mine.values(), *others.values()]
     devices = sorted({str(r.environment.get("device_name", "unknown")) for r in every})
+    done = {key: results[key] for x in (a, b) for key in x.keys.values() if key in results}
     why = ""
     if len(devices) > 1:
         why = f"times not compared: {' and '.join(short_device(name) for name in devices)}"
@@ -318,6 +319,8 @@ def _time(a: Side, b: Side, results: Mapping[str, TrialResultLike]) -> TimeDiffe
         why = "times not compared: one was trained with --profile"
     elif any(_slow(side, result) for side in (a, b) for result in _done(side, results).values()):
         why = "times not compared: fp16 on a CPU"
+    elif timing.busy({**a.trials, **b.trials}, done):
+        why = "times not compared: the machine was busy"
     if why:
         return TimeDifference(None, None, None, why)
     times = [{s: t for s, r in x.items() if (t := r.curves.seconds)} for x in (mine, others)]

@@ -10,6 +10,7 @@ import numpy as np
 from ablate import stats
 from ablate.core.comparisons import distinct
 from ablate.core.resolved_study import ResolvedStudy, Table
+from ablate.core.trial import Trial
 from ablate.report.model import SeedValue, TrialResultLike
 
 
@@ -24,8 +25,8 @@ class Times:
 def comparable(
     resolved: ResolvedStudy, table: Table, results: Mapping[str, TrialResultLike]
 ) -> Times:
-    """Hide times of other devices, of trials that shared theirs or were profiled, and of FP16 on a
-    CPU."""
+    """Hide times of other devices, of trials that shared theirs or were profiled, of FP16 on a CPU,
+    and of trials on a CPU that lost it to others."""
     done = {key: results[key] for row in table.rows for key in row.keys if key in results}
     names = sorted({str(r.environment.get("device_name", "unknown")) for r in done.values()})
     if len(names) > 1:
@@ -38,6 +39,9 @@ def comparable(
         if r.summary.get("precision") == "float16"
         and resolved.trials[key].numerics.device_type == "cpu"
     }
+    hidden = shared | profiled | slow
+    judged = {key: results[key] for key in done if key not in hidden}
+    lost = busy(resolved.trials, judged)
     notes = []
     if done and all(r.curves.epochs < 2 for r in done.values()):
         notes.append("times not shown: the first epoch, which warms up, is the only one")
@@ -47,7 +51,35 @@ def comparable(
         notes.append("times not shown of trials trained with --profile")
     if slow - shared - profiled:
         notes.append("times not shown for fp16 on a CPU")
-    return Times(frozenset(shared | profiled | slow), tuple(notes))
+    if lost:
+        notes.append(f"times not compared of {len(lost)} of {len(done)} trials: {_busy(lost)}")
+    return Times(frozenset(hidden | lost.keys()), tuple(notes))
+
+
+def busy(trials: Mapping[str, Trial], results: Mapping[str, TrialResultLike]) -> dict[str, float]:
+    """Of trials of one table, those that a busy machine kept waiting, and the share of a processor
+    that each had.
+
+    Only where a trial has one thread on a CPU: a GPU is waited for without a processor, and how
+    much of several threads a model can use depends on the model.
+    """
+    alone = [key for key in results if _one_thread(trials[key])]
+    shares = [results[key].curves.processor_share for key in alone]
+    return {
+        key: share
+        for key, share, lost in zip(alone, shares, stats.disturbed(shares), strict=True)
+        if lost and share is not None
+    }
+
+
+def _busy(shares: Mapping[str, float]) -> str:
+    low, high = (f"{100 * end(shares.values()):.0f}" for end in (min, max))
+    part = low if low == high else f"{low} to {high}"
+    return f"the machine was busy, they had a processor for {part}% of the time"
+
+
+def _one_thread(trial: Trial) -> bool:
+    return trial.numerics.device_type == "cpu" and trial.numerics.threads == 1
 
 
 class Ratios:

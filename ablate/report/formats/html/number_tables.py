@@ -147,11 +147,12 @@ def _rest(table: ReportTable, *, total: bool = True) -> list[Column]:
     times = [
         join(
             cells.time_text(row, clock) if isinstance(row, ReportRow) else None,
-            tag("span", " ", cells.ratio_text(row.ratio), class_="about") if row.ratio else None,
+            tag("span", " ", numbers.ratio(row.ratio), class_="about") if row.ratio else None,
         )
         for row in asked
     ]
-    found.append(Column("time/epoch", times, True))
+    level = f" {captions.RATIO_LEVEL}" if captions.ratio_intervals(table) else ""
+    found.append(Column(f"time/epoch{level}", times, True))
     model = costs.cells(table, "all")
     found += [Column(head, [*each, *blank], True) for head, each in model]
     return [column for column in found if any(cell not in ("", "–") for cell in column.cells)]

@@ -114,7 +114,8 @@ def _headline(panel: Panel) -> Markup:
     from_to = f"{numbers.mean(first, table)} → {numbers.mean(last, table)}"
     source = what if _steps(table) > 1 else "the trick"
     sentence = f"{table.metric.difference} from {source}: {from_to}{table.metric.after}"
-    time = _time(total.asked.ratio, always=True)
+    time = _time(total.asked.ratio, least=0.005)
+    time = "no difference in time shown" if time is None else time
     return join(
         tag("p", big, " ", tag("span", how, class_="about"), class_="total"),
         tag("p", sentence + (f", {time}" if time else ""), class_="note"),
@@ -169,7 +170,7 @@ def _name(mark: Mark, line: Line) -> Markup:
         small = " (negligible)" if "negligible" in line.asked.verdict else None
         return tag("span", label, " ", delta, " ", interval, small, class_="name")
     if mark == "equivalent":
-        time = _time(line.asked.ratio)
+        time = _time(line.asked.ratio, least=0.05)
         return join(label, f" {time}" if time else None)
     if mark in ("incomplete", "diverged"):
         _, bracket, how = line.asked.verdict.partition(" (")
@@ -202,14 +203,15 @@ def _delta(line: Line) -> str:
     return "" if line.delta is None else signed(line.delta, line.table)
 
 
-def _time(ratio: Ratio | None, *, always: bool = False) -> str:
-    """ "at ×0.51 of the time"; only where it differs, unless it is asked for."""
-    if ratio is None:
+def _time(ratio: Ratio | None, *, least: float) -> str | None:
+    """ "at ×0.51 [0.48, 0.54] of the time" where its interval leaves out 1 and it differs by
+    `least`; "" where it differs by less; None where the interval holds 1. Without an interval
+    nothing is said: who knows how far the machine alone moves it?"""
+    if ratio is None or ratio.low is None or ratio.high is None:
         return ""
-    apart = ratio.low is not None and ratio.high is not None and not ratio.low <= 1 <= ratio.high
-    if not always and not (apart and abs(ratio.ratio - 1) >= 0.05):
-        return ""
-    return f"at ×{ratio.ratio:.2f} of the time"
+    if ratio.low <= 1 <= ratio.high:
+        return None
+    return f"at {numbers.ratio(ratio)} of the time" if abs(ratio.ratio - 1) >= least else ""
 
 
 def _seen(panels: Sequence[Panel]) -> Markup:

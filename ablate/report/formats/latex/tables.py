@@ -107,9 +107,10 @@ def _times(table: ReportTable) -> list[Field]:
     blank = ("",) if table.total else ()
     times = tuple(parts.time_text(row, clock) for row in table.rows)
     found = [Field(("time/epoch",), (*times, *blank))]
-    ratios = [*(row.ratio for row in table.rows), *([table.total.ratio] if table.total else [])]
-    if any(ratios):
-        found.append(Field(("ratio",), tuple(map(parts.ratio_text, ratios))))
+    texts = numbers.ratios([row.ratio for row in table.judged], intervals=True)
+    if any(texts):
+        level = f" {captions.RATIO_LEVEL}" if captions.ratio_intervals(table) else ""
+        found.append(Field((f"ratio{level}",), tuple(texts)))
     return found
 
 
