@@ -58,7 +58,7 @@ class Results:
 
     def __init__(self, resolved: ResolvedStudy, store: Path, asked: Asked | None = None) -> None:
         """asked: what is compared instead of the study's metric and references, or besides."""
-        from ablate.session.lookup import tables_of
+        from ablate.session.judged_tables import tables_of
         from ablate.store.store import Store
 
         asked = asked or Asked()

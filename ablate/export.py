@@ -90,6 +90,7 @@ def collect(
     for study, original in zip(shown, studies, strict=True):
         contents |= _study(study, original, scrub)
         contents |= _tables(study, clean, notes)
+        contents[f"studies/{study.name}/looks.json"] = _json({"looks": _looks(original, store)})
     contents |= _results(shown, states, results)
     contents |= _kept(store, states, results, predictions=predictions, weights=weights, notes=notes)
     contents["provenance.json"] = _json(_provenance(shown, results))
@@ -149,7 +150,7 @@ def _relative(paths: Sequence[str]) -> list[str]:
 def _tables(study: ResolvedStudy, clean: Store, notes: list[str]) -> dict[str, Content]:
     """The tables in every format that reports have."""
     from ablate.report.formats import BINARY, FORMATS, content
-    from ablate.session.lookup import tables_of
+    from ablate.session.judged_tables import tables_of
 
     tables: list[ReportTable] = tables_of(study, clean)
     found: dict[str, Content] = {}
@@ -162,6 +163,24 @@ def _tables(study: ResolvedStudy, clean: Store, notes: list[str]) -> dict[str, C
         data = rendered.encode() if isinstance(rendered, str) else rendered
         found[f"tables/{study.name}.{_ENDINGS.get(kind, kind)}"] = data
     return found
+
+
+def _looks(study: ResolvedStudy, store: Store) -> list[dict[str, Any]]:
+    """At which seeds and levels its tables were judged, oldest first."""
+    from ablate.store.past_looks import past_looks, title
+
+    return [
+        {
+            "table": title(table),
+            "look": number,
+            "seeds": list(look.seeds),
+            "alpha": look.alpha,
+            "planned": look.planned,
+            "verdicts": dict(look.verdicts),
+        }
+        for table in study.tables
+        for number, look in enumerate(past_looks(study, table, store), 1)
+    ]
 
 
 # ------------------------------------------------------------------------------------ results
@@ -324,6 +343,7 @@ def _readme(
         "| :-- | :-- |",
         "| the study files, with those that they extend | `studies/NAME/` |",
         "| every row, trial and key that they resolved to | `studies/NAME/resolved.json` |",
+        "| at which seeds its tables were judged, and at which level | `studies/NAME/looks.json` |",
         f"| the tables as {_formats(names)} | `tables/` |",
         "| every trial: seed, last metrics, machine | `results/trials.csv`, `.jsonl` |",
         "| every epoch of every trial | `results/epochs.csv`, `.jsonl` |",

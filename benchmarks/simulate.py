@@ -34,6 +34,7 @@ TITLES = {
     "family": "False claims in a table",
     "small": "Few test images",
     "looks": "Stopping early",
+    "sequences": "Looking again",
     "equivalence": "Called equivalent at the margin's edge",
     "power": "The smallest detectable effect is found, and a wanted width covers",
     "orders": "Shares over orders cover",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ablate.errors import AblateError
+from ablate.planning.looks import next_seeds
+from ablate.report.captions import level_in_words
 from ablate.stats import LOOKS
 from ablate.util import devices as machine
 from ablate.util.text import duration
@@ -17,60 +18,42 @@ if TYPE_CHECKING:
     from ablate.report.model import ReportTable
     from ablate.session.session import Session
 
-_STEPS = (3, 5, 10, 20)
+_FEW = 3  # seeds that give a table its first intervals
 
 
 def more_seeds(
     session: Session, selection: Selection, tables: Sequence[ReportTable]
 ) -> list[tuple[str, str, str]]:
-    """More seeds, where rows are not settled or there is one seed only."""
+    """More seeds, where rows are not settled or there is one seed only.
+
+    More seeds are another look at the same tables, which is judged at its own level: planned looks
+    (`--until resolved`) are offered only to who has begun with them.
+    """
     resolved = session.resolved
-    declared = len(resolved.seeds)
-    one = declared == 1
-    open_rows = any(table.unresolved for table in tables)
-    if open_rows and not one and _may_look(session):
-        most = LOOKS[-1].seeds
-        return [
-            (
-                "settle open rows",
-                selection.suggestion("run", "--until", "resolved", seeds=False),
-                f"at most {_cost(session, most - declared).removeprefix('about ')}",
-            )
-        ]
-    wanted = next((n for n in _STEPS if n > declared), None)
-    if resolved.until is not None or wanted is None or not (one or open_rows):
+    declared, until = len(resolved.seeds), resolved.until
+    if declared == 1:
+        command = selection.suggestion("run", "--seeds", str(_FEW), seeds=False)
+        return [("give it intervals", command, _cost(session, _FEW - 1))]
+    open_tables = [table for table in tables if table.unresolved]
+    if not open_tables:
         return []
-    why = "give it intervals" if one else "settle open rows"
-    return [
-        (
-            why,
-            selection.suggestion("run", "--seeds", str(wanted), seeds=False),
-            _cost(session, wanted - declared),
-        )
-    ]
-
-
-def _may_look(session: Session) -> bool:
-    """Whether `--until resolved` would be taken: looks are planned before more seeds are there."""
-    until = session.resolved.until
-    if until is not None:  # one more look was left out by --max-seeds
-        return until.most < LOOKS[-1].seeds
-    return len(session.resolved.seeds) <= LOOKS[0].seeds and not _peeked(session)
-
-
-def _peeked(session: Session) -> bool:
-    from ablate.planning.looks import refuse_peeked, until_resolved
-    from ablate.planning.tuning import chooser
-    from ablate.session.session import resolve_here
-
-    until = until_resolved(LOOKS)
-    choose = chooser(session.store, session.study.metric)
-    try:
-        most = resolve_here(session.asked, until, choose, until.most)
-        refuse_peeked(most, session.store, until.seeds)
-    except AblateError:
-        return True
-    return False
+    if until is not None:
+        most = LOOKS[-1].seeds
+        if until.most == most:
+            return []
+        command = selection.suggestion("run", "--until", "resolved", seeds=False)
+        cost = f"at most {_cost(session, most - declared).removeprefix('about ')}"
+        return [("settle open rows", command, cost)]  # a look that --max-seeds left out
+    wanted = next_seeds(declared)
+    if wanted is None:
+        return []
+    looks = [table.look for table in open_tables if table.look is not None]
+    why = "settle open rows"
+    if looks:
+        last = max(looks, key=lambda look: look.next_number)
+        why = f"{why}: look {last.next_number}, judged at {level_in_words(last.next_alpha)}"
+    command = selection.suggestion("run", "--seeds", str(wanted), seeds=False)
+    return [(why, command, _cost(session, wanted - declared))]
 
 
 def _cost(session: Session, seeds: int) -> str:

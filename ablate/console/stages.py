@@ -70,7 +70,7 @@ def _choices(following: Session) -> list[str]:
 
 
 def _tables(session: Session) -> list[ReportTable]:
-    from ablate.session.lookup import tables_of
+    from ablate.session.judged_tables import tables_of
 
     return tables_of(session.resolved, session.store)
 

@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ablate.core.table_looks import left_for
 from ablate.errors import AblateError
 from ablate.planning.work import FINAL
+from ablate.stats import level_of
+from ablate.store.past_looks import past_looks, title
+from ablate.util.text import listed
 
 if TYPE_CHECKING:
     from ablate.core.resolved_study import ResolvedStudy, Row, Table, Until
@@ -70,12 +74,38 @@ def open_trials(resolved: ResolvedStudy) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key for _, row in open_rows(resolved) for key in row.keys))
 
 
-def refuse_peeked(resolved: ResolvedStudy, store: Store, first: int) -> None:
+def refuse_peeked(resolved: ResolvedStudy, store: Store, until: Until) -> None:
     """Refuse looks that were not planned: `resolved` has all seeds of the last look.
 
-    A comparison of more than `first` seeds could have been seen where two rows of a table have such
-    a seed and some of it is from no `--until` run of this study. Raises AblateError.
+    Tables that were judged at more than what the planned looks leave are refused. So are seeds that
+    nobody judged in this table and that could have been seen: those after the first look's that two
+    rows have, unless all of them are from `--until` runs of this study. Raises AblateError.
     """
+    for table in resolved.tables:
+        before = past_looks(resolved, table, store)
+        if left_for(before, until.looks):
+            continue
+        seen = listed([str(len(look.seeds)) for look in before])
+        following = next_seeds(max(len(look.seeds) for look in before))
+        more = "" if following is None else f"ablate run {resolved.file} --seeds {following}"
+        number = len(before) + 1
+        raise AblateError(
+            f"--until resolved: {resolved.name} was judged at {seen} seeds before "
+            f"({title(table)}); looks are planned before the first",
+            hint=f"{more}: look {number}, judged at {level_of(number):g}" if more else None,
+        )
+    _refuse_seen(resolved, store, until.seeds)
+
+
+def next_seeds(seeds: int) -> int | None:
+    """How many seeds the next look should have, where `seeds` left rows open; None after 20.
+
+    Each look is judged at half the level of the one before: a few seeds more would find less.
+    """
+    return next((n for n in (10, 20) if n > seeds), None)
+
+
+def _refuse_seen(resolved: ResolvedStudy, store: Store, first: int) -> None:
     planned: set[str] | None = None
     for table in resolved.tables:
         rows = [row for row in table.rows if not row.open]

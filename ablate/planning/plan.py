@@ -100,7 +100,7 @@ def make_plan(
     if looks:
         until = until_resolved(tuple(looks))
         if opened is not None:
-            refuse_peeked(planned(with_seeds(study, until.most)), opened, until.seeds)
+            refuse_peeked(planned(with_seeds(study, until.most)), opened, until)
         study = with_seeds(study, until.seeds)
         resolved = planned(study).model_copy(update={"until": until})
     else:

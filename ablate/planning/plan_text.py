@@ -183,9 +183,11 @@ def _resolutions(plan: Plan) -> list[str]:
     )
     counts, until = tuple(found[0].by_seeds), plan.resolved.until
     heads = [f"{n} seeds" for n in counts]
-    if until is not None:
-        heads = [f"{n} seeds, α = {_level(alpha)}" for n, alpha in until.looks]
-    rows = [["", *heads, "expected noise of one trial"]]
+    levels = found[0].levels
+    if until is not None or any(alpha != 0.05 for alpha in levels.values()):
+        heads = [f"{n} seeds, α = {_level(alpha)}" for n, alpha in levels.items()]
+    expected = "" if all(one.stored for one in found) else "expected "
+    rows = [["", *heads, f"{expected}noise of one trial"]]
     for i, one in enumerate(found):
         values = [_points(one.by_seeds[n]) for n in counts]
         rows.append([one.label, *values, _noise(one, first=i == 0)])
@@ -198,7 +200,7 @@ def _resolutions(plan: Plan) -> list[str]:
         rows.append(["time", *times, "new trials only"])
     metric = metric_named(plan.resolved.metric)
     what = f"Smallest difference {'the seeds' if until is None else 'each look'} can resolve"
-    how = f"(4 times in 5, corrected for {over}), in{metric.points}"
+    how = f"(80% power, corrected for {over}), in{metric.points}"
     lines = ["", f"{what} {how}", *aligned(rows, gap=3)]
     if len(plan.resolved.seeds) == 1:
         lines.append("One seed gives no interval and no verdict, only the band of re-run noise.")
@@ -212,7 +214,7 @@ def _resolutions(plan: Plan) -> list[str]:
 
 
 def _level(alpha: float) -> str:
-    return f"{alpha:.3f}".removeprefix("0")
+    return f"{alpha:.7f}".rstrip("0").removeprefix("0").ljust(4, "0")
 
 
 def _points(value: float | None) -> str:
@@ -222,6 +224,8 @@ def _points(value: float | None) -> str:
 
 
 def _noise(one: Resolution, *, first: bool) -> str:
+    if one.stored:
+        return f"±{one.noise:.2f}, as {one.stored} stored trials have it"
     origin = "from √(error/2N) " if first else ""
     error = f"{100 * one.error:.0f}" if not one.measured else f"{100 * one.error:.1f}"
     known = ", as measured" if one.measured else ""

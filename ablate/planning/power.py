@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ablate.core.metrics import metric_named
+from ablate.core.table_looks import look_at
+from ablate.stats import error_rates, fit
+from ablate.store.past_looks import past_looks
 
 if TYPE_CHECKING:
     from ablate.core.resolved_study import ResolvedStudy, Table
@@ -23,6 +28,7 @@ _TYPICAL_ERROR = {
     "places365": 0.44,  # ResNet-50's
 }
 _OTHERWISE = 0.10
+MOST_SEEDS = 20  # of a row that are looked for in the store
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,9 @@ class Resolution:
     label: data set, column or ablation where they tell tables apart, and what of a table whose rows
     are sets: "digits · main effects". comparisons: the family's
     size. error: share of wrong images assumed; measured: from stored trials of the baseline.
-    noise: expected standard deviation of one trial, in points. by_seeds: None where it cannot
-    be; with `--until resolved` those of the looks, each at its level.
+    noise: standard deviation of one trial, in points; stored: of how many stored trials, 0 where it
+    is what error and images let expect. by_seeds: None where it cannot be. levels: of the tests at
+    each number of seeds, as they were looked at or will be.
     """
 
     label: str
@@ -43,6 +50,8 @@ class Resolution:
     images: int
     noise: float
     by_seeds: Mapping[int, float | None]
+    levels: Mapping[int, float]
+    stored: int = 0
 
 
 def resolutions(resolved: ResolvedStudy, store: Store | None) -> tuple[Resolution, ...]:
@@ -77,7 +86,10 @@ def _resolutions(
     measured = _measured_error(resolved, table, store)
     error = measured if measured is not None else _TYPICAL_ERROR.get(table.dataset, _OTHERWISE)
     scale = metric_named(resolved.metric).scale
-    noise = scale * expected_noise(max(error, 0.5 / images), images)
+    known = stored_noise(resolved, table, store, images)
+    noise, trials = known or (expected_noise(max(error, 0.5 / images), images), 0)
+    noise *= scale
+    alphas = levels(resolved, table, store)
     return [
         Resolution(
             label=f"{label} · {part}" if part else label,
@@ -88,18 +100,73 @@ def _resolutions(
             noise=noise,
             by_seeds={
                 n: _detectable(noise, squares, rows, comparisons, n, most_df(table), alpha)
-                for n, alpha in levels(resolved).items()
+                for n, alpha in alphas.items()
             },
+            levels=alphas,
+            stored=trials,
         )
         for part, squares in _squares(table).items()
     ]
 
 
-def levels(resolved: ResolvedStudy) -> dict[int, float]:
-    """The numbers of seeds to show, and the level of the tests at each."""
+def levels(resolved: ResolvedStudy, table: Table, store: Store | None) -> dict[int, float]:
+    """The numbers of seeds to show, and the level of the tests at each: that of a look which was
+    made, or of the next one."""
     if resolved.until is not None:
         return dict(resolved.until.looks)
-    return dict.fromkeys(seeds_to_show(len(resolved.seeds)), 0.05)
+    before = past_looks(resolved, table, store) if store is not None else ()
+    declared = len(resolved.seeds)
+    return {
+        n: look_at(before, table.seeds if n == declared else tuple(range(n))).alpha
+        for n in seeds_to_show(declared)
+    }
+
+
+def stored_noise(
+    resolved: ResolvedStudy, table: Table, store: Store | None, images: int
+) -> tuple[float, int] | None:
+    """(standard deviation of one trial, from how many) that the table's finished trials have.
+
+    As the report's fit has it, for the pair of rows that it is largest for; None where nothing is
+    stored that tells it.
+    """
+    if store is None:
+        return None
+    from ablate.core.comparisons import distinct, row_questions
+
+    kept, place = distinct(table)
+    values = np.array([_stored(resolved, table, row, store) for row in kept])
+    there = np.isfinite(values)
+    values = values[:, there.sum(axis=0) > 1]
+    if not values.size:
+        return None
+    right = metric_named(resolved.metric).right(values)
+    found = fit(values, error_rates(right, accuracy=True, examples=images))
+    pairs = {(place[a], place[b]) for a, b in row_questions(table) if place[a] != place[b]}
+    if not pairs:  # of sets: every row takes part in every question
+        pairs = {(i, 0) for i in range(1, len(kept))}
+    variances = [
+        contrast.variance_per_seed / 2
+        for a, b in sorted(pairs)
+        if (contrast := found.difference(a, b)) is not None and contrast.variance_per_seed
+    ]
+    return (math.sqrt(max(variances)), int(there.sum())) if variances else None
+
+
+def _stored(resolved: ResolvedStudy, table: Table, row: int, store: Store) -> list[float]:
+    """The metric of a row's trials: of the table's seeds, and of others that are stored."""
+    keys = list(table.rows[row].keys)
+    first = resolved.trials.get(keys[0])
+    if first is not None and first.teacher is None and table.tuning is None:
+        more = (s for s in range(MOST_SEEDS) if s not in table.seeds)
+        keys += [first.model_copy(update={"seed": seed}).key for seed in more]
+    else:
+        keys += [""] * sum(s not in table.seeds for s in range(MOST_SEEDS))
+    results = [store.result(key) if key else None for key in keys]
+    return [
+        float(r.final.get(resolved.metric, math.nan)) if r is not None else math.nan
+        for r in results
+    ]
 
 
 def _detectable(

@@ -5,12 +5,15 @@ Of several tables in one report also which study each is of, and what must not b
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Hashable, Sequence
 from itertools import groupby
 
 from ablate.report import numbers
 from ablate.report.model import ReportTable
+from ablate.stats import MANY_SEEDS, MOST
+from ablate.util.text import listed
 
 _VENDOR = re.compile(r"NVIDIA |GeForce |AMD |\(R\)|\(TM\)|\(tm\)| CPU| Processor| @.*$")
 MARKS = {
@@ -69,8 +72,10 @@ def short_caption(table: ReportTable) -> str:
             facts.append(f"verdicts Holm-corrected over {over}, {equivalent(table)}")
         if table.until is not None:
             facts.append(str(table.until))
+        if looked := look_again(table):
+            facts.append(looked)
         if table.comparisons and (seen := _could_see(table)):
-            facts.append("; ".join([f"could see about {seen}", *_needs(table)]))
+            facts.append("; ".join([f"could see about {seen} (80% power)", *_needs(table)]))
     elif table.compares:
         facts.append("Δ over the same seeds")
         if table.exact_agreement:
@@ -134,7 +139,7 @@ def _verdicts(table: ReportTable) -> list[str]:
         said.append(looked)
     if seen := _could_see(table):
         needs = [f"the declared {text}" for text in _needs(table)]
-        seeing = f"This table could see differences from about {seen}"
+        seeing = f"This table could see differences from about {seen} with 80% power"
         said.append(f"{'; '.join([seeing, *needs])}.")
     return said
 
@@ -182,18 +187,64 @@ def _could_see(table: ReportTable) -> str | None:
 def _needs(table: ReportTable) -> list[str]:
     if not table.margin:
         return []
-    margin = numbers.plain(table.margin)
-    if table.seeds_needed is None:
-        return [f"±{margin} needs more seeds than anyone can train"]
-    return [f"±{margin} needs about {numbers.count(table.seeds_needed, 'seed')}"]
+    return [f"±{numbers.plain(table.margin)} needs {seeds_needed(table)}"]
+
+
+def seeds_needed(table: ReportTable) -> str:
+    """The seeds that the margin takes: "8 to 30 seeds at look 2", "more than 100 seeds"."""
+    found = table.seeds_range
+    if found is None:
+        return "more seeds than anyone can train"
+    many = f"more than {MANY_SEEDS}"
+    low = many if found.low is None else f"{_round_number(found.low, math.floor)}"
+    high = many if found.high is None else f"{_round_number(found.high, math.ceil)}"
+    between = f"about {low}" if found.low is not None else low
+    said = f"{between if low == high else f'{low} to {high}'} seeds"
+    if table.look is None or table.until is not None or low == many:
+        return said
+    return f"{said} at look {table.look.next_number}"
+
+
+def _round_number(seeds: int, way: Callable[[float], int]) -> int:
+    """As a person would say it: 7, 12, 25, 80."""
+    step = 1 if seeds <= 12 else 5 if seeds <= 50 else 10
+    return way(seeds / step) * step
 
 
 def looks(table: ReportTable) -> str:
-    """The looks of an `--until` run, all of them and this one; "" without."""
-    if table.until is None:
+    """The looks of an `--until` run, all of them and this one, or those at a table that was seen
+    before, in a sentence; "" of a first look that was not planned."""
+    said = []
+    if table.until is not None:
+        planned = ", ".join(str(seeds) for seeds, _ in table.until.looks)
+        said.append(f"Seeds added until resolved: {table.until}, planned at {planned} seeds.")
+    if again := look_again(table):
+        said.append(f"{again[:1].upper()}{again[1:]}.")
+    return " ".join(said)
+
+
+def look_again(table: ReportTable) -> str:
+    """ "look 2 of this table (first at 3 seeds): judged at .0025; …"; "" of a first look, and of
+    those that `--until` planned."""
+    look = table.look
+    if look is None or not look.earlier or not table.said:
         return ""
-    planned = ", ".join(str(seeds) for seeds, _ in table.until.looks)
-    return f"Seeds added until resolved: {table.until}, planned at {planned} seeds."
+    if table.until is not None and all(one.planned for one in look.earlier):
+        return ""
+    earlier = list(dict.fromkeys(len(one.seeds) for one in look.earlier))
+    where = "first" if len(look.earlier) == 1 else "before"
+    seen = f"{listed([str(n) for n in earlier])} seeds"
+    most = "at most" if look.promise <= MOST else "up to"
+    level, share = level_in_words(look.alpha), f"{100 * look.promise:.3g}%"
+    return (
+        f"look {look.number} of this table ({where} at {seen}): judged at {level}; over all looks "
+        f"{most} {share} of tables of useless tricks claim something"
+    )
+
+
+def level_in_words(alpha: float) -> str:
+    """ ".0025"."""
+    return f"{alpha:.7f}".rstrip("0").removeprefix("0")
 
 
 _NAMED = 4  # studies that a note names before it counts the others

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ablate.core.metrics import Metric
 from ablate.core.resolved_study import SET_KINDS
-from ablate.stats import Effect, Ratio
+from ablate.core.table_looks import TableLook
+from ablate.stats import Effect, Ratio, SeedsRange
 
 if TYPE_CHECKING:
     from ablate.core.resolved_study import Tuning, Until
@@ -69,6 +70,9 @@ class TrialStateLike(Protocol):
 Mark = Literal[
     "", "gain", "loss", "equivalent", "unresolved", "incomplete", "diverged", "no effect", "="
 ]
+
+
+JUDGED: frozenset[Mark] = frozenset({"gain", "loss", "equivalent", "unresolved"})
 
 
 @dataclass(frozen=True)
@@ -229,14 +233,16 @@ class ReportTable:
 
     ablation: "" when it is the study's only one. baseline: index of the baseline's row.
     comparisons: of rows; a block counts its own. df, df_most: smallest and largest of its
-    comparisons; detectable, seeds_needed: of the least certain one; None without one. margin,
+    comparisons; detectable, seeds_needed: of the least certain one; None without one.
+    seeds_range: the same as far as the noise is known, at the level of the next look. margin,
     detectable: in the unit printed (points). examples: test images, None if unknown. notes: what a
     reader must know, in words. failures: a line for each trial that failed. paper: the publication
     that the rows are printed beside. blocks: what follows from several rows or tables, printed
     below this one. margin: 0 where none is declared for the metric, so that nothing is called
     equivalent. against: label of the row that all others are compared with where a reader asked for
     that, else "". declared: the study's metric where a reader asked for another, else "". until:
-    the look of an `--until` run, whose level `alpha` is. tuning: what each row chose its settings
+    the look of an `--until` run, whose level `alpha` is. look: which look at this table it is, None
+    where nobody counts them. tuning: what each row chose its settings
     among.
     """
 
@@ -260,6 +266,7 @@ class ReportTable:
     df_most: float | None
     detectable: float | None
     seeds_needed: int | None
+    seeds_range: SeedsRange | None
     exact_agreement: bool
     decimals: int
     examples: int | None
@@ -271,6 +278,7 @@ class ReportTable:
     against: str = ""
     declared: str = ""
     until: Until | None = None
+    look: TableLook | None = None
     tuning: Tuning | None = None
 
     @property
@@ -295,6 +303,13 @@ class ReportTable:
         """Whether more seeds could settle something: a row, the total, or a line of a block."""
         lines = (line for block in self.blocks for line in block.lines)
         return any(one.mark == "unresolved" for one in (*self.judged, *lines))
+
+    @property
+    def said(self) -> list[tuple[str, str]]:
+        """(row, verdict) of each row, the total and each line that was judged."""
+        lines = [(f"{b.title}: {one.label}", one) for b in self.blocks for one in b.lines]
+        every = [*((one.label, one) for one in self.judged), *lines]
+        return [(name, one.verdict) for name, one in every if one.mark in JUDGED]
 
     @property
     def has_base(self) -> bool:

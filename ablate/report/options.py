@@ -20,6 +20,11 @@ class Asked:
     mcnemar: bool = False
 
     @property
+    def exploratory(self) -> bool:
+        """Whether something else is compared than the study declares."""
+        return self.metric is not None or self.baseline is not None
+
+    @property
     def predictions(self) -> bool:
         """Whether a block needs stored predictions."""
         return self.new_images or self.per_class or self.mcnemar

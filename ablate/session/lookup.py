@@ -21,8 +21,6 @@ from ablate.util.devices import compiler_lacks, sign_of_gpu
 from ablate.util.text import name_key
 
 if TYPE_CHECKING:
-    from ablate.report.model import ReportTable
-    from ablate.report.options import Asked
     from ablate.study.model import Study
 
 
@@ -122,24 +120,6 @@ def from_store(name: str, store: Store) -> Found:
             hint=None if known else "ablate run STUDY trains one",
         )
     return _trimmed(resolved, store)
-
-
-def tables_of(
-    resolved: ResolvedStudy, store: Store, asked: Asked | None = None
-) -> list[ReportTable]:
-    """The report's tables, from what is stored now. Predictions are read only for what is `asked`.
-
-    Raises AblateError for a metric or row that there is not, and for damaged predictions.
-    """
-    from ablate.report import build_tables
-
-    states = store.states(resolved.order)
-    results = store.results(states)
-    if asked is None:
-        return build_tables(resolved, results, states)
-    from ablate.report.tables.build import answer
-
-    return answer(asked, resolved, results, states, store.path)
 
 
 def _trimmed(resolved: ResolvedStudy, store: Store) -> Found:

@@ -152,12 +152,6 @@ class Session:
         if machine.device_type(self.devices) == "cpu":
             found += slow_formats(self.resolved, self.study.catalogue)
         found += teacher_notes(self.resolved, self.store, only_wrong=True)
-        earlier = None if self.resolved.until else self.store.latest_study(self.resolved.name)
-        if earlier is not None and earlier.until is not None:
-            found.append(
-                f"{self.resolved.name} was last run --until resolved; this run tests its seeds at "
-                "5% besides, which is one more look than was planned"
-            )
         return found
 
     def workers(self) -> Workers:
@@ -254,7 +248,7 @@ def open_stage(
     ]
     if until is not None and until.number == 1:
         most = resolve_here(asked, until, choose, until.most)
-        refuse_peeked(most, store, until.seeds)
+        refuse_peeked(most, store, until)
     if missing:
         resolved = tuning_only(resolved)
     work = survey(resolved, store, again, tried)

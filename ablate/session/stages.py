@@ -88,7 +88,7 @@ def as_stored(session: Session) -> Outcome:
 
 def following(session: Session) -> Session | None:
     """The stage after this one, None after the last."""
-    from ablate.session.lookup import tables_of
+    from ablate.session.judged_tables import tables_of
     from ablate.session.session import open_stage
 
     until = session.resolved.until

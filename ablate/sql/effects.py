@@ -64,7 +64,8 @@ Row = dict[str, Any]
 
 def effects(store: Store, warn: Callable[[str], None]) -> list[Row]:
     """Rows with some or all of COLUMNS. A study that cannot be reported is told to `warn`."""
-    from ablate.session.lookup import from_store, tables_of
+    from ablate.session.judged_tables import tables_of
+    from ablate.session.lookup import from_store
 
     found: list[Row] = []
     for name in reversed(store.studies()):

@@ -24,7 +24,9 @@ from ablate.stats.images import FEWEST_SEEDS, disagreements, mcnemar, new_images
 from ablate.stats.inference import Effect, Verdict, effect, family, holm
 from ablate.stats.looks import (
     LOOKS,
+    MOST,
     Look,
+    level_of,
     look_at,
     looks_until,
     next_look,
@@ -33,7 +35,15 @@ from ablate.stats.looks import (
 )
 from ablate.stats.noise import Floats, error_rates, moderated
 from ablate.stats.orderings import kind_of_orders, order_steps, ordering_share
-from ablate.stats.power import expected_noise, rerun_band, seeds_needed, smallest_detectable
+from ablate.stats.power import (
+    MANY_SEEDS,
+    SeedsRange,
+    expected_noise,
+    rerun_band,
+    seeds_needed,
+    seeds_range,
+    smallest_detectable,
+)
 from ablate.stats.times import (
     Ratio,
     disturbed,
@@ -47,6 +57,8 @@ from ablate.stats.wins import Wins, wins
 __all__ = [
     "FEWEST_SEEDS",
     "LOOKS",
+    "MANY_SEEDS",
+    "MOST",
     "BlockFit",
     "Contrast",
     "Effect",
@@ -54,6 +66,7 @@ __all__ = [
     "Look",
     "MeanEffect",
     "Ratio",
+    "SeedsRange",
     "Uneven",
     "Verdict",
     "Wins",
@@ -75,6 +88,7 @@ __all__ = [
     "interaction",
     "kind_of_orders",
     "leave_out",
+    "level_of",
     "log_sum_exp",
     "look_at",
     "looks_until",
@@ -91,6 +105,7 @@ __all__ = [
     "rerun_band",
     "seeds_for_width",
     "seeds_needed",
+    "seeds_range",
     "shapley",
     "single",
     "smallest_detectable",

@@ -2,7 +2,8 @@
 
 Who looks after every seed and stops as soon as something is significant errs about three times as
 often as the level says. Three looks, declared before anything is trained, at levels that add up to
-5%, keep it below 5% (docs/statistics.md). Stein's two stages are for a wanted width: seeds are
+5%, keep it below 5% (docs/statistics.md). Whoever declared nothing has the first look at 5%, and
+for all that follow a small rest: `level_of`. Stein's two stages are for a wanted width: seeds are
 computed from the noise of a first stage, never from the difference that was seen.
 """
 
@@ -23,6 +24,17 @@ class Look:
 
 
 LOOKS: tuple[Look, ...] = (Look(3, 0.005), Look(6, 0.015), Look(10, 0.030))
+
+FIRST = 0.05  # level of the first look at a table
+LATER = 0.0025  # of the second; each one after it has half the level of the one before
+MOST = FIRST + 2 * LATER  # what all looks together come to, however many there are
+
+
+def level_of(number: int) -> float:
+    """Level of a table's look `number`, counted from 1, where no looks were planned."""
+    if number < 1:
+        raise ValueError("looks are counted from 1")
+    return FIRST if number == 1 else LATER / 2.0 ** (number - 2)
 
 
 def looks_until(max_seeds: int) -> tuple[Look, ...]:

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from ablate.stats.fit import degrees_of_freedom
 
 Z95 = 1.959963984540054  # 97.5% quantile of the standard normal
 _MOST_SEEDS = 100_000
+MANY_SEEDS = 100  # beyond which nobody asks how many exactly
+SURE = 0.9  # how sure each end of a range of seeds is
+
+
+class SeedsRange(NamedTuple):
+    """Seeds that a margin takes, from noise that is itself an estimate.
+
+    In nine studies of ten `high` seeds are enough, in nine of ten `low` or more are needed. None:
+    more than `MANY_SEEDS`.
+    """
+
+    low: int | None
+    high: int | None
 
 
 def smallest_detectable(
@@ -64,6 +78,35 @@ def seeds_needed(
         else:
             low = middle + 1
     return high
+
+
+def seeds_range(
+    variance_per_seed: float,
+    df: float,
+    rows: int,
+    comparisons: int,
+    margin: float,
+    *,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    most_df: int | None = None,
+) -> SeedsRange | None:
+    """`seeds_needed` at both ends of the χ² interval of a variance with `df` degrees of freedom.
+
+    None without a margin or without degrees of freedom.
+    """
+    if rows < 2 or margin <= 0 or df <= 0:
+        return None
+    from scipy.special import chdtri
+
+    ends = []
+    for above in (1 - SURE, SURE):  # of the χ² distribution above its quantile
+        variance = variance_per_seed * df / float(chdtri(df, above))
+        needed = seeds_needed(
+            variance, rows, comparisons, margin, alpha=alpha, power=power, most_df=most_df
+        )
+        ends.append(None if needed is None or needed > MANY_SEEDS else needed)
+    return SeedsRange(*ends)
 
 
 def expected_noise(error: float, examples: int) -> float:

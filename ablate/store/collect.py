@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from ablate.errors import AblateError
-from ablate.store import attempt_reader
+from ablate.store import attempt_reader, ledger
 from ablate.store.invocations import SavedRun, saved_runs, superseded
 from ablate.store.lease import Claim, claim, holder, is_dead
 from ablate.store.store import Store
@@ -55,7 +55,7 @@ TRASH: Final = ".removing"  # in the store: what is renamed into it is gone
 LOCK: Final = ".gc.lock"
 _ROOT: Final = frozenset(
     {"FORMAT", ".gitignore", "studies", "trials", "results.duckdb", "results.duckdb.wal"}
-    | {".index.lock", ".studies.lock", LOCK, TRASH}
+    | {".index.lock", ".studies.lock", LOCK, TRASH, ledger.FOLDER, ledger.LOCK}
 )
 _OLD: Final = 3600.0  # seconds after which nobody goes on writing a file that takes milliseconds
 _DATABASE: Final = re.compile(r"results\.duckdb\.corrupt-[0-9TZ.\-]+(\.wal)?")
@@ -66,6 +66,7 @@ _CLAIMING: Final = re.compile(r"\.claiming-[0-9a-f]+")
 _CLOCK: Final = re.compile(r"\.clock-[0-9a-f]+")
 _RETIRED: Final = "retired-"
 _MERGING: Final = ".merging-"
+_LEDGER: Final = re.compile(re.escape(ledger.MAKING) + r"[0-9a-f]{8}")  # one that is being made
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ def survey(store: Store, *, latest: bool = False) -> Garbage:
         else:
             found.pieces += _orphan(found, path)
     _spare_teachers(found)
+    _looks(found)
     _root(found)
     return found
 
@@ -158,6 +160,21 @@ def _runs(found: Garbage) -> list[SavedRun]:
     for folder, _, names in os.walk(found.store.path / "studies"):
         found.pieces += _temporary(Path(folder), names)
     return [run for run in runs if run not in gone]
+
+
+def _looks(found: Garbage) -> None:
+    """Every look stays, whoever needs its trials: what was seen was seen."""
+    root = found.store.path / ledger.FOLDER
+    for table, entry in _entries(root):
+        if not (ledger.is_name(table) and entry.is_dir(follow_symlinks=False)):
+            _leave(found, root / table, "no table's looks")
+            continue
+        names = [name for name, _ in _entries(root / table)]
+        found.pieces += _temporary(root / table, names)
+        for name in names:
+            whole = name.endswith(".json") and ledger.is_name(name.removesuffix(".json"))
+            if not (whole or files.is_temporary(name)):
+                _leave(found, root / table / name, "no look")
 
 
 def _orphan(found: Garbage, path: Path) -> Iterator[Piece]:
@@ -271,6 +288,8 @@ def _root(found: Garbage) -> None:
             found.pieces += [Piece("removed", (each,), _size(each)) for each in inside]
         elif name in _ROOT:
             continue
+        elif _LEDGER.fullmatch(name):
+            kind = "temporary" if _is_old(path / name) else None
         elif entry.is_dir(follow_symlinks=False):
             _leave(found, path / name, "no folder of a store")
         elif _DATABASE.fullmatch(name):

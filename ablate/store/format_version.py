@@ -20,7 +20,7 @@ from ablate.util import files
 
 FORMAT: Final = 1
 
-_OURS: Final = frozenset({"FORMAT", ".gitignore", "studies", "trials"})
+_OURS: Final = frozenset({"FORMAT", ".gitignore", "studies", "trials", "looks"})
 _BEING_WRITTEN: Final = re.compile(r"\.(FORMAT|\.gitignore)\.[0-9a-f]{8}\.tmp")
 _UPGRADE: Final = "pip install --upgrade ablate-study"
 _ANOTHER: Final = "use another: --store DIR"
@@ -39,8 +39,9 @@ def create(path: Path) -> None:
         raise AblateError(f"{path} is not an ablate store and not empty", hint=_ANOTHER)
     with files.writing(path):
         try:
-            for directory in (path / "studies", path / "trials"):
-                directory.mkdir(parents=True, exist_ok=True)
+            made = ("studies", "trials") if "FORMAT" in present else ("studies", "trials", "looks")
+            for name in made:  # a store of an older ablate has a ledger from its first look on
+                (path / name).mkdir(parents=True, exist_ok=True)
         except (FileNotFoundError, FileExistsError, NotADirectoryError) as error:
             reason = (error.strerror or str(error)).lower()
             raise AblateError(f"cannot make the store {path}: {reason}", hint=_ANOTHER) from error

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ablate.errors import AblateError
-from ablate.store import attempt_reader, untrusted
+from ablate.store import attempt_reader, ledger, untrusted
 from ablate.store.lease import claim
+from ablate.store.ledger import KeptLook
+from ablate.store.past_looks import begin, looks_of_runs
 from ablate.store.store import Store
 from ablate.store.untrusted import ForeignAttempt, Unfit
 from ablate.util import files
@@ -67,13 +69,16 @@ class Conflict:
 class Merge:
     """What one store brings to another.
 
-    studies: (name, invocation, text) of what is new. present: attempts that are there already.
-    idle: unfinished attempts at trials that are finished. left_out: (what, why).
+    studies: (name, invocation, text) of what is new. looks: of its ledger, what is new; counted:
+    whether it has one, else its saved runs say which tables it printed. present: attempts that are
+    there already. idle: unfinished attempts at trials that are finished. left_out: (what, why).
     """
 
     other: Path
     trials: list[ForeignTrial] = field(default_factory=list)
     studies: list[tuple[str, str, bytes]] = field(default_factory=list)
+    looks: list[KeptLook] = field(default_factory=list)
+    counted: bool = True
     conflicts: list[Conflict] = field(default_factory=list)
     present: int = 0
     idle: int = 0
@@ -101,7 +106,7 @@ def survey(store: Store, other: Path) -> Merge:
     theirs = Store.open(other, create=False)
     if theirs.path.resolve() == store.path.resolve():
         raise AblateError(f"{other} is this store itself", hint="ablate merge OTHER")
-    for name in ("trials", "studies"):
+    for name in ("trials", "studies", ledger.FOLDER):
         if (theirs.path / name).is_symlink():
             raise AblateError(f"{theirs.path / name} is a link; a store's folders are not")
     merge = Merge(theirs.path)
@@ -113,6 +118,7 @@ def survey(store: Store, other: Path) -> Merge:
                 (f"trials/{key}" if not untrusted.is_key(key) else key, str(unfit))
             )
     _survey_studies(store, merge)
+    _survey_looks(store, merge)
     return merge
 
 
@@ -194,6 +200,30 @@ def _survey_studies(store: Store, merge: Merge) -> None:
         merge.studies.append((name, path.stem, text))
 
 
+def _survey_looks(store: Store, merge: Merge) -> None:
+    merge.counted = ledger.is_begun(merge.other)
+    for path in untrusted.looks(merge.other):
+        try:
+            look = untrusted.look(path)
+        except Unfit as unfit:
+            merge.left_out.append((f"look {path.parent.name[:6]}/{path.stem[:6]}", str(unfit)))
+            continue
+        if ledger.read(ledger.place(store.path, look)) is None:
+            merge.looks.append(look)
+
+
+def _keep_looks(store: Store, merge: Merge) -> None:
+    """Both ledgers in one: a table that both stores printed was looked at in both."""
+    with files.writing(store.path), files.locked(store.path / ledger.LOCK):
+        looks = list(merge.looks)
+        if not merge.counted:
+            for name in dict.fromkeys(name for name, _, _ in merge.studies):
+                times = {files.time_of(at) for other, at, _ in merge.studies if other == name}
+                looks += looks_of_runs(store, name, times)
+        for look in looks:
+            ledger.keep(store.path, look)
+
+
 def _is_another(mine: ResolvedStudy, theirs: ResolvedStudy) -> bool:
     """Whether a study of the same name comes from another file with another text."""
     texts = (set(study.toml.values()) for study in (mine, theirs))
@@ -213,6 +243,9 @@ def carry_out(store: Store, merge: Merge, told: Callable[[int], None] = lambda s
             f"{merge.other} brings {merge.size / 1e9:,.1f} GB; {free / 1e9:,.1f} GB are free",
             hint="free some space and merge again",
         )
+    # before their runs stand among those of this store
+    with files.writing(store.path), files.locked(store.path / ledger.LOCK):
+        begin(store)
     for name, invocation, text in merge.studies:  # first, lest `ablate gc` see trials of no study
         store.keep_saved(name, invocation, text)
     retired = False
@@ -233,6 +266,7 @@ def carry_out(store: Store, merge: Merge, told: Callable[[int], None] = lambda s
                     merge.left_out.append((f"{trial.key[:6]} {trial.label}", str(unfit)))
                 done += each.size
                 told(done)
+    _keep_looks(store, merge)
     return retired
 
 

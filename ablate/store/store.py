@@ -4,6 +4,7 @@
       FORMAT           {"format": 1}
       .gitignore       everything
       studies/<name>/<UTC time>-<random>.json      what each `ablate run` was asked for
+      looks/           at which seeds each table was judged, see `ledger`
       trials/<key>/    see `attempt_reader` (what trials write) and `lease` (who trains)
       results.duckdb   an index, see `ablate.index`; may be deleted at any time
 
@@ -169,9 +170,13 @@ class Store:
 
     def invocations(self, name: str) -> Iterator[ResolvedStudy]:
         """Every invocation of a study that can be read, the latest first."""
+        yield from (resolved for _, resolved in self.dated_invocations(name))
+
+    def dated_invocations(self, name: str) -> Iterator[tuple[str, ResolvedStudy]]:
+        """The same, each after the time when it was saved, ISO 8601 in UTC."""
         for path in reversed(_saved(self._study_path(name))):
             if (resolved := _invocation(path)) is not None:
-                yield resolved
+                yield files.time_of(path.stem), resolved
 
     def studies(self) -> list[str]:
         """Names of the stored studies, the one invoked last first."""

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from ablate.core.resolved_study import ResolvedStudy
 from ablate.core.trial import Trial
-from ablate.store import attempt_reader
+from ablate.store import attempt_reader, ledger
 from ablate.store.format_version import FORMAT
 from ablate.store.journal import finite_or_nan, read_pieces
 from ablate.store.lease import Lease, holder
@@ -206,6 +206,26 @@ def study(name: str, path: Path) -> tuple[ResolvedStudy, bytes]:
     if not resolved.is_whole():
         raise Unfit("it names trials that it does not define")
     return resolved, data
+
+
+def looks(store: Path) -> Iterator[Path]:
+    """The files of a ledger's looks, by table and name, those through links left out."""
+    for table, _ in _folders(store / ledger.FOLDER):
+        for name, entry in _entries(store / ledger.FOLDER / table):
+            stem = name.removesuffix(".json")
+            named = ledger.is_name(table) and stem != name and ledger.is_name(stem)
+            if named and entry.is_file(follow_symlinks=False):
+                yield store / ledger.FOLDER / table / name
+
+
+def look(path: Path) -> ledger.KeptLook:
+    """A look in a ledger. Raises Unfit where it is not what its place says."""
+    document = _json(path)
+    _refuse_newer(document, ledger.LOOK_FORMAT)
+    found = ledger.parse(json.dumps(document), path)
+    if found is None:
+        raise Unfit("it cannot be read")
+    return found
 
 
 def _refuse_newer(document: dict[str, Any] | None, known: int) -> None:

@@ -104,6 +104,12 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def listed(parts: Sequence[str]) -> str:
+    """ "3, 5 and 10"."""
+    *before, last = parts
+    return f"{', '.join(before)} and {last}" if before else last
+
+
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """ "1 trial", "30 trials", "1,200 images"."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -45,7 +45,7 @@ def test_the_archive_has_everything_and_checks(
 ) -> None:
     done = cli("export", "group", "-o", name)
     assert (done.returncode, done.stdout) == (0, "")
-    told = rf"Wrote {name}: 1 study, 3 trials, {9 + len([*FORMATS, *BINARY])} files, \d+ kB\.\n"
+    told = rf"Wrote {name}: 1 study, 3 trials, {10 + len([*FORMATS, *BINARY])} files, \d+ kB\.\n"
     assert re.fullmatch(told, done.stderr)
     folder = unpacked(tmp_path / name, tmp_path / "out")
     checked = subprocess.run(

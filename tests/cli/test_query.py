@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from ablate.report.model import Block, BlockCell, BlockLine
-from ablate.session.lookup import from_store, tables_of
+from ablate.session.judged_tables import tables_of
+from ablate.session.lookup import from_store
 from ablate.sql.effects import COLUMNS, _of_table, effects
 from ablate.store.store import Store
 from tests.helpers.cli_process import ABLATE, Cli, run_cli

@@ -12,7 +12,7 @@ from scipy import special
 from ablate.core.resolved_study import ResolvedStudy, Table
 from ablate.report.model import ReportTable
 from ablate.report.options import Asked
-from ablate.session.lookup import tables_of
+from ablate.session.judged_tables import tables_of
 from ablate.store.attempt_reader import trial_path
 from ablate.store.attempt_writer import Attempt
 from ablate.store.store import Store

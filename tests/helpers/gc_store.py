@@ -191,7 +191,8 @@ def reports(store: Store, *, every: bool = False) -> dict[str, bytes]:
     and for new images too."""
     from ablate.report.formats import BINARY, FORMATS, content
     from ablate.report.options import Asked
-    from ablate.session.lookup import from_store, tables_of
+    from ablate.session.judged_tables import tables_of
+    from ablate.session.lookup import from_store
 
     fresh = Store(store.path)
     found: dict[str, bytes] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,17 @@ stack = ["mixup", "adam"]
 tune  = { lr.factor = [0.3, 1, 3] }
 """
 )
+
+
+def noise(trial: Trial, size: float) -> float:
+    """A number of this variant and seed alone, uniform within ± size."""
+    names = "+".join(sorted(spec.name for spec in trial.tricks))
+    return random.Random(f"{names} {trial.seed}").uniform(-size, size)
+
+
+def null(trial: Trial) -> float:
+    """Nothing is worth anything; re-running is worth eight points."""
+    return 0.5 + noise(trial, 0.08)
 
 
 def session(folder: Path, text: str, *, name: str = "study", **options: object) -> Session:

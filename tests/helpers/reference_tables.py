@@ -62,8 +62,8 @@ baseline      89.8 ±0.4                                                       9
 ───────────────────────────────────────────────────────────────────────────────────────────────
 all 4 tricks             +1.9 [+1.3, +2.5]  ▲ gain                                        ×0.52
 ± sd over n = 3 seeds · Δ over the same seeds, pooled 95% interval (8 df) · verdicts Holm-corrected
-over 5 comparisons, equivalent = within ±0.5 · could see about 1.1 points; ±0.5 needs about 11
-seeds · last epoch · RTX 4090
+over 5 comparisons, equivalent = within ±0.5 · could see about 1.1 points (80% power); ±0.5 needs 7
+to 25 seeds · last epoch · RTX 4090
 """
 
 NASTY = "a|b`c<img src=x>*_d_\u202e\x1b[2J\n"
@@ -83,8 +83,8 @@ MARKDOWN = """\
 Top-1 at the last of 20 epochs, mean ± standard deviation over n = 3 seeds (0–2). \
 Δ: mean difference over the same seeds, 95% interval from the pooled residual (8 df), not \
 corrected. Verdicts: Holm-corrected over 5 comparisons, p < .05; equivalent: 90% interval within \
-±0.5 points. This table could see differences from about 1.1 points; the declared ±0.5 needs \
-about 11 seeds. × is against the row above.
+±0.5 points. This table could see differences from about 1.1 points with 80% power; the \
+declared ±0.5 needs 7 to 25 seeds. × is against the row above.
 
 resnet50_v1, batch 64, 160 px, fast numerics; 1 × NVIDIA RTX 4090, torch 2.8.0, ablate 0.1.0. \
 `ablate run studies/group1.toml`

@@ -37,7 +37,7 @@ REFERENCE = r"""% needs \usepackage{booktabs}
 \caption{group1, imagenette: top-1 (\%), mean $\pm$ sd, $n=3$ seeds, last of 20 epochs. $\Delta$ to
 the row above with 95\% interval, pooled residual, 8 df. Last line: $\Delta$ to the baseline.
 Verdicts Holm-corrected, 5 comparisons. Equivalent: 90\% interval within $\pm0.5$ points.
-Differences from about 1.1 points could be seen.}\label{tab:group1}\smallskip
+Differences from about 1.1 points could be seen with 80\% power.}\label{tab:group1}\smallskip
 \begin{tabular}{lrrl}\toprule
 row & top-1 & $\Delta$ [95\%] & verdict \\ \midrule
 baseline & $89.8\pm0.4$ &  &  \\

@@ -20,7 +20,7 @@ from ablate.core.metrics import metric_named
 from ablate.errors import AblateError
 from ablate.report import render, render_terminal
 from ablate.report.options import Asked
-from ablate.session.lookup import tables_of
+from ablate.session.judged_tables import tables_of
 from ablate.store.store import Store
 from tests.helpers import report_studies as made
 from tests.helpers.asked_stores import (

@@ -12,7 +12,8 @@ from ablate.core.trial import Trial
 from ablate.errors import StudyError
 from ablate.planning.tuning import best
 from ablate.report import render_methods
-from ablate.session.lookup import from_file, from_store, tables_of
+from ablate.session.judged_tables import tables_of
+from ablate.session.lookup import from_file, from_store
 from ablate.store.store import Store
 from ablate.study import load_study
 from tests.helpers.planted_runs import TUNED, Planted, session

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 from pathlib import Path
 
@@ -19,30 +18,20 @@ from ablate.report import (
     render_methods,
     render_terminal,
 )
-from ablate.session.lookup import from_file, from_store, tables_of
+from ablate.session.judged_tables import tables_of
+from ablate.session.lookup import from_file, from_store
 from ablate.sql.effects import effects
 from ablate.stats import LOOKS
 from ablate.store.store import Store
 from ablate.study import load_study
-from tests.helpers.planted_runs import STUDY, Planted, session
+from tests.helpers.planted_runs import STUDY, Planted, noise, null, session
 
 TWICE = STUDY.replace('["cosine", "mixup"]', '["cosine"]')
-
-
-def noise(trial: Trial, size: float) -> float:
-    """A number of this variant and seed alone, uniform within ± size."""
-    names = "+".join(sorted(spec.name for spec in trial.tricks))
-    return random.Random(f"{names} {trial.seed}").uniform(-size, size)
 
 
 def huge(trial: Trial) -> float:
     """Each trick is worth 20 points; re-running a tenth of a point."""
     return 0.3 + 0.2 * len(trial.tricks) + noise(trial, 0.001)
-
-
-def null(trial: Trial) -> float:
-    """Nothing is worth anything; re-running is worth eight points."""
-    return 0.5 + noise(trial, 0.08)
 
 
 def run(folder: Path, measure: object, text: str = STUDY, **options: object) -> Planted:
@@ -144,17 +133,15 @@ def test_reports_show_the_look_and_not_another_test(tmp_path: Path) -> None:
         return len(table.seeds), table.alpha
 
     assert alpha() == (10, 0.030)
-    assert alpha(seeds_asked=True) == (2, 0.05)  # who asks for seeds gets a plain test of those
+    # who asks for other seeds looks again: look 4, after the three that were planned
+    assert alpha(seeds_asked=True) == (2, 0.000625)
     # another data set, limit or setting was never run with looks
     other = load_study(tmp_path / "study.toml", limit=40)
     with pytest.raises(AblateError, match="is done"):
         from_file(other, store, data_root=None, command="report")
-    # the last run decides, and says so beforehand
-    plain = session(tmp_path, STUDY)
-    assert any("one more look" in warning for warning in plain.warnings())
-    assert not session(tmp_path, STUDY, looks=LOOKS).warnings()
-    Planted(null).run(plain)
-    assert alpha() == (2, 0.05)
+    # the last run decides
+    Planted(null).run(session(tmp_path, STUDY))
+    assert alpha() == (2, 0.000625)
 
 
 def test_an_interrupted_run_goes_on_at_its_look(tmp_path: Path) -> None:

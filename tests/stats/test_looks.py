@@ -74,3 +74,11 @@ def test_a_width_takes_a_first_stage_with_a_standard_error():
     for width in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match="half_width"):
             stats.seeds_for_width(pair, 2, width)
+
+
+def test_looks_that_were_not_planned_leave_half_a_percent_together():
+    assert [stats.level_of(n) for n in (1, 2, 3, 4)] == [0.05, 0.0025, 0.00125, 0.000625]
+    assert sum(stats.level_of(n) for n in range(1, 60)) == pytest.approx(stats.MOST)
+    assert sum(look.alpha for look in stats.LOOKS) + stats.level_of(2) * 2 <= stats.MOST + 1e-12
+    with pytest.raises(ValueError, match="from 1"):
+        stats.level_of(0)

@@ -188,3 +188,42 @@ def test_time_ratio_is_the_paired_t_interval_on_logs():
     assert (ratio.low, ratio.high) == pytest.approx((np.exp(low), np.exp(high)))
     assert stats.epoch_time([30.0, 8.0, 9.0, 8.5]) == 8.5
     assert stats.epoch_time([30.0]) is None
+
+
+@pytest.mark.parametrize(("seeds", "alpha"), [(2, 0.05), (3, 0.05), (3, 0.0025)])
+def test_the_upper_end_of_seeds_has_its_power_in_nine_pilots_of_ten(seeds, alpha):
+    """4,000 pilots of five rows: the true power at either end, by scipy's noncentral t."""
+    rows, comparisons, margin = 5, 5, 0.005
+    noise = 0.0032
+    true = 2 * noise**2
+    df = (rows - 1) * (seeds - 1)
+    rng = np.random.default_rng(8)
+    enough, too_few = [], []
+    cache: dict[int, bool] = {}
+
+    def sees(n):
+        if n not in cache:
+            left = (rows - 1) * (n - 1)
+            critical = scipy_stats.t.ppf(1 - alpha / (2 * comparisons), left)
+            power = scipy_stats.nct.sf(critical, left, margin / (true / n) ** 0.5)
+            cache[n] = power >= 0.8
+        return cache[n]
+
+    for variance in true * rng.chisquare(df, 4000 if seeds == 2 else 1000) / df:
+        low, high = stats.seeds_range(variance, df, rows, comparisons, margin, alpha=alpha)
+        enough.append(high is None or sees(high))
+        too_few.append(low is None or sees(low))
+    error = 3 * (0.1 * 0.9 / len(enough)) ** 0.5
+    assert np.mean(enough) >= 0.9 - error
+    assert np.mean(too_few) <= 0.1 + 0.06 + error  # whole seeds: it may be just enough
+
+
+def test_a_range_of_seeds_holds_the_plain_number_and_ends_at_a_hundred():
+    variance = 2 * stats.expected_noise(0.1, 3925) ** 2
+    low, high = stats.seeds_range(variance, 8, 5, 5, 0.005)
+    assert low < stats.seeds_needed(variance, 5, 5, 0.005) < high
+    at = [variance * 8 / scipy_stats.chi2.ppf(q, 8) for q in (0.9, 0.1)]
+    assert [stats.seeds_needed(v, 5, 5, 0.005) for v in at] == [low, high]
+    assert stats.seeds_range(variance, 8, 5, 5, 0.001) == (None, None)
+    assert stats.seeds_range(variance * 4, 8, 5, 5, 0.005).high is None
+    assert stats.seeds_range(variance, 8, 5, 5, 0.0) is None

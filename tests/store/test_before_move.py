@@ -109,16 +109,33 @@ def assert_same(found: str, expected: str) -> None:
     assert wrong == []
 
 
+def of_both(text: str) -> str:
+    """Without what reports say otherwise since: the power that the smallest difference is seen
+    with, and the seeds that a margin takes, of which there was one number. Lines break elsewhere
+    for it."""
+    text = re.sub(r" \(80% power\)| with 80\\?% power", "", " ".join(text.split()))
+    return re.sub(r"needs (?:about|more than) [\d,]+ seeds", "needs so many seeds", text)
+
+
+def without_new(text: str) -> str:
+    """The JSON without members that there were not: it is only ever extended."""
+    document = json.loads(text)
+    for table in document["tables"]:
+        del table["look"], table["seeds_needed_range"]
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
 def assert_reports(folder: Path) -> None:
     for study in STUDIES:
         for name, ending in FORMATS.items():
             found = printed("report", study, "--format", name, folder=folder)
             if name in ("csv", "json"):
+                found = without_new(found) if name == "json" else found
                 assert_same(found, report(study, ending))
             else:
-                assert found == report(study, ending)
+                assert of_both(found) == of_both(report(study, ending))
         page = printed("report", study, "--format", "html", folder=folder)
-        assert parsed(page) == parsed(report(study, "html"))
+        assert parsed(of_both(page)) == parsed(of_both(report(study, "html")))
 
 
 def test_reports_say_the_same(folder: Path) -> None:
@@ -133,7 +150,7 @@ def test_nothing_is_trained_again(folder: Path) -> None:
         done = run_here("run", file, "--limit", "60", "--device", "cpu", cwd=folder)
         assert done.returncode == 0, done.stderr
         assert "nothing to train" in done.stderr
-        assert done.stdout == report(study, "txt")
+        assert of_both(done.stdout) == of_both(report(study, "txt"))
         saved = max((folder / "ablate-results" / "studies" / study).iterdir())  # begins with a time
         keys |= json.loads(saved.read_text("utf-8"))["labels"]
     assert trials(folder) == before  # no attempt more, and none touched

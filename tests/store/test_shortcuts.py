@@ -19,7 +19,7 @@ from ablate.core.resolved_study import Row, Table
 from ablate.index import database
 from ablate.index import rows as index_rows
 from ablate.index.database import in_memory
-from ablate.session.lookup import tables_of
+from ablate.session.judged_tables import tables_of
 from ablate.store import attempt_reader, journal
 from ablate.store.attempt_reader import checkpoint_files
 from ablate.store.attempt_writer import Attempt

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ablate.store.merge import Merge
 
 HELP = """\
-Add the trials and saved studies of other stores to this one.
+Add the trials, saved studies and looks of other stores to this one.
 
 Usage: ablate merge OTHER… [options]
 Example    ablate merge ../gpu-box/ablate-results --dry-run
@@ -85,6 +85,7 @@ def _tell(output: Output, what: Merge, dry_run: bool) -> None:
     trials = len({trial.key for trial in what.trials if trial.attempts})
     parts = [f"{count(attempts, 'attempt')} at {count(trials, 'trial')}"] if attempts else []
     parts += [count(len(what.studies), "saved run")] if what.studies else []
+    parts += [count(len(what.looks), "look")] if what.looks else []
     size = f" ({megabytes(what.size)})" if attempts else ""
     verb = "would be added" if dry_run else "added"
     line = f"{what.other}: " + (f"{', '.join(parts)} {verb}{size}" if parts else "nothing new")
@@ -109,6 +110,10 @@ def _document(what: Merge, dry_run: bool) -> dict[str, Any]:
         "attempts": what.attempts if dry_run else what.copied,
         "bytes": what.size,
         "studies": [{"study": name, "invocation": at} for name, at, _ in what.studies],
+        "looks": [
+            {"study": one.study, "table": one.title, "seeds": list(one.seeds), "alpha": one.alpha}
+            for one in what.looks
+        ],
         "present": what.present,
         "not_needed": what.idle,
         "left_out": [{"what": place, "why": why} for place, why in what.left_out],

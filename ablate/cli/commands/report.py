@@ -141,7 +141,7 @@ def _check_target(file: Path) -> None:
     for folder in place.parents:
         if (folder / "FORMAT").is_file() and (folder / "trials").is_dir():
             first = place.relative_to(folder).parts[0]
-            refused |= first in ("FORMAT", "trials", "studies", ".gitignore")
+            refused |= first in ("FORMAT", "trials", "studies", "looks", ".gitignore")
             refused |= first.startswith("results.duckdb")
     if refused:
         raise AblateError(f"{file} is no report, and is not replaced by one", hint="-o report.html")
@@ -151,7 +151,7 @@ def _answers(
     found: list[Found], store: Store, asked: Asked, output: Output
 ) -> tuple[list[Found], list[list[ReportTable]]]:
     """Of several studies those that have what is asked; of one, a refusal is an error."""
-    from ablate.session.lookup import tables_of
+    from ablate.session.judged_tables import tables_of
 
     kept: list[Found] = []
     groups: list[list[ReportTable]] = []

@@ -60,7 +60,7 @@ def run(
 ) -> None:
     """Run it."""
     began = time.monotonic()
-    from ablate.session.lookup import tables_of
+    from ablate.session.judged_tables import tables_of
     from ablate.session.session import open_session
     from ablate.session.stages import run_stages
 
@@ -83,7 +83,8 @@ def run(
     if profile and not ran.trained:
         training_stages.nothing(output)
     session, outcome = ran.session, ran.outcome
-    tables = tables_of(session.resolved, session.store)
+    printed = output.json or outcome.signal is None
+    tables = tables_of(session.resolved, session.store, printed=printed)
     if output.json:
         training.begun(session)
         training_stages.tell(session, output, training.profiled)

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from ablate.core.table_looks import TableLook
 from ablate.report import captions
 from ablate.report.formats.escape import visible
 from ablate.report.model import (
@@ -74,6 +75,7 @@ def as_dict(table: ReportTable) -> dict[str, Any]:
         "df": table.df,
         "smallest_detectable": table.detectable,
         "seeds_needed": table.seeds_needed,
+        "seeds_needed_range": None if table.seeds_range is None else table.seeds_range._asdict(),
         "test_images": table.examples,
         "rows": [_row(row, table) for row in table.rows],
         "total": _total(table.total, scale) if table.total else None,
@@ -84,6 +86,7 @@ def as_dict(table: ReportTable) -> dict[str, Any]:
         "epochs": origin.epochs,
         "machines": [{"count": n, "name": name} for n, name in origin.machines],
         "command": origin.command,
+        "look": None if table.look is None else _look(table.look),
         "until": None
         if table.until is None
         else {
@@ -91,6 +94,20 @@ def as_dict(table: ReportTable) -> dict[str, Any]:
             "looks": [{"seeds": seeds, "alpha": level} for seeds, level in table.until.looks],
         },
     } | ({"paper": _paper(table.paper)} if table.paper else {})
+
+
+def _look(look: TableLook) -> dict[str, Any]:
+    return {
+        "number": look.number,
+        "alpha": look.alpha,
+        "error": look.error,
+        "earlier": [
+            {"seeds": list(one.seeds), "alpha": one.alpha, "verdicts": dict(one.verdicts)}
+            for one in look.earlier
+        ],
+        "kept": not look.not_kept,
+        "next_alpha": look.next_alpha,
+    }
 
 
 def _row(row: ReportRow, table: ReportTable) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ablate.report import captions, numbers
 from ablate.report.formats.escape import markdown
 from ablate.report.formats.latex.text import prose
 from ablate.report.model import ReportRow, ReportTable
+from ablate.util.text import listed
 
 KINDS = ("markdown", "latex")
 
@@ -166,12 +167,12 @@ def _judged(tables: Sequence[ReportTable]) -> list[str]:
     spread = "" if first.one_seed else " as mean and standard deviation over seeds"
     said = [f"We report {first.metric.prose} at {which}{spread}; no epoch was selected."]
     if first.until is not None:
-        looks = [f"{seeds} seeds (α = {alpha:g})" for seeds, alpha in first.until.looks]
+        looks = [f"α = {alpha:g} at {seeds} seeds" for seeds, alpha in first.until.looks]
         whole = sum(alpha for _, alpha in first.until.looks)
         said.append(
             "Seeds were added to every variant until no comparison was unresolved, at looks "
-            f"planned beforehand, after {_list(looks)}, which share an error rate of {whole:g}; "
-            f"this is the look at {first.until.seeds} seeds."
+            f"planned before any training ({_list(looks)}), which share an error rate of "
+            f"{whole:g}; this is look {first.until.number}, at {first.until.seeds} seeds."
         )
     if first.declared:
         declared = metric_named(first.declared).label
@@ -186,13 +187,7 @@ def _judged(tables: Sequence[ReportTable]) -> list[str]:
     said.append("Differences are means over the seeds that both variants have.")
     if fitted:
         said += _fit(fitted, several=len(tables) > 1)
-    if first.until is not None:
-        levels = _list(f"α = {level:g} at {seeds} seeds" for seeds, level in first.until.looks)
-        said.append(
-            "Seeds were added for as long as a comparison was unresolved, at looks that were "
-            f"planned before any training, with levels that add up to at most 0.05: {levels}. "
-            f"These are the results of look {first.until.number}."
-        )
+    said += dict.fromkeys(_looked(table) for table in tables if captions.look_again(table))
     for table in tables:
         if table.exact_agreement:
             said.append(
@@ -200,6 +195,18 @@ def _judged(tables: Sequence[ReportTable]) -> list[str]:
                 "and there is neither interval nor verdict."
             )
     return said
+
+
+def _looked(table: ReportTable) -> str:
+    """That this is not the first look at a table, and what that does to the level."""
+    look = table.look
+    assert look is not None
+    each = [f"α = {one.alpha:g} at {len(one.seeds)} seeds" for one in look.earlier]
+    return (
+        f"The table was judged before, {_list(each)}; this is look {look.number}, at "
+        f"α = {look.alpha:g}, and all looks together have an error rate of at most "
+        f"{look.promise:.3g}."
+    )
 
 
 def _fit(tables: Sequence[ReportTable], *, several: bool) -> list[str]:
@@ -249,9 +256,9 @@ def _fit(tables: Sequence[ReportTable], *, several: bool) -> list[str]:
     seen = [table for table in tables if table.detectable is not None]
     if seen:
         least = _each(seen, _detectable, "", "")
-        needs = _each(seen, _needed, "", "")
+        needs = _each(seen, captions.seeds_needed, "", "")
         said.append(
-            f"The smallest difference that these seeds would detect four times in five at the "
+            f"The smallest difference that these seeds would detect with 80% power at the "
             f"corrected level is about {least}"
             + (f"; the margin of {margin} would take {needs}." if first.margin else ".")
         )
@@ -388,13 +395,5 @@ def _detectable(table: ReportTable) -> str:
     return f"{numbers.fixed(table.detectable or 0, table.decimals)}{table.metric.points}"
 
 
-def _needed(table: ReportTable) -> str:
-    if table.seeds_needed is None:
-        return "more seeds than can be trained"
-    return f"about {numbers.count(table.seeds_needed, 'seed')}"
-
-
 def _list(parts: Iterable[str]) -> str:
-    """ "a, b and c"."""
-    *before, last = parts
-    return f"{', '.join(before)} and {last}" if before else last
+    return listed(list(parts))

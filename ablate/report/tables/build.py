@@ -14,6 +14,7 @@ import numpy as np
 
 from ablate.core.metrics import ECE, Metric, metric_named
 from ablate.core.resolved_study import ResolvedStudy, Table
+from ablate.core.table_looks import TableLook
 from ablate.errors import AblateError
 from ablate.report.model import (
     ReportRow,
@@ -40,6 +41,8 @@ from ablate.report.tables import (
 if TYPE_CHECKING:
     from ablate.store.store import TrialResult, TrialState
 
+Looks = Mapping[tuple[str, str, str], TableLook]  # by ablation, data set and column
+
 
 def build_tables(
     resolved: ResolvedStudy,
@@ -48,12 +51,14 @@ def build_tables(
     *,
     alpha: float | None = None,
     metric: str | None = None,
+    looks: Looks | None = None,
 ) -> list[ReportTable]:
     """The tables of a study, from what is done of it so far.
 
     results: by trial key, of trials that are done; states: by trial key, at least of the others
     (a key in neither is new). alpha: level of tests and intervals; None for that of the look of an
-    `--until` run, 5% without one. metric: instead of the study's. Raises AblateError if a table
+    `--until` run, 5% without one. looks: of the tables that have one, whose level they get. metric:
+    instead of the study's. Raises AblateError if a table
     mixes numerics, or if the metric was not measured.
     """
     asked = metrics.asked_for(metric or resolved.metric, results)
@@ -61,7 +66,16 @@ def build_tables(
         alpha = resolved.until.alpha if resolved.until else 0.05
     several = len({table.ablation for table in resolved.tables}) > 1
     made = [
-        _table(resolved, table, asked, results, states, alpha, name=several)
+        _table(
+            resolved,
+            table,
+            asked,
+            results,
+            states,
+            alpha,
+            (looks or {}).get((table.ablation, table.dataset, table.column)),
+            name=several,
+        )
         for table in resolved.tables
     ]
     tables = [table for table, _ in made]
@@ -80,11 +94,13 @@ def _table(
     results: Mapping[str, TrialResultLike],
     states: Mapping[str, TrialStateLike],
     alpha: float,
+    look: TableLook | None,
     *,
     name: bool,
 ) -> tuple[ReportTable, tuple[contrasts.Answer, ...]]:
     """The table, and what it answers once it is complete."""
     provenance.refuse_mixed_numerics(resolved, table)
+    alpha = alpha if look is None else look.alpha
     times = timing.comparable(resolved, table, results)
     grid = [
         cells.seed_values(row, table.seeds, results, states, times.hidden) for row in table.rows
@@ -94,8 +110,23 @@ def _table(
     examples = _examples(table, results)
     printed = metrics.margin(resolved, metric)
     margin = printed / metric.scale
-    judged = compare.judge(table, grid, metric, margin=margin, alpha=alpha, examples=examples)
-    asked = contrasts.of_sets(table, judged, metric, margin=margin, alpha=alpha)
+    judged = compare.judge(
+        table,
+        grid,
+        metric,
+        margin=margin,
+        alpha=alpha,
+        examples=examples,
+        next_alpha=_next_alpha(resolved, look),
+    )
+    asked = contrasts.of_sets(
+        table,
+        judged,
+        metric,
+        margin=margin,
+        alpha=alpha,
+        next_alpha=_next_alpha(resolved, look),
+    )
     ratios = timing.Ratios(table, grid, judged.references)
     rows = []
     for i, row in enumerate(table.rows):
@@ -153,6 +184,7 @@ def _table(
         df_most=judged.df_most,
         detectable=None if detectable is None else detectable * metric.scale,
         seeds_needed=judged.seeds_needed or asked.needed,
+        seeds_range=judged.seeds_range or asked.needed_range,
         exact_agreement=judged.exact_agreement,
         decimals=decimals,
         examples=examples,
@@ -173,12 +205,21 @@ def _table(
         provenance=provenance.of(resolved, table, results),
         blocks=() if block is None else (block,),
         until=resolved.until,
+        look=look,
         tuning=table.tuning,
     )
     if not judged.fitted.complete():
         return made, ()
     labels = [row.label for row in table.rows]
     return made, asked.answered() or contrasts.of_rows(judged, labels)
+
+
+def _next_alpha(resolved: ResolvedStudy, look: TableLook | None) -> float | None:
+    """Level at which more seeds would be judged; None where nobody counts looks."""
+    following = resolved.until.next() if resolved.until else None
+    if following is not None:
+        return following.alpha
+    return None if look is None else look.next_alpha
 
 
 def _check_measured(metric: Metric, grid: Sequence[Sequence[SeedValue]]) -> None:
@@ -222,6 +263,7 @@ def answer(
     results: Mapping[str, TrialResult],
     states: Mapping[str, TrialState],
     store: Path,
+    looks: Looks | None = None,
 ) -> list[ReportTable]:
     """The tables. Raises AblateError for a metric or row that there is not, and for damaged
     predictions."""
@@ -233,7 +275,7 @@ def answer(
         metrics.check_metric(asked.metric, results)
         shown, left_out = _measured(shown, asked.metric, results)
     shown = shown.model_copy(update={"command": _command(resolved.command, asked)})
-    tables = build_tables(shown, results, states, metric=asked.metric)
+    tables = build_tables(shown, results, states, metric=asked.metric, looks=looks)
     tables = [
         replace(table, notes=(*_compared(table, row), *left_out, *table.notes), against=row)
         for table, row in zip(tables, _chosen(shown.tables, asked), strict=True)

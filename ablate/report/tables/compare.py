@@ -57,6 +57,7 @@ class Judged:
     df_most: float | None
     detectable: float | None
     seeds_needed: int | None
+    seeds_range: stats.SeedsRange | None
     exact_agreement: bool
     standard_errors: tuple[float, ...]
     contrasts: tuple[stats.Contrast | None, ...]
@@ -71,14 +72,15 @@ def judge(
     margin: float,
     alpha: float,
     examples: int | None,
+    next_alpha: float | None = None,
 ) -> Judged:
     """Compare every row with its reference and with the baseline.
 
-    margin: in the metric's own unit. Rows of the same trials are fitted once. A comparison of
-    rows that are not complete leaves the family; that of a row with a diverged seed stays in it,
-    but gets no verdict.
+    margin: in the metric's own unit. next_alpha: level at which more seeds would be judged. Rows of
+    the same trials are fitted once. A comparison of rows that are not complete leaves the family;
+    that of a row with a diverged seed stays in it, but gets no verdict.
     """
-    return _Judge(table, grid, metric, margin, alpha, examples).judged()
+    return _Judge(table, grid, metric, margin, alpha, examples, next_alpha or alpha).judged()
 
 
 class _Judge:
@@ -90,9 +92,11 @@ class _Judge:
         margin: float,
         alpha: float,
         examples: int | None,
+        next_alpha: float,
     ) -> None:
         self.table, self.grid, self.metric = table, grid, metric
         self.margin, self.alpha, self.examples = margin, alpha, examples
+        self.next_alpha = next_alpha
         self.references = [row.above for row in table.rows]
         roles = [row.role for row in table.rows]
         self.baseline = roles.index("baseline") if "baseline" in roles else 0
@@ -160,6 +164,9 @@ class _Judge:
             df_most=max(freedom, default=None),
             detectable=detectable(worst, len(contrasts), self.alpha),
             seeds_needed=needed(self.fitted, worst, len(contrasts), self.margin, self.alpha),
+            seeds_range=needed_range(
+                self.fitted, worst, len(contrasts), self.margin, self.next_alpha
+            ),
             exact_agreement=self.fit.phi is None and self.fit.df > 0 and bool(compared),
             standard_errors=errors,
             contrasts=told,
@@ -259,6 +266,21 @@ def needed(
     return stats.seeds_needed(
         worst.variance_per_seed, rows, family, margin, alpha=alpha, most_df=most_df
     )
+
+
+def needed_range(
+    fitted: Fitted,
+    worst: stats.Contrast | None,
+    family: int,
+    margin: float,
+    alpha: float,
+    most_df: int | None = None,
+) -> stats.SeedsRange | None:
+    """The same as far as the noise is known, at the level of the look that they would be for."""
+    if worst is None or worst.variance_per_seed is None:
+        return None
+    rows, variance = len(fitted.fit.values), worst.variance_per_seed
+    return stats.seeds_range(variance, worst.df, rows, family, margin, alpha=alpha, most_df=most_df)
 
 
 def _incomplete(done: int, seeds: int) -> Said:

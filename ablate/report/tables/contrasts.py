@@ -44,6 +44,7 @@ class Answers:
     note: str = ""
     detectable: float | None = None
     needed: int | None = None
+    needed_range: stats.SeedsRange | None = None
 
     @property
     def contrasts(self) -> list[stats.Contrast]:
@@ -70,7 +71,13 @@ def of_rows(judged: Judged, labels: Sequence[str]) -> tuple[Answer, ...]:
 
 
 def of_sets(
-    table: Table, judged: Judged, metric: Metric, *, margin: float, alpha: float
+    table: Table,
+    judged: Judged,
+    metric: Metric,
+    *,
+    margin: float,
+    alpha: float,
+    next_alpha: float | None = None,
 ) -> Answers:
     """Judge what a factorial or orderings ask; nothing of other kinds.
 
@@ -95,9 +102,12 @@ def of_sets(
     needed = compare.needed(
         judged.fitted, worst, len(contrasts), margin, alpha, most_df=most_df(table)
     )
+    between = compare.needed_range(
+        judged.fitted, worst, len(contrasts), margin, next_alpha or alpha, most_df=most_df(table)
+    )
     if worst is not None and worst.variance_per_seed is None:
         seen = None  # it takes more orders, not more seeds
-    return Answers(told, tuple(effects), "", seen, needed)
+    return Answers(told, tuple(effects), "", seen, needed, between)
 
 
 def block(
@@ -202,7 +212,7 @@ def _could_see(answers: Answers, metric: Metric, alpha: float, decimals: int) ->
         f"{part} of about {numbers.fixed(seen * metric.scale, decimals)}"
         for part, seen in parts.items()
     ]
-    return f"Could see {' and '.join(said)}{metric.points}." if said else ""
+    return f"Could see {' and '.join(said)}{metric.points} (80% power)." if said else ""
 
 
 def _factorial_title(table: Table) -> str:

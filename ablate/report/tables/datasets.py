@@ -35,7 +35,8 @@ def blocks(
 
 
 def _block(reports: Sequence[ReportTable], answers: Sequence[Sequence[Answer]]) -> Block | None:
-    alpha, names = reports[0].alpha, [report.dataset for report in reports]
+    # tables that were looked at more often have a lower level
+    alpha, names = min(report.alpha for report in reports), [report.dataset for report in reports]
     lines = []
     for row in zip(*answers, strict=True):
         contrasts = [answer.contrast for answer in row]

@@ -53,6 +53,7 @@ def store_findings(options: Options, *, deep: bool = False) -> Iterator[Finding]
     yield from _summary(store, found, places, stand, damaged=bool(damage.found))
     yield from damage.findings()
     yield from _damaged_runs(store, places)
+    yield from _damaged_looks(store, places)
     yield from _litter(found, places)
     yield from _processes()
     for one in store.disagreements():
@@ -84,6 +85,24 @@ def _damaged_runs(store: Store, places: str) -> Iterator[Finding]:
                     f"the latest saved run of '{name}' cannot be read: {path.name}",
                     f"ablate run {earlier.file if earlier else 'STUDY'}{places}",
                 )  # fmt: skip
+
+
+def _damaged_looks(store: Store, places: str) -> Iterator[Finding]:
+    """A look that cannot be read is not counted: the next one is judged too easily."""
+    from ablate.store import ledger
+
+    for path in ledger.paths(store.path):
+        why = "cannot be read"
+        try:
+            if ledger.read(path) is not None:
+                continue
+        except AblateError:
+            why = "was written by a newer ablate"
+        yield Finding(
+            "attention", "damage",
+            f"a look that was kept {why}: {path.relative_to(store.path)}",
+            f"ablate merge BACKUP{places}",
+        )  # fmt: skip
 
 
 def _summary(

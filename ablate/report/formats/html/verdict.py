@@ -229,7 +229,7 @@ def _seen(panels: Sequence[Panel]) -> Markup:
             + (f" ({_where(table)})" if several else "")
             for table in known
         )
-        facts.append(f"This report could see differences from about {seen}.")
+        facts.append(f"This report could see differences from about {seen} (80% power).")
         if known[0].margin:
             facts.append(f"The declared ±{numbers.plain(known[0].margin)} needs {_needs(known)}.")
     if any(table.exact_agreement for table in tables):
@@ -240,15 +240,8 @@ def _seen(panels: Sequence[Panel]) -> Markup:
 
 
 def _needs(tables: Sequence[ReportTable]) -> str:
-    """ "about 11 seeds", "about 11 and 25 seeds", in the order of the data sets."""
-    found = [table.seeds_needed for table in tables]
-    if None in found:
-        beyond = "more seeds than anyone can train"
-        each = [f"about {numbers.count(n, 'seed')}" if n else beyond for n in found]
-        return listed(each if len(set(each)) > 1 else each[:1])
-    counts = [f"{n:,}" for n in found]
-    counts = counts if len(set(counts)) > 1 else counts[:1]
-    return f"about {listed(counts)} {'seed' if counts == ['1'] else 'seeds'}"
+    """ "8 to 30 seeds", "8 to 30 seeds and more than 100 seeds", in the order of the data sets."""
+    return listed(dict.fromkeys(captions.seeds_needed(table) for table in tables))
 
 
 def _note(sentences: Sequence[str]) -> Markup:

@@ -240,7 +240,7 @@ def _caption(table: ReportTable) -> list[str]:
             said += [f"Verdicts Holm-corrected, {inner}.", _equivalent(table)]
         if table.comparisons and table.detectable is not None:
             seen = numbers.fixed(table.detectable, table.decimals) + table.metric.points
-            said.append(f"Differences from about {number(seen)} could be seen.")
+            said.append(f"Differences from about {number(seen)} could be seen with 80\\% power.")
         if looked := captions.looks(table):
             said.append(prose(looked))
     elif table.compares:
