@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ablate.core.table_looks import look_at
@@ -40,6 +41,8 @@ def tables_of(
     """
     from ablate.report import build_tables
 
+    if asked is not None and asked.metric == resolved.metric:
+        asked = replace(asked, metric=None)  # no other question than the study's
     states = store.states(resolved.order)
     results = store.results(states)
 

@@ -63,13 +63,16 @@ def family(
     margin: float,
     alpha: float = 0.05,
     higher_is_better: bool = True,
+    waiting: int = 0,
 ) -> list[Effect]:
     """Judge comparisons together: Holm over all of them, then equivalence within ± margin.
 
-    A contrast without a standard error is unresolved; it still counts in the correction.
+    A contrast without a standard error is unresolved; it still counts in the correction. So do
+    `waiting` comparisons that cannot be judged yet: who looks on while rows come in would else have
+    each of them tested as if it were the last.
     """
     raw = [contrast.p_value() for contrast in contrasts]
-    adjusted = holm([1.0 if p is None else p for p in raw])
+    adjusted = holm([*(1.0 if p is None else p for p in raw), *[1.0] * waiting])[: len(raw)]
     return [
         _effect(
             contrast,

@@ -34,7 +34,7 @@ baseline      78.0 ±0.2                                                        
 + zero_gamma  80.4 (n 2)  +2.1 on 2 seeds    … incomplete (2 of 3 seeds)  +2.5   97.4  4.2 s ×1.00
 ──────────────────────────────────────────────────────────────────────────────────────────────────
 all 4 tricks              +2.5 on 2 seeds    … incomplete (2 of 3 seeds)                     ×0.52
-† the interval leaves out 0, the test corrected for 3 comparisons does not
+† the interval leaves out 0, the test corrected for 5 comparisons does not
 ✗ imagew imagewoof · + zero_gamma · seed 1: out of memory; 0.9 GiB free (ablate logs imagew)
 """
 

@@ -77,8 +77,8 @@ def judge(
     """Compare every row with its reference and with the baseline.
 
     margin: in the metric's own unit. next_alpha: level at which more seeds would be judged. Rows of
-    the same trials are fitted once. A comparison of rows that are not complete leaves the family;
-    that of a row with a diverged seed stays in it, but gets no verdict.
+    the same trials are fitted once. A comparison of rows that are not complete counts in the
+    family, as does that of a row with a diverged seed; neither gets a verdict.
     """
     return _Judge(table, grid, metric, margin, alpha, examples, next_alpha or alpha).judged()
 
@@ -115,6 +115,8 @@ class _Judge:
         # One comparison counts once, also if two rows of the same trials ask for it.
         family = {self._pair(*p): None for p in row_questions(table) if self._judgeable(*p)}
         contrasts = {p: c for p in family if (c := self._contrast(p)) is not None}
+        asked = {self._pair(*p) for p in row_questions(table) if not self._same(*p)}
+        size = len(asked) if contrasts else 0
         effects = dict(
             zip(
                 contrasts,
@@ -123,6 +125,7 @@ class _Judge:
                     margin=self.margin,
                     alpha=self.alpha,
                     higher_is_better=self.metric.higher_is_better,
+                    waiting=max(0, size - len(contrasts)),
                 ),
                 strict=True,
             )
@@ -159,14 +162,12 @@ class _Judge:
             verdicts=tuple(verdicts),
             total=total,
             ends=ends,
-            comparisons=len(contrasts),
+            comparisons=size,
             df=min(freedom, default=None),
             df_most=max(freedom, default=None),
-            detectable=detectable(worst, len(contrasts), self.alpha),
-            seeds_needed=needed(self.fitted, worst, len(contrasts), self.margin, self.alpha),
-            seeds_range=needed_range(
-                self.fitted, worst, len(contrasts), self.margin, self.next_alpha
-            ),
+            detectable=detectable(worst, size, self.alpha),
+            seeds_needed=needed(self.fitted, worst, size, self.margin, self.alpha),
+            seeds_range=needed_range(self.fitted, worst, size, self.margin, self.next_alpha),
             exact_agreement=self.fit.phi is None and self.fit.df > 0 and bool(compared),
             standard_errors=errors,
             contrasts=told,
