@@ -30,6 +30,7 @@ NEXT = ("; known: ", "; did you mean", "must be", "expected", "write ", "a finit
 
 # One of several problems, a line each: where, which key, what; or which `--set`, what.
 PROBLEM = re.compile(r".+: [a-z_]+(\.\w+|\[\d+\])*: |--set .+: ")
+LOOKS = re.compile(r"/(\.looks\.lock|looks(/.*)?)$")
 LOGGED = re.compile(r"\d\d:\d\d:\d\d ")  # how far it was when it was refused
 
 
@@ -88,9 +89,11 @@ def allowed(case: Case, ended: Ended, changed: set[str]) -> bool:
     if not changed:
         return True
     command = case.words[0] if case.words else ""
-    top = {Path(name).parts[0] for name in changed}
     if ended.code == 2 and "fetch" not in case.words:
         return False  # what is refused has written nothing
+    if command in ("report", "query", "export"):  # which print verdicts, and keep that they did
+        changed = {name for name in changed if not LOOKS.search(name)}
+    top = {Path(name).parts[0] for name in changed}
     named = {Path(os.path.normpath(case.writes)).parts[:1]} if case.writes else set()
     own = {"init": {"new.toml"}, "export": {"made.zip"}, "report": {"made.csv"}}.get(command, set())
     if command in ("run", "merge"):

@@ -70,7 +70,7 @@ def test_kills_of_writers_and_ingesters_lose_and_double_nothing(
         said = acknowledged[key, attempt]
         assert count in (said, said + 1), "a line that was said to be written is not there"
     leftovers = {p.name for p in store.iterdir()} - {"results.duckdb", ".index.lock"}
-    assert leftovers == {"FORMAT", ".gitignore", "studies", "trials"}
+    assert leftovers == {"FORMAT", ".gitignore", "studies", "trials", "looks"}
     where = ", ".join(f"{name} {hit[name]}" for name in (*IN.values(), "between transactions"))
     proved(
         "kills", "kill -9 of a writer of lines and of an ingester", f"at random: {where}",

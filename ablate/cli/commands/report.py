@@ -78,6 +78,8 @@ def report(
         raise AblateError(f"--columns '{columns}': known: auto, cost, all", hint="--columns all")
     kind = "json" if output.json else format_ or format_of(file)
     check_format(kind, file=file is not None)
+    if file is not None:
+        _check_target(file)
     if compare is not None:
         from ablate.report.published.attach import check_name
 
@@ -105,9 +107,9 @@ def report(
         per_class=per_class,
         mcnemar=mcnemar,
     )
-    found, groups = _answers(found, store, asked, output)
+    found, groups = _answers(found, store, asked, output, printed=compare is None)
     if compare is not None:
-        groups = _beside_paper(found, groups, output)
+        groups = _beside_paper(found, groups, store, asked, output)
     every = [table for tables in groups for table in tables]
     if methods:
         made: str | bytes = render_methods(every, "markdown" if kind == "terminal" else kind)
@@ -129,7 +131,6 @@ def report(
             output.drawn(made) if drawn else output.raw(made)
         return
 
-    _check_target(file)
     write_result(file, made)
     output.note(f"Wrote {file}.")
 
@@ -148,7 +149,7 @@ def _check_target(file: Path) -> None:
 
 
 def _answers(
-    found: list[Found], store: Store, asked: Asked, output: Output
+    found: list[Found], store: Store, asked: Asked, output: Output, *, printed: bool
 ) -> tuple[list[Found], list[list[ReportTable]]]:
     """Of several studies those that have what is asked; of one, a refusal is an error."""
     from ablate.session.judged_tables import tables_of
@@ -157,7 +158,7 @@ def _answers(
     groups: list[list[ReportTable]] = []
     for one in found:
         try:
-            groups.append(tables_of(one.resolved, store, asked))
+            groups.append(tables_of(one.resolved, store, asked, printed=printed))
         except AblateError as error:
             if one is found[-1] and not kept:
                 raise
@@ -188,10 +189,16 @@ def _refuse_two_of_a_name(found: list[Found], selections: list[Selection]) -> No
 
 
 def _beside_paper(
-    found: list[Found], groups: list[list[ReportTable]], output: Output
+    found: list[Found],
+    groups: list[list[ReportTable]],
+    store: Store,
+    asked: Asked,
+    output: Output,
 ) -> list[list[ReportTable]]:
+    """The tables with the paper's figures: a look only now, since what is refused prints none."""
     from ablate.report.captions import title
     from ablate.report.published.attach import beside_paper, nothing_published
+    from ablate.session.judged_tables import tables_of
 
     groups = [beside_paper(one.resolved, tables) for one, tables in zip(found, groups, strict=True)]
     every = [table for tables in groups for table in tables]
@@ -201,7 +208,7 @@ def _beside_paper(
         if not table.paper:
             name = " ".join(part for part in (table.ablation, title(table)) if part)
             output.note(f"{table.study}: the paper has no row of {name}")
-    return groups
+    return [beside_paper(one.resolved, tables_of(one.resolved, store, asked)) for one in found]
 
 
 def _found(selection: Selection, store: Store, options: Options) -> list[Found]:
