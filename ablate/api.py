@@ -389,6 +389,7 @@ def _store_path(store: str | Path | None) -> Path:
 def _run(session: Session, *, quiet: bool) -> Ran:
     from contextlib import ExitStack
 
+    from ablate.core.resolved_study import unchosen_in_words
     from ablate.planning.looks import open_rows
     from ablate.session.stages import run_stages
 
@@ -421,8 +422,10 @@ def _run(session: Session, *, quiet: bool) -> Ran:
         labels, outcome = ran.session.resolved.labels, ran.outcome
         for key in outcome.wrong:
             output.warn(f"{labels[key]}: {outcome.statuses[key]} {outcome.messages[key]}")
-        for _, row in open_rows(ran.session.resolved):
-            output.warn(f"{row.label}: nothing chosen ({row.unchosen}), so not trained")
+        for table, row in open_rows(ran.session.resolved):
+            settings = table.tuning.settings if table.tuning else ()
+            why = unchosen_in_words(settings, row.reasons)
+            output.warn(f"{row.label}: {why}, so not trained")
     return ran
 
 

@@ -57,12 +57,14 @@ def more_seeds(
 
 
 def _cost(session: Session, seeds: int) -> str:
-    """Time of so many more seeds of every row."""
+    """Time of so many more seeds of every row, with what each of them tries to choose settings."""
     from ablate.planning.timing import Timings
 
     trials = session.resolved.trials
     rows = [row for table in session.resolved.tables for row in table.rows]
-    first = {row.keys[0] for row in rows if not row.open}
+    first = {row.trained[0] for row in rows if row.trained}
+    tuned = [t for t in session.resolved.tables if t.tuning is not None and not t.tuning.once]
+    first |= {key for table in tuned for row in table.rows for key in row.tuning[0]}
     # the trials just trained are the best source
     timings = Timings(session.store, machine.device_names(session.devices))
     seconds = timings.total(

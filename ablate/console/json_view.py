@@ -8,7 +8,7 @@ accuracies are fractions. Events are only ever extended.
                   ("tune", "look", "train"), words, trials, order, states, labels, and look
                   ({number, of, seeds, alpha}, null without --until)
     stage_end     stage, words, look; more: whether another stage follows; of "look" unresolved; of
-                  "tune" choices [{ablation, dataset, column, row, chosen, setting, reason}]
+                  "tune" choices [{ablation, dataset, column, row, seed, chosen, setting, reason}]
     trial_start   key, label, device
     trial_resumed key, epoch: finished epochs that are not repeated
     epoch         key, epoch, epochs, metrics, seconds, eval_seconds, images

@@ -277,11 +277,11 @@ def _rows(resolved: ResolvedStudy) -> list[_Row]:
         parts = [table.ablation if several else "", table.dataset, table.column]
         heading = " · ".join(part for part in parts if part)
         for row in table.rows:
-            drawn |= {*row.keys, *row.tuning}
-            if asked.issuperset(row.keys):
-                rows.append(_Row(heading, row.label, row.keys))
-            elif row.tuning:  # its settings are being chosen, or could not be
-                rows.append(_Row(heading, row.label, row.tuning, choosing=True))
+            drawn |= {*row.keys, *row.choosing}
+            if row.trained and asked.issuperset(row.trained):
+                rows.append(_Row(heading, row.label, row.trained))
+            elif row.choosing:  # its settings are being chosen, or could not be
+                rows.append(_Row(heading, row.label, row.choosing, choosing=True))
     teachers = [key for key in resolved.order if key not in drawn]
     rows += [_Row("used by others", resolved.labels[key], (key,)) for key in teachers]
     return rows

@@ -8,6 +8,7 @@ from ablate.console.json_view import look
 from ablate.util.text import count
 
 if TYPE_CHECKING:
+    from ablate.core.resolved_study import Row, Table, Tuning
     from ablate.report.model import ReportTable
     from ablate.session.session import Session
 
@@ -42,17 +43,27 @@ def stage_event(session: Session, following: Session | None) -> dict[str, Any]:
                 "dataset": table.dataset,
                 "column": table.column,
                 "row": row.label,
-                "chosen": row.chosen,
-                "setting": table.tuning.options[row.chosen] if row.chosen is not None else None,
-                "reason": row.unchosen,
+                "seed": seed,
+                "chosen": chosen,
+                "setting": None if chosen is None else table.tuning.options[chosen],
+                "reason": reason,
             }
             for table in following.resolved.tables
             if table.tuning is not None
             for row in table.rows
+            for seed, chosen, reason in _each_choice(table, table.tuning, row)
         ]
     if session.stage.kind == "look":
         event["unresolved"] = _unresolved(_tables(session))
     return event
+
+
+def _each_choice(
+    table: Table, tuning: Tuning, row: Row
+) -> list[tuple[int | None, int | None, str]]:
+    """(seed, option, why none) of each seed; one without a seed where the row chooses once."""
+    found = list(zip(table.seeds, row.chosen, row.unchosen, strict=True))
+    return [(None, *found[0][1:])] if tuning.once else list(found)
 
 
 def _choices(following: Session) -> list[str]:

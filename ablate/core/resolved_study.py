@@ -7,10 +7,11 @@ else, neither the TOML nor the plugins. No torch here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ablate.core.recipe import Frozen
 from ablate.core.trial import Trial
@@ -26,19 +27,26 @@ class Tuning(Frozen):
 
     options: as declared, {"lr": {"factor": 0.3}} or {"lr": 0.1}. labels: each in words, "lr × 0.3".
     words: all of them, "lr chosen of 0.3, 1, 3 × 0.1". held_out: one in so many training images is
-    held out. seed: that every option is trained with.
+    held out. seed: that every option is trained with where a row chooses once, for all its seeds;
+    None where every seed chooses for itself, on a part of train of its own. Studies that were
+    stored when rows could only choose once have its 0.
     """
 
     options: tuple[dict[str, Any], ...]
     labels: tuple[str, ...]
     words: str
     held_out: int
-    seed: int = 0
+    seed: int | None = 0
 
     @property
     def settings(self) -> tuple[str, ...]:
         """What is chosen: ("lr",)."""
         return tuple(self.options[0])
+
+    @property
+    def once(self) -> bool:
+        """Whether a row chooses once, so that what is said of it is said of what it chose."""
+        return self.seed is not None
 
 
 class Until(Frozen):
@@ -79,10 +87,31 @@ class Until(Frozen):
 NOT_YET = "not yet"  # of a row whose settings can still be chosen
 
 
-def unchosen_in_words(settings: Sequence[str], reason: str) -> str:
-    """ "lr not chosen yet", "lr not chosen: every setting diverged"."""
-    names = " and ".join(settings)
-    return f"{names} not chosen yet" if reason == NOT_YET else f"{names} not chosen: {reason}"
+def unchosen_in_words(settings: Sequence[str], reasons: Iterable[str | None]) -> str:
+    """ "lr not chosen yet", "lr not chosen: every setting diverged (1 of 3 seeds)".
+
+    reasons: of each seed, None of one that has its settings.
+    """
+    said = [
+        None if why is None else "not chosen yet" if why == NOT_YET else f"not chosen: {why}"
+        for why in reasons
+    ]
+    return f"{' and '.join(settings)} {by_seeds(said)}"
+
+
+def by_seeds(values: Iterable[str | None]) -> str:
+    """ "0.3 (2 of 3 seeds), 0.1 (1 of 3)", the most frequent first; "0.3" where all seeds agree.
+
+    values: of each seed, None of one without.
+    """
+    every = list(values)
+    counts = Counter(value for value in every if value is not None)
+    if len(counts) == 1 and None not in every:
+        return next(iter(counts))
+    parts: list[str] = []
+    for value, count in counts.most_common():
+        parts.append(f"{value} ({count} of {len(every)}{'' if parts else ' seeds'})")
+    return ", ".join(parts)
 
 
 class Row(Frozen):
@@ -97,9 +126,10 @@ class Row(Frozen):
     `Table.seeds`. changes: what differs from `above`, in words. same_as: index of an earlier row
     that resolves to the same trials, printed "=". settings: differences of the resolved recipe from
     the row above's, {"batch_size": [256, 1024]}. factors: of `Table.factors`, those in force; what
-    attribution adds and subtracts. tuning: of a table that tunes, the trial of each of
-    `Tuning.options`, the same for every row that is the same. chosen: which option is in `keys`;
-    None before it is known, and where it cannot be: `unchosen` says why, and the keys are nobody's.
+    attribution adds and subtracts. tuning: of a table that tunes, for each seed the trials of
+    `Tuning.options` that it chooses by, the same for every row that is the same; those of all seeds
+    are the same where a row chooses once. chosen: for each seed which option is in `keys`; None
+    before it is known, and where it cannot be: `unchosen` says why, and the key is nobody's.
     """
 
     label: str
@@ -111,14 +141,43 @@ class Row(Frozen):
     same_as: int | None = None
     settings: dict[str, tuple[Any, Any]] = Field(default_factory=dict)
     factors: tuple[str, ...] = ()
-    tuning: tuple[str, ...] = ()
-    chosen: int | None = None
-    unchosen: str = ""
+    tuning: tuple[tuple[str, ...], ...] = ()
+    chosen: tuple[int | None, ...] = ()
+    unchosen: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _for_each_seed(cls, value: Any) -> Any:
+        """As it was stored when a row could only choose once: its trials, its choice, its reason.
+        Rows that choose nothing had a None there."""
+        if not isinstance(value, dict) or isinstance(value.get("chosen", ()), list | tuple):
+            return value
+        keys, tuning = value.get("keys"), value.get("tuning")
+        count = len(keys) if isinstance(keys, list | tuple) and tuning else 0
+        each = {name: [value.get(name)] * count for name in ("tuning", "chosen")}
+        return value | each | {"unchosen": [value.get("unchosen", "")] * count}
 
     @property
-    def open(self) -> bool:
-        """Whether its settings are not chosen, so that nothing of it can be trained or reported."""
-        return bool(self.tuning) and self.chosen is None
+    def open(self) -> tuple[bool, ...]:
+        """For each seed whether its settings are not chosen, so that nothing of it can be trained
+        or reported."""
+        return tuple(choice is None for choice in self.chosen) or (False,) * len(self.keys)
+
+    @property
+    def reasons(self) -> tuple[str | None, ...]:
+        """For each seed why nothing is chosen, None where something is."""
+        pairs = zip(self.chosen, self.unchosen, strict=True)
+        return tuple(why if choice is None else None for choice, why in pairs)
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """`keys` without those of seeds that have no settings."""
+        return tuple(key for key, is_open in zip(self.keys, self.open, strict=True) if not is_open)
+
+    @property
+    def choosing(self) -> tuple[str, ...]:
+        """Every trial that its settings are chosen by, once."""
+        return tuple(dict.fromkeys(key for keys in self.tuning for key in keys))
 
     @property
     def answers_to(self) -> frozenset[str]:
@@ -195,12 +254,11 @@ class ResolvedStudy(Frozen):
         for table in self.tables:
             count = len(table.rows)
             for row in table.rows:
-                named |= {*row.keys, *row.tuning}
+                named |= {*row.keys, *row.choosing}
                 places = [place for place in (row.above, row.same_as) if place is not None]
                 if len(row.keys) != len(table.seeds) or not all(0 <= p < count for p in places):
                     return False
-                options = 0 if table.tuning is None else len(table.tuning.options)
-                if len(row.tuning) != options or not 0 <= (row.chosen or 0) < max(options, 1):
+                if not _is_whole_choice(row, table.tuning):
                     return False
             if not count or not all(0 <= p < count for order in table.orders for p in order):
                 return False
@@ -211,4 +269,15 @@ class ResolvedStudy(Frozen):
     def tuning(self) -> tuple[str, ...]:
         """Keys of the trials that settings are chosen by, in the order of the tables."""
         rows = (row for table in self.tables for row in table.rows)
-        return tuple(dict.fromkeys(key for row in rows for key in row.tuning))
+        return tuple(dict.fromkeys(key for row in rows for key in row.choosing))
+
+
+def _is_whole_choice(row: Row, tuning: Tuning | None) -> bool:
+    """Whether every seed has a trial for each option, and chose one that there is."""
+    options = 0 if tuning is None else len(tuning.options)
+    seeds = len(row.keys) if options else 0
+    if {len(row.tuning), len(row.chosen), len(row.unchosen)} != {seeds}:
+        return False
+    return all(len(keys) == options for keys in row.tuning) and all(
+        0 <= (index or 0) < options for index in row.chosen
+    )

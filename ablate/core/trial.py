@@ -67,7 +67,8 @@ class DatasetRef(Frozen):
     downloaded edition ("160", "320", "full") or ""; `fingerprint` the hash of the decoded content's
     manifest; `decoder` a name and number raised when decoding changes; `limit` images per split
     (class-balanced) or None for all. `held_out`: one in so many training images is evaluated on
-    instead of trained on, to choose settings; None: the evaluation images are.
+    instead of trained on, to choose settings; None: the evaluation images are. `fold`: which of
+    these parts of train, from 0.
     """
 
     name: str
@@ -77,6 +78,16 @@ class DatasetRef(Frozen):
     limit: int | None = None
     num_classes: int
     held_out: int | None = None
+    fold: int = Field(default=0, ge=0)
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialised: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `fold` where it is 0: keys, and what releases that do not know it can read, are
+        what they were when there was one part."""
+        document: dict[str, Any] = serialised(self)
+        if not self.fold:
+            document.pop("fold", None)
+        return document
 
 
 class TrickSpec(Frozen):

@@ -43,7 +43,7 @@ def open_cache(ref: DatasetRef, data_root: Path | None) -> CachedDataset:
     if not catalogue.in_memory(ref.name):
         there = opened(cache_folder(ref.name, ref.variant, ref.fingerprint), ref.name)
         if there is not None:
-            return there.limited(ref.limit).holding_out(ref.held_out)
+            return there.limited(ref.limit).holding_out(ref.held_out, ref.fold)
     pixels = catalogue.dataset_info(ref.name).editions.get(ref.variant)
     size_wanted = (pixels.pixels if pixels else None) or 4096
     cached = ensure_cache(ref.name, data_root, size_wanted)
@@ -52,7 +52,7 @@ def open_cache(ref: DatasetRef, data_root: Path | None) -> CachedDataset:
             f"{ref.name} is not what it was when this trial was planned",
             hint="plan again: the same command trains on what is there now",
         )
-    return cached.limited(ref.limit).holding_out(ref.held_out)
+    return cached.limited(ref.limit).holding_out(ref.held_out, ref.fold)
 
 
 def _from_arrays(identity: Identity) -> CachedDataset:

@@ -136,8 +136,8 @@ class CachedDataset:
     """A data set, memory-mapped or in memory, and the limit that applies to it.
 
     buffer: uint8, all images' pixels, or their files where `encoded`. held_out: one training image
-    of so many, within the limit, is evaluated on instead of trained on; the evaluation images are
-    then no part of it.
+    of so many, within the limit, is evaluated on instead of trained on, and `fold` says which of
+    these parts; the evaluation images are then no part of it.
     """
 
     identity: Identity
@@ -147,6 +147,7 @@ class CachedDataset:
     folder: Path | None = None  # None: in memory
     encoded: bool = False
     held_out: int | None = None
+    fold: int = 0
 
     @property
     def name(self) -> str:
@@ -176,10 +177,11 @@ class CachedDataset:
 
     def _held_out(self, train: Split) -> NDArray[np.int64]:
         assert self.held_out is not None
-        return held_out(train.labels, train.ids, self.held_out)
+        return held_out(train.labels, train.ids, self.held_out, self.fold)
 
     def _part(self, train: Split, name: str, ids: NDArray[np.int64]) -> Split:
-        part = f"-held-out-{self.held_out}-of-{len(train)}"
+        which = f"{self.held_out}-{self.fold}" if self.fold else f"{self.held_out}"
+        part = f"-held-out-{which}-of-{len(train)}"
         return replace(train, name=name, ids=ids, part=part)
 
     def _split(self, name: str, part: slice) -> Split:
@@ -206,20 +208,23 @@ class CachedDataset:
         """The same data set with at most `limit` images a split (see `ablate.data.splits`)."""
         return replace(self, limit=limit)
 
-    def holding_out(self, one_in: int | None) -> CachedDataset:
-        """The same data set, evaluated on one in so many training images; None: as it is."""
-        return replace(self, held_out=one_in)
+    def holding_out(self, one_in: int | None, fold: int = 0) -> CachedDataset:
+        """The same data set, evaluated on one in so many training images, this part of them; None:
+        as it is."""
+        return replace(self, held_out=one_in, fold=fold)
 
     def __reduce__(self) -> Any:
         # A worker maps the file itself: pickling the map would copy every pixel.
         if self.folder is None:
-            parts = (self.identity, self.table, self.buffer, self.limit, None, False, self.held_out)
-            return CachedDataset, parts
-        return _reopen, (self.folder, self.identity.name, self.limit, self.held_out)
+            parts = (self.identity, self.table, self.buffer, self.limit, None, False)
+            return CachedDataset, (*parts, self.held_out, self.fold)
+        return _reopen, (self.folder, self.identity.name, self.limit, self.held_out, self.fold)
 
 
-def _reopen(folder: Path, name: str, limit: int | None, held_out: int | None) -> CachedDataset:
-    return open_folder(folder, name).limited(limit).holding_out(held_out)
+def _reopen(
+    folder: Path, name: str, limit: int | None, held_out: int | None, fold: int
+) -> CachedDataset:
+    return open_folder(folder, name).limited(limit).holding_out(held_out, fold)
 
 
 def open_folder(folder: Path, name: str) -> CachedDataset:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.core.trial import Trial, TrickSpec
 from ablate.design.text import changes_in_words, differences
-from ablate.design.tuning_grid import Choice, choice_in_words
+from ablate.design.tuning_grid import choices_in_words
 from ablate.hookspecs import HOOKS
 from ablate.tricks.hooks import Hooks
 from ablate.tricks.parameters import made
@@ -39,7 +39,8 @@ def row_changes(
         above = resolved.trials[table.rows[row.above].keys[0]]
         changes = changes_between(above, trial, catalogue, counts, skip=tuned)
     if row.tuning:
-        choice = choice_in_words(tuned, trial.recipe, Choice(row.chosen, row.unchosen))
+        recipes = [resolved.trials[key].recipe for key in row.keys]
+        choice = choices_in_words(tuned, recipes, row.reasons)
         changes = "; ".join(part for part in (changes, choice) if part)
     return changes
 

@@ -56,8 +56,9 @@ def graphs(trials: Mapping[str, Trial], catalogue: Catalogue) -> dict[str, int]:
 
 
 def work_order(tables: Sequence[Table], trials: Mapping[str, Trial]) -> tuple[str, ...]:
-    """What settings are chosen by; then a block for each seed, the first of every row, the second
-    of every row, and so on. Rows whose settings are not chosen have no trials yet.
+    """What settings are chosen by, seed after seed, as those of one seed hold out the same images;
+    then a block for each seed, the first of every row, the second of every row, and so on. Seeds
+    whose settings are not chosen have no trials yet.
 
     So a table that is not whole has whole seeds, and a row's time is compared with those of trials
     around it, however the machine's speed drifts. Each seed begins one row further in each table,
@@ -75,15 +76,16 @@ def work_order(tables: Sequence[Table], trials: Mapping[str, Trial]) -> tuple[st
             add(teacher)
         order[key] = None
 
-    for table in tables:
-        for row in table.rows:
-            for key in row.tuning:
+    every = [row for table in tables for row in table.rows]
+    for place in range(max((len(row.tuning) for row in every), default=0)):
+        for row in every:
+            for key in row.tuning[place] if place < len(row.tuning) else ():
                 add(key)
-    rows = [[row.keys for row in table.rows if not row.open] for table in tables]
-    for number in range(max((len(keys) for each in rows for keys in each), default=0)):
+    rows = [[row for row in table.rows if row.trained] for table in tables]
+    for number in range(max((len(table.seeds) for table in tables), default=0)):
         for each in rows:
             first = number % max(len(each), 1)
-            for keys in (*each[first:], *each[:first]):
-                if number < len(keys):
-                    add(keys[number])
+            for row in (*each[first:], *each[:first]):
+                if number < len(row.keys) and not row.open[number]:
+                    add(row.keys[number])
     return tuple(order)

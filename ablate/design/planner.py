@@ -18,7 +18,7 @@ from ablate.design.tuning_grid import (
     TENTH,
     Choice,
     Choose,
-    choice_in_words,
+    choices_in_words,
     in_words,
     option_in_words,
     options,
@@ -46,15 +46,16 @@ _ONE_ROW = "keep one of them in the stack: this kind puts every two of its entri
 
 
 @dataclass(frozen=True)
-class _RowTuned:
-    """keys: of a row's tuning trials; bases: what factors multiply in it."""
+class _RowTrials:
+    """One row. variants, trials: of each seed, the trial with the study's first; seeds may differ
+    in what they chose. keys: for each seed, of the trials that it chooses by; choices: of each
+    seed. bases: what factors multiply. Without `tune` all three are empty."""
 
-    keys: tuple[str, ...] = ()
-    choice: Choice = field(default_factory=Choice)
+    variants: tuple[Variant, ...]
+    trials: tuple[Trial, ...]
+    keys: tuple[tuple[str, ...], ...] = ()
+    choices: tuple[Choice, ...] = ()
     bases: Settings = field(default_factory=dict)
-
-
-_NOT_TUNED = _RowTuned()
 
 
 class Planner:
@@ -119,15 +120,11 @@ class Planner:
     def _table(
         self, ablation: Ablation, plans: tuple[RowPlan, ...], dataset: str, column: Settings
     ) -> Table | None:
-        words, tuned = column_in_words(column), []
-        firsts = []
+        words = column_in_words(column)
+        made: list[_RowTrials] = []
         for plan in plans:
             try:
-                first = self._first_trial(dataset, column, plan)
-                if ablation.tune:
-                    first, row_tuned = self._tuned(ablation, dataset, column, plan, first)
-                    tuned.append(row_tuned)
-                firsts.append(first)
+                made.append(self._row_trials(ablation, dataset, column, plan))
             except RowProblem as problem:
                 path = problem.path or self._blamed(ablation, plan, problem.message)
                 self.refuse(path, problem.message, self._hint(ablation, problem))
@@ -135,33 +132,37 @@ class Planner:
                     plan.role == "step" and ablation.kind == "cumulative"
                 ):
                     break  # the rows below have it too
-        if len(firsts) < len(plans):
+        if len(made) < len(plans):
             return None
         rows: list[Row] = []
         said: set[str] = set()
-        for number, (plan, (variant, trial)) in enumerate(zip(plans, firsts, strict=True)):
+        for plan, one in zip(plans, made, strict=True):
             keys = tuple(
-                self._add(trial, seed, dataset, words, plan.label) for seed in self.study.seeds
+                self._add(trial, seed, dataset, words, plan.label)
+                for trial, seed in zip(one.trials, self.study.seeds, strict=True)
             )
-            above = firsts[plan.above][1] if plan.above is not None else None
+            trial = one.trials[0]
+            above = made[plan.above].trials[0] if plan.above is not None else None
             same = next((i for i, row in enumerate(rows) if row.keys == keys), None)
             changes, settings = "", {}
             if above is not None:
                 changes = changes_between(above, trial, self.study.catalogue, skip=ablation.tune)
                 settings = differences(above.recipe, trial.recipe)
-            one = tuned[number] if tuned else _NOT_TUNED
             if one.keys:
-                choice = choice_in_words(tuple(ablation.tune), trial.recipe, one.choice)
+                recipes = [trial.recipe for trial in one.trials]
+                reasons = [None if c.index is not None else c.reason for c in one.choices]
+                choice = choices_in_words(tuple(ablation.tune), recipes, reasons)
                 changes = "; ".join(part for part in (changes, choice) if part)
-            label = self._label(ablation, plan, variant)
+            label = self._label(ablation, plan, one.variants[0])
             where = " · ".join(part for part in (dataset, words, label) if part)
-            new = [text for text in variant.cautions if text not in said]
+            cautions = dict.fromkeys(text for v in one.variants for text in v.cautions)
+            new = [text for text in cautions if text not in said]
             said.update(new)  # of rows that have the same, the first one's
             self.warnings |= dict.fromkeys(f"{where}: {text}" for text in new)
             rows.append(
                 Row(
                     label=label,
-                    tricks=tuple(label for label, _ in variant.tricks),
+                    tricks=tuple(label for label, _ in one.variants[0].tricks),
                     role=plan.role,
                     above=plan.above,
                     keys=keys,
@@ -170,8 +171,8 @@ class Planner:
                     settings=settings,
                     factors=plan.factors,
                     tuning=one.keys,
-                    chosen=one.choice.index,
-                    unchosen=one.choice.reason,
+                    chosen=tuple(choice.index for choice in one.choices),
+                    unchosen=tuple(choice.reason for choice in one.choices),
                 )
             )
             self._check_label(rows, plan)
@@ -187,40 +188,58 @@ class Planner:
             total=has_total(ablation, plans),
             factors=factor_labels(ablation),
             orders=order_rows(ablation),
-            tuning=self._tuning(ablation, tuned),
+            tuning=self._tuning(ablation, made),
         )
 
-    def _tuned(
+    def _row_trials(
+        self, ablation: Ablation, dataset: str, column: Settings, plan: RowPlan
+    ) -> _RowTrials:
+        """The row, each seed of it with the settings that it chose; while it has none, the row
+        without any stands in, with nobody's data."""
+        plain, seeds = self._first_trial(dataset, column, plan), self.study.seeds
+        if not ablation.tune:
+            return _RowTrials((plain[0],) * len(seeds), (plain[1],) * len(seeds))
+        every = [
+            (option, *self._with_option(ablation, dataset, column, plan, option))
+            for option in options(ablation.tune)
+        ]
+        keys, choices, found = [], [], []
+        for seed in (0,) * len(seeds) if ablation.once else seeds:
+            parts = ["held out"] if ablation.once else ["held out", f"seed {seed}"]
+            tried = []
+            for option, _, whole in every:
+                trial = tuning_trial(whole, seed)
+                words = [dataset, column_in_words(column), plan.label, option_in_words(option)]
+                label = " · ".join(part for part in (*words, *parts) if part)
+                self.trials.setdefault(trial.key, trial)
+                self.labels.setdefault(trial.key, label)
+                tried.append(trial.key)
+            keys.append(tuple(tried))
+            choices.append(choice := self.choose(keys[-1]))
+            unknown = (plain[0], provisional(plain[1]))
+            found.append(unknown if choice.index is None else every[choice.index][1:])
+        variants, trials = zip(*found, strict=True)
+        bases = every[0][1].bases
+        return _RowTrials(variants, trials, tuple(keys), tuple(choices), bases)
+
+    def _with_option(
         self,
         ablation: Ablation,
         dataset: str,
         column: Settings,
         plan: RowPlan,
-        plain: tuple[Variant, Trial],
-    ) -> tuple[tuple[Variant, Trial], _RowTuned]:
-        """The row's variant and first trial with the setting that is chosen, and what it is chosen
-        from. `plain`: without any; while nothing is chosen it stands in, with nobody's data."""
-        found: list[tuple[Variant, Trial]] = []
-        keys = []
-        for option in options(ablation.tune):
-            try:
-                found.append(self._first_trial(dataset, column, plan, option))
-            except RowProblem as problem:
-                message = f"{option_in_words(option)}: {problem.message}"
-                path = (*ablation.path, "tune")
-                raise RowProblem(message, hint=problem.hint, path=path) from problem
-            trial = tuning_trial(found[-1][1])
-            parts = [dataset, column_in_words(column), plan.label, option_in_words(option)]
-            label = " · ".join(part for part in (*parts, "held out") if part)
-            self.trials.setdefault(trial.key, trial)
-            self.labels.setdefault(trial.key, label)
-            keys.append(trial.key)
-        choice = self.choose(tuple(keys))
-        first = (plain[0], provisional(plain[1])) if choice.index is None else found[choice.index]
-        return first, _RowTuned(tuple(keys), choice, found[0][0].bases)
+        option: Settings,
+    ) -> tuple[Variant, Trial]:
+        """The row with one of the settings that it may choose."""
+        try:
+            return self._first_trial(dataset, column, plan, option)
+        except RowProblem as problem:
+            message = f"{option_in_words(option)}: {problem.message}"
+            path = (*ablation.path, "tune")
+            raise RowProblem(message, hint=problem.hint, path=path) from problem
 
-    def _tuning(self, ablation: Ablation, rows: list[_RowTuned]) -> Tuning | None:
-        if not rows:
+    def _tuning(self, ablation: Ablation, rows: list[_RowTrials]) -> Tuning | None:
+        if not ablation.tune:
             return None
         for key, values in ablation.tune.items():
             if key in self.study.final and not isinstance(values, Mapping):
@@ -232,6 +251,7 @@ class Planner:
             labels=tuple(option_in_words(option) for option in every),
             words=in_words(ablation.tune, [row.bases for row in rows]),
             held_out=TENTH,
+            seed=0 if ablation.once else None,
         )
 
     @staticmethod

@@ -10,7 +10,7 @@ from ablate.design.ordering import graphs, work_order
 from ablate.design.planner import Planner
 from ablate.design.rows import RowProblem, plan_rows
 from ablate.design.text import headline
-from ablate.design.tuning_grid import Choose, nothing_chosen, options
+from ablate.design.tuning_grid import Choose, choosing, nothing_chosen, options
 from ablate.design.variants import resolve_variant
 from ablate.errors import AblateError, Problem, StudyError
 from ablate.study.loader import MOST_TRIALS
@@ -34,8 +34,8 @@ def resolve(
     allow_missing_data: a data set that is not there becomes a warning; its trials' keys are then
     not the ones that training it would give. need_files: likewise of files that tricks are
     configured with, without a warning; a report needs none. compiles: whether `fast` numerics
-    compile the model, None for whether this machine can. choose: what the rows of an ablation with
-    `tune` choose, from the trials that they choose by; rows without a choice are not in `order`.
+    compile the model, None for whether this machine can. choose: what the seeds of rows with `tune`
+    choose, from the trials that they choose by; those without a choice are not in `order`.
 
     Raises StudyError for tricks that do not fit together and for a part, which has no rows,
     DataError for missing data.
@@ -95,7 +95,7 @@ def _refuse_too_many(study: Study) -> None:
     tables = sum(
         len(ablation.columns)
         * len(plan_rows(study, ablation))
-        * (len(study.seeds) + len(options(ablation.tune)))
+        * (len(study.seeds) + len(options(ablation.tune)) * choosing(ablation, study.seeds))
         for ablation in study.ablations
     )
     count = tables * len(study.datasets)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablate.core.recipe import Recipe
-from ablate.core.resolved_study import NOT_YET, unchosen_in_words
+from ablate.core.resolved_study import NOT_YET, by_seeds, unchosen_in_words
 from ablate.core.trial import Trial
 from ablate.design.rows import RowProblem
 from ablate.design.text import value_in_words
-from ablate.study.model import Settings
+from ablate.study.model import Ablation, Settings
 from ablate.study.settings import over
 
 TENTH = 10  # one training image of so many is held out
@@ -27,13 +27,13 @@ _OPEN = "not chosen: "
 
 @dataclass(frozen=True)
 class Choice:
-    """Which of a row's settings is chosen; None and why, while or where none is."""
+    """Which of its settings a seed of a row chooses; None and why, while or where none is."""
 
     index: int | None = None
     reason: str = ""
 
 
-# From the keys of a row's trials, one for each setting in the declared order, to its choice.
+# From the keys of the trials that are chosen by, one for each setting in the declared order.
 Choose = Callable[[tuple[str, ...]], Choice]
 
 
@@ -51,6 +51,11 @@ def options(tune: Settings) -> tuple[dict[str, Any], ...]:
         else:
             axes.append([(key, value) for value in choices])
     return tuple(dict(combination) for combination in itertools.product(*axes)) if axes else ()
+
+
+def choosing(ablation: Ablation, seeds: Sequence[int]) -> int:
+    """How many choices a row makes."""
+    return 0 if not ablation.tune else 1 if ablation.once else len(seeds)
 
 
 def with_option(settings: Settings, option: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -102,10 +107,11 @@ def in_words(tune: Settings, bases: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(parts)
 
 
-def tuning_trial(trial: Trial) -> Trial:
-    """The same on nine tenths of train, evaluated on the tenth that is held out."""
-    dataset = trial.dataset.model_copy(update={"held_out": TENTH})
-    return trial.model_copy(update={"dataset": dataset, "seed": 0})
+def tuning_trial(trial: Trial, seed: int) -> Trial:
+    """The same with this seed on nine tenths of train, evaluated on the tenth that is held out for
+    it."""
+    dataset = trial.dataset.model_copy(update={"held_out": TENTH, "fold": seed % TENTH})
+    return trial.model_copy(update={"dataset": dataset, "seed": seed})
 
 
 def provisional(trial: Trial) -> Trial:
@@ -116,9 +122,29 @@ def provisional(trial: Trial) -> Trial:
     )
 
 
-def choice_in_words(keys: Sequence[str], recipe: Recipe, choice: Choice) -> str:
-    """ "lr 0.3 chosen", as the row is trained with it; "lr not chosen yet"."""
-    if choice.index is None:
-        return unchosen_in_words(keys, choice.reason)
+def choices_in_words(
+    keys: Sequence[str], recipes: Sequence[Recipe], reasons: Sequence[str | None]
+) -> str:
+    """ "lr 0.3 chosen", as the row is trained with it; "lr 0.3 (2 of 3 seeds), 0.1 (1 of 3)
+    chosen"; "lr not chosen yet".
+
+    recipes, reasons: of each seed, as `Row.reasons`.
+    """
+    values = [
+        _values(keys, recipe) if why is None else None
+        for recipe, why in zip(recipes, reasons, strict=True)
+    ]
+    said = []
+    if chosen := by_seeds(values):
+        said.append(f"{f'{keys[0]} ' if len(keys) == 1 else ''}{chosen} chosen")
+    if any(why is not None for why in reasons):
+        said.append(unchosen_in_words(keys, reasons))
+    return "; ".join(said)
+
+
+def _values(keys: Sequence[str], recipe: Recipe) -> str:
+    """ "0.3" of one setting, "lr 0.3 and weight_decay 0.0005" of several."""
     values = recipe.model_dump(mode="json")
-    return ", ".join(f"{key} {value_in_words(values[key])}" for key in keys) + " chosen"
+    if len(keys) == 1:
+        return value_in_words(values[keys[0]])
+    return " and ".join(f"{key} {value_in_words(values[key])}" for key in keys)

@@ -1,4 +1,4 @@
-"""The looks of `--until resolved`, and rows whose settings are not chosen yet."""
+"""The looks of `--until resolved`, and seeds whose settings are not chosen yet."""
 
 from __future__ import annotations
 
@@ -62,16 +62,22 @@ def with_seeds(study: Study, seeds: int) -> Study:
 
 
 def open_rows(resolved: ResolvedStudy) -> Iterator[tuple[Table, Row]]:
-    """Rows that chose no setting, and so have no trials."""
+    """Rows some seed of which chose no setting, and so has no trial."""
     for table in resolved.tables:
         for row in table.rows:
-            if row.open:
+            if any(row.open):
                 yield table, row
 
 
 def open_trials(resolved: ResolvedStudy) -> tuple[str, ...]:
-    """Keys that stand for the trials of such rows: as many as there will be."""
-    return tuple(dict.fromkeys(key for _, row in open_rows(resolved) for key in row.keys))
+    """Keys that stand for the trials of such seeds: as many as there will be."""
+    found = (
+        key
+        for _, row in open_rows(resolved)
+        for key, is_open in zip(row.keys, row.open, strict=True)
+        if is_open
+    )
+    return tuple(dict.fromkeys(found))
 
 
 def refuse_peeked(resolved: ResolvedStudy, store: Store, until: Until) -> None:
@@ -108,11 +114,10 @@ def next_seeds(seeds: int) -> int | None:
 def _refuse_seen(resolved: ResolvedStudy, store: Store, first: int) -> None:
     planned: set[str] | None = None
     for table in resolved.tables:
-        rows = [row for row in table.rows if not row.open]
         for place, seed in enumerate(table.seeds):
             if seed < first:
                 continue
-            keys = {row.keys[place] for row in rows}
+            keys = {row.keys[place] for row in table.rows if not row.open[place]}
             there = {key for key in keys if store.state(key).status in FINAL}
             if len(there) < 2:
                 continue

@@ -40,8 +40,9 @@ class Plan:
 
     seconds: of what is to be trained, None if unknown, from `timed_from` stored trials. untold:
     there are such trials, but they do not tell it.
-    seed_seconds: of one more seed of every row. changes: (table, row) → what the row changes, with
-    counts. coming: keys that stand for trials of rows whose settings are not chosen. notes: idle
+    seed_seconds: of one more seed of every row, with what it chooses its settings by. changes:
+    (table, row) → what the row changes, with counts. coming: keys that stand for trials of seeds
+    whose settings are not chosen. notes: idle
     members of bundles and the like. code: whose code beside ablate's own runs.
     """
 
@@ -141,6 +142,9 @@ def _left(work: Work) -> list[tuple[Trial, int]]:
 
 def _one_seed(resolved: ResolvedStudy) -> list[tuple[Trial, int]]:
     first = {row.keys[0]: None for table in resolved.tables for row in table.rows}
+    for table in resolved.tables:
+        if table.tuning is not None and not table.tuning.once:
+            first |= {key: None for row in table.rows for key in row.tuning[0]}
     return [(resolved.trials[key], resolved.trials[key].recipe.epochs) for key in first]
 
 

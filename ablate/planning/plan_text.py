@@ -101,7 +101,7 @@ def _counts(plan: Plan) -> list[str]:
 
 
 def _tuning(plan: Plan) -> list[str]:
-    """What is chosen, and how many trials that takes: the same number for every row."""
+    """What is chosen, and how many trials that takes: the same number for every row and seed."""
     ablations: dict[str, list[Table]] = {}
     for table in plan.resolved.tables:
         if table.tuning is not None:
@@ -112,11 +112,17 @@ def _tuning(plan: Plan) -> list[str]:
         tuning = tables[0].tuning
         assert tuning is not None
         rows = list(dict.fromkeys(row.tuning for table in tables for row in table.rows))
-        keys = {key for row in rows for key in row}
+        keys = {key for row in rows for choices in row for key in choices}
         words = " · ".join(dict.fromkeys(t.tuning.words for t in tables if t.tuning is not None))
+        each = count(len(rows), "row")
+        if tuning.once:
+            how = "once on a held-out tenth of train"
+        else:
+            how = "by each seed on a held-out tenth of train of its own"
+            each = f"{count(len(tables[0].seeds), 'seed')} of {each}"
         lines.append(
-            f"{f'{name}: ' if several else ''}{words} on a held-out tenth of train: "
-            f"{len(keys):,} of them, {len(tuning.options)} for each of {count(len(rows), 'row')}"
+            f"{f'{name}: ' if several else ''}{words} {how}: {len(keys):,} of the trials, "
+            f"{len(tuning.options)} for each of {each}"
         )
     return lines
 

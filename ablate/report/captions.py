@@ -27,6 +27,11 @@ MARKS = {
     "=": "",
     "": "",
 }
+# Of a tuned table whose rows chose once: no interval of it has the noise of the choice.
+CHOSEN_ONCE = (
+    "settings were chosen once, for all seeds: intervals and verdicts are about these chosen "
+    "settings, not about rows tuned anew"
+)
 REFERENCE = {"above": "row above", "baseline": "baseline", "full": "full set"}
 
 
@@ -64,6 +69,8 @@ def short_caption(table: ReportTable) -> str:
     if table.one_seed:
         return one_seed(table)
     facts = [f"± sd over n = {numbers.count(len(table.seeds), 'seed')}"]
+    if chosen_once(table):
+        facts.append("about the settings chosen once")
     if table.df is not None:
         interval = f"moderated {numbers.level(table)} interval ({numbers.degrees(table)} df)"
         facts.append(f"Δ over the same seeds, {interval}")
@@ -110,6 +117,8 @@ def long_caption(table: ReportTable) -> str:
     said = [measured(table)]
     if table.one_seed:
         return " ".join([*said, one_seed(table)])
+    if chosen_once(table):
+        said.append("About the settings that were chosen once, not about rows tuned anew.")
     if table.df is not None:
         said.append(
             f"Δ: mean difference over the same seeds, {numbers.level(table)} interval from its own "
@@ -247,6 +256,11 @@ def level_in_words(alpha: float) -> str:
     return f"{alpha:.7f}".rstrip("0").removeprefix("0")
 
 
+def chosen_once(table: ReportTable) -> bool:
+    """Whether its rows are tuned, each once for all its seeds."""
+    return table.tuning is not None and table.tuning.once
+
+
 _NAMED = 4  # studies that a note names before it counts the others
 
 
@@ -255,9 +269,20 @@ def by_study(tables: Sequence[ReportTable]) -> list[list[ReportTable]]:
     return [list(group) for _, group in groupby(tables, key=lambda table: table.study)]
 
 
-def study_title(table: ReportTable) -> str:
+def study_title(tables: Sequence[ReportTable]) -> str:
     """What a study's tables stand below: its name and its recipe."""
-    return " · ".join(part for part in (table.study, table.provenance.headline) if part)
+    return " · ".join(part for part in (tables[0].study, recipe(tables)) if part)
+
+
+def recipe(tables: Sequence[ReportTable]) -> str:
+    """The recipe of a study's tables in words; where some are tuned and others are not, or not
+    alike, each recipe with the tables that have it."""
+    having: dict[str, list[ReportTable]] = {}
+    for table in tables:
+        having.setdefault(table.provenance.headline, []).append(table)
+    if len(having) == 1:
+        return next(iter(having))
+    return "; ".join(f"{said} ({_named(some, tables)})" for said, some in having.items())
 
 
 def notes(tables: Sequence[ReportTable]) -> list[str]:

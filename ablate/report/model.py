@@ -243,7 +243,7 @@ class ReportTable:
     that, else "". declared: the study's metric where a reader asked for another, else "". until:
     the look of an `--until` run, whose level `alpha` is. look: which look at this table it is, None
     where nobody counts them. tuning: what each row chose its settings
-    among.
+    among; chosen: (row, what its seeds chose), in words.
     """
 
     study: str
@@ -280,6 +280,7 @@ class ReportTable:
     until: Until | None = None
     look: TableLook | None = None
     tuning: Tuning | None = None
+    chosen: tuple[tuple[str, str], ...] = ()
 
     @property
     def one_seed(self) -> bool:

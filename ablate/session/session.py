@@ -273,8 +273,9 @@ def stage_of(resolved: ResolvedStudy, to_tune: int) -> Stage:
     if to_tune:
         tunings = [table.tuning for table in resolved.tables if table.tuning]
         names = dict.fromkeys(name for tuning in tunings for name in tuning.settings)
-        words = f"choosing {' and '.join(names)} on a held-out tenth of train, seed 0"
-        return Stage("tune", words)
+        words = f"choosing {' and '.join(names)} on a held-out tenth of train"
+        once = all(tuning.once for tuning in tunings)
+        return Stage("tune", f"{words}, seed 0" if once else f"{words}, another for each seed")
     if resolved.until is not None:
         return Stage("look", str(resolved.until))
     return Stage("train", "training with what was chosen" if resolved.tuning else "")

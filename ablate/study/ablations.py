@@ -24,6 +24,7 @@ KINDS: tuple[str, ...] = get_args(Kind)
 _KEYS = ("name", "kind", "base", "stack", "orders", "over", "transpose", "tune")
 MAX_COLUMNS = 1000
 MAX_OPTIONS = 1000
+ONCE = "once"  # in `tune`: a row chooses for all its seeds
 _NUMBERS = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "micro_batches", "flip")
 
 
@@ -100,8 +101,8 @@ def _ablation(
     if not isinstance(transpose, bool):
         check.wrong((*path, "transpose"), "true or false", transpose)
         transpose = False
-    tune = _tune(check, (*path, "tune"), block["tune"]) if "tune" in block else {}
-    return Ablation(name, kind, base, items, columns, transpose, tune, path, orders)
+    tune, once = _tune(check, (*path, "tune"), block["tune"]) if "tune" in block else ({}, False)
+    return Ablation(name, kind, base, items, columns, transpose, tune, path, orders, once)
 
 
 def _base(check: Checker, names: Names, path: Path, value: Any) -> tuple[str, ...]:
@@ -264,13 +265,16 @@ def _nested(path: Path, value: Any) -> dict[str, Any]:
     return value  # type: ignore[no-any-return]
 
 
-def _tune(check: Checker, path: Path, value: Any) -> Settings:
-    """`{ lr = [0.1, 0.3] }` or `{ lr.factor = [0.3, 1, 3] }`."""
-    table = check.table(path, value, "a table, as in tune = { lr.factor = [0.3, 1, 3] }")
+def _tune(check: Checker, path: Path, value: Any) -> tuple[Settings, bool]:
+    """`{ lr = [0.1, 0.3] }` or `{ lr.factor = [0.3, 1, 3] }`, and whether it has `once = true`."""
+    table = dict(check.table(path, value, "a table, as in tune = { lr.factor = [0.3, 1, 3] }"))
+    once = table.pop(ONCE, False)
+    if not isinstance(once, bool):
+        check.wrong((*path, ONCE), "true or false", once)
     for key, choices in table.items():
         here = (*path, key)
         if key not in SETTINGS:
-            check.unknown(here, SETTINGS, "recipe")
+            check.unknown(here, (*SETTINGS, ONCE), "recipe")
             continue
         if isinstance(choices, dict) and (other := [k for k in choices if k != "factor"]):
             message = f"unknown setting{did_you_mean(other[0], ['factor'])}"
@@ -297,7 +301,7 @@ def _tune(check: Checker, path: Path, value: Any) -> Settings:
         if not sound:
             nothing = "an empty list" if choices in ([], {"factor": []}) else found(choices)
             check.problem(here, f"expected a list of values, found {nothing}")
-    if not table and value == {}:
+    if not table and isinstance(value, dict):
         check.problem(path, "is empty; name at least one setting")
     if table and not check.within(path):
         count = math.prod(len(c["factor"] if isinstance(c, dict) else c) for c in table.values())
@@ -305,4 +309,4 @@ def _tune(check: Checker, path: Path, value: Any) -> Settings:
             check.problem(path, "leaves one setting, which is no choice; write it in [recipe]")
         elif count > MAX_OPTIONS:
             check.problem(path, f"has {count:,} settings for each row; at most {MAX_OPTIONS:,}")
-    return table
+    return table, once is True

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.core.recipe import Recipe
 from ablate.errors import AblateError
-from ablate.study.ablations import KINDS
+from ablate.study.ablations import KINDS, ONCE
 from ablate.study.loader import ProtocolSection, StudySection
 from ablate.study.orderings import MAX_ORDERS
 
@@ -161,6 +161,7 @@ def _ablation(settings: Schema) -> Schema:
     # an axis of a grid may be part of a setting: over = { schedule.gamma = [0.1, 0.2] }
     axis = {"anyOf": [{"type": "array", "minItems": 1}, {"type": "object", "minProperties": 1}]}
     grid = _object(dict.fromkeys(settings, axis))
+    once = {"type": "boolean", "default": False, "description": "one choice for all seeds of a row"}
     return _object(
         {
             "name": {"type": "string"},
@@ -173,7 +174,10 @@ def _ablation(settings: Schema) -> Schema:
                 "description": "a grid or a list of settings, one table each",
             },
             "transpose": {"type": "boolean", "description": "columns of `over` as rows"},
-            "tune": {**grid, "description": "settings that every row chooses among"},
+            "tune": {
+                **_object({**dict.fromkeys(settings, axis), ONCE: once}),
+                "description": "settings that every seed of every row chooses among",
+            },
         }
     )
 

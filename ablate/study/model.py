@@ -50,7 +50,8 @@ class Ablation:
     """One `[[ablation]]`. columns: the settings of each column of `over`, one empty without.
 
     stack: empty for a table of the baseline alone. orders: of kind "orderings", each the indices
-    of all entries of the stack.
+    of all entries of the stack. once: whether a row chooses among `tune` once, and not every seed
+    for itself.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Ablation:
     tune: Settings
     path: Path
     orders: tuple[tuple[int, ...], ...] = ()
+    once: bool = False
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from ablate.session.session import Session
 from tests.helpers.cli_process import ABLATE, STUDY, Cli, run_here
 from tests.helpers.environment import environment
 from tests.helpers.forked import Forked
-from tests.helpers.planted_runs import TUNED, Planted
+from tests.helpers.planted_runs import ONCE, TUNED, Planted
 
 SMALL = """\
 [study]
@@ -50,13 +50,15 @@ def test_interrupted_while_choosing_then_chosen_and_looked_at_twice(tmp_path: Pa
     )  # fmt: skip
     assert process.stderr
     seen = next(line for line in process.stderr)
-    assert "small: choosing lr on a held-out tenth of train, seed 0: 4 trials, 4 to train" in seen
+    said = "small: choosing lr on a held-out tenth of train, another for each seed: "
+    assert f"{said}12 trials, 12 to train" in seen
     seen = next(line for line in process.stderr if " epoch " in line)
-    assert re.search(r"\[[1-4]/4\] digits (baseline|\+ mixup) lr × [13] held out epoch 1/1", seen)
+    trial = r"digits (baseline|\+ mixup) lr × [13] held out seed [012] epoch 1/1"
+    assert re.search(rf"\[ *\d+/12\] {trial}", seen)
     process.send_signal(signal.SIGINT)
     out, rest = process.communicate(timeout=90)
     assert (process.returncode, out) == (130, "")
-    done = re.search(r"Interrupted: (\d) of 4 trials done", rest)
+    done = re.search(r"Interrupted: (\d+) of 12 trials done", rest)
     assert done
 
     again = run_here(*LOOK, "--json", cwd=tmp_path)
@@ -67,17 +69,23 @@ def test_interrupted_while_choosing_then_chosen_and_looked_at_twice(tmp_path: Pa
     assert (kinds[0], kinds[-1]) == ("study_start", "study_end")
     assert Counter(kinds)["study_start"] == Counter(kinds)["study_end"] == 1
     begun = [event for event in events if event["event"] == "stage_start"]
-    if done[1] != "4":
-        assert begun.pop(0)["stage"] == "tune"
-        (chosen,) = [e for e in events if e["event"] == "stage_end" and e["stage"] == "tune"]
-        assert [choice["row"] for choice in chosen["choices"]] == ["baseline", "+ mixup"]
-        assert all(choice["setting"]["lr"]["factor"] in (1, 3) for choice in chosen["choices"])
+    chosen = [e for e in events if e["event"] == "stage_end" and e["stage"] == "tune"]
+    for event in chosen:
+        seeds = range(event["look"]["seeds"])
+        assert [(choice["row"], choice["seed"]) for choice in event["choices"]] == [
+            (row, seed) for row in ("baseline", "+ mixup") for seed in seeds
+        ]
+        assert all(choice["setting"]["lr"]["factor"] in (1, 3) for choice in event["choices"])
+    tuned = [event["trials"] for event in begun if event["stage"] == "tune"]
+    begun = [event for event in begun if event["stage"] == "look"]
+    assert len(chosen) == len(tuned) == len(begun) - (done[1] == "12")
     assert [event["look"]["seeds"] for event in begun] in ([3], [3, 6])
     assert begun[0]["look"] == {"number": 1, "of": 2, "seeds": 3, "alpha": 0.005}
     ends = [event for event in events if event["event"] == "stage_end" and event["look"]]
     assert [end["more"] for end in ends][-1] is False
     trained = [event["key"] for event in events if event["event"] == "trial_end"]
-    assert len(trained) == len(set(trained)) == 4 - int(done[1]) + 2 * begun[-1]["look"]["seeds"]
+    # each seed of two rows has two to choose by and one to be judged by
+    assert len(trained) == len(set(trained)) == 6 * begun[-1]["look"]["seeds"] - int(done[1])
     last = events[-1]
     (table,) = last["tables"]
     assert table["until"]["look"] == begun[-1]["look"]["number"]
@@ -86,7 +94,10 @@ def test_interrupted_while_choosing_then_chosen_and_looked_at_twice(tmp_path: Pa
 
     # from the store, from the file, and by running it again: the same table
     shown = run_here("report", "small", cwd=tmp_path).stdout
-    assert "lr chosen of 1, 3 × 0.025 on a held-out tenth of train, seed 0: baseline 0.0" in shown
+    said = (
+        "lr chosen of 1, 3 × 0.025 by each seed on a held-out tenth of train of its own: baseline"
+    )
+    assert said in " ".join(shown.split())
     assert run_here("report", "small.toml", "--limit", "40", cwd=tmp_path).stdout == shown
     once_more = run_here(*LOOK, cwd=tmp_path)
     assert once_more.stdout == shown
@@ -123,8 +134,8 @@ def test_a_run_says_its_stages(cli: Cli, planted_run: list[Planted]) -> None:
     assert done.returncode == 0, done.stderr
     told = [line[9:] for line in done.stderr.splitlines() if re.match(r"\d\d:\d\d:\d\d ", line)]
     assert told[0].startswith(
-        "digits: lr chosen of 0.3, 1, 3 × 0.1 on a held-out tenth of train, seed 0: "
-        "baseline 0.3, mixup 0.3"
+        "digits: lr chosen of 0.3, 1, 3 × 0.1 by each seed on a held-out tenth of train of its "
+        "own: baseline 0.3, mixup 0.3"
     )
     assert told[1].startswith("digits: baseline, mixup: the largest lr there was to choose")
     assert told[2] == (
@@ -134,7 +145,7 @@ def test_a_run_says_its_stages(cli: Cli, planted_run: list[Planted]) -> None:
     assert "▲ gain" in done.stdout
     plan = cli("plan", "study.toml", "--until", "resolved").stdout
     assert "until resolved, looks at 3, 6, 10 seeds" in plan
-    assert "12 trials for the first look: ● 12 done, ○ 0 new" in plan
+    assert "24 trials for the first look: ● 24 done, ○ 0 new" in plan
     assert "lr 0.3 chosen" in plan
     document = json.loads(cli("plan", "study.toml", "--until", "resolved", "--json").stdout)
     assert document["look"] == {"number": 1, "of": 3, "seeds": 3, "alpha": 0.005}
@@ -156,23 +167,31 @@ def test_plan_counts_a_setting_that_diverged_once(cli: Cli, planted_run: list[Pl
     planted_run.append(Planted(lambda t: "diverged" if float(t.recipe.lr) > 0.2 else worth(t)))
     cli("run", "study.toml")
     shown = cli("plan", "study.toml").stdout
-    # two rows: 3 settings each, of which one diverged, and 2 seeds each
-    assert "10 trials: ● 8 done, ✗ 2 failed, ○ 0 new" in shown
+    # two rows of two seeds: 3 settings each, of which one diverged, and one trained with another
+    assert "16 trials: ● 12 done, ✗ 4 failed, ○ 0 new" in shown
 
 
 def test_plan_before_any_training_counts_what_tuning_takes(cli: Cli) -> None:
     Path("study.toml").write_text(TUNED)
     shown = cli("plan", "study.toml").stdout
-    assert "20 trials: ● 0 done, ○ 20 new" in shown
+    assert "32 trials: ● 0 done, ○ 32 new" in shown
     assert (
-        "lr chosen of 0.3, 1, 3 × each row's own on a held-out tenth of train: "
-        "12 of them, 3 for each of 4 rows"
+        "lr chosen of 0.3, 1, 3 × each row's own by each seed on a held-out tenth of train of its "
+        "own: 24 of the trials, 3 for each of 2 seeds of 4 rows"
     ) in shown
     assert re.search(r"^0  baseline +lr not chosen yet +○○$", shown, re.M)
     document = json.loads(cli("plan", "study.toml", "--json").stdout)
-    assert (document["trials"], len(document["new"]), document["coming"]) == (20, 12, 8)
+    assert (document["trials"], len(document["new"]), document["coming"]) == (32, 24, 8)
     rows = document["tables"][0]["rows"]
-    assert [(row["keys"], row["chosen"], len(row["tuning"])) for row in rows] == [([], None, 3)] * 4
+    assert [(row["keys"], row["chosen"]) for row in rows] == [([None] * 2, [None] * 2)] * 4
+    assert [[len(keys) for keys in row["tuning"]] for row in rows] == [[3, 3]] * 4
+    Path("study.toml").write_text(ONCE)
+    shown = cli("plan", "study.toml").stdout
+    assert "20 trials: ● 0 done, ○ 20 new" in shown
+    assert (
+        "lr chosen of 0.3, 1, 3 × each row's own once on a held-out tenth of train: "
+        "12 of the trials, 3 for each of 4 rows"
+    ) in shown
 
 
 @pytest.mark.parametrize(
@@ -199,7 +218,7 @@ def test_the_live_view_draws_settings_while_they_are_chosen(tmp_path: Path) -> N
 
     first = session(tmp_path, TUNED)
     tracker = Tracker.begin(first.resolved, first.work.states, first.store, frozenset(), None)
-    key = first.resolved.tables[0].rows[1].tuning[0]
+    key = first.resolved.tables[0].rows[1].tuning[0][0]
     tracker.start(key)
     tracker.epoch(key, {"epoch": 1, "metrics": {"top1": 0.9}, "seconds": 1.0, "images": 90})
     tracker.end(key, "done", "")
@@ -208,6 +227,7 @@ def test_the_live_view_draws_settings_while_they_are_chosen(tmp_path: Path) -> N
         for line in LiveView(Output(), tracker).lines(100, 40)
     ]
     drawn = {line[2:18].strip(): line[18:].split()[0] for line in lines[2:6]}
-    assert drawn == {"baseline": "○○○", "mixup": "●○○", "lr 0.001 alone": "○○○", "adam": "○○○"}
+    none = "○" * 6
+    assert drawn == {"baseline": none, "mixup": "●○○○○○", "lr 0.001 alone": none, "adam": none}
     assert not any("90.0" in line for line in lines)  # a setting's result is nobody's business yet
-    assert "1/12 trials" in lines[-1]
+    assert "1/24 trials" in lines[-1]

@@ -154,9 +154,11 @@ def test_every_row_of_the_tuned_tables_chooses_among_three(name: str, rows: int)
     for table in tuned:
         assert table.tuning is not None
         assert table.tuning.labels == ("lr × 0.3", "lr × 1", "lr × 3")
-        assert [len(row.tuning) for row in table.rows] == [3] * rows
-        assert all(row.open for row in table.rows)
-    assert len(resolved.tuning) == 3 * rows * len(tuned)
+        assert [[len(keys) for keys in row.tuning] for row in table.rows] == [
+            [3] * len(study.seeds)
+        ] * rows
+        assert all(all(row.open) for row in table.rows)
+    assert len(resolved.tuning) == 3 * rows * len(tuned) * len(study.seeds)
     # what is there to train now: the choices, and the tables that choose nothing
     others = untuned(study)
     plain = resolve(others, data_root=Path("nowhere"), command="test", allow_missing_data=True)

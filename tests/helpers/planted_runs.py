@@ -43,6 +43,7 @@ stack = ["mixup", "adam"]
 tune  = { lr.factor = [0.3, 1, 3] }
 """
 )
+ONCE = TUNED.replace("{ lr.factor", "{ once = true, lr.factor")
 
 
 def noise(trial: Trial, size: float) -> float:

@@ -134,9 +134,12 @@ def _as_json(plan: Plan) -> dict[str, Any]:
                     {
                         "row": row.label,
                         "changes": plan.changes.get((t, r), row.changes),
-                        "keys": [] if row.open else list(row.keys),
-                        "tuning": list(row.tuning),
-                        "chosen": row.chosen,
+                        "keys": [
+                            None if is_open else key
+                            for key, is_open in zip(row.keys, row.open, strict=True)
+                        ],
+                        "tuning": [list(keys) for keys in row.tuning],
+                        "chosen": list(row.chosen),
                         "states": [work.mark(key) for key in row.keys],
                     }
                     for r, row in enumerate(table.rows)

@@ -158,7 +158,7 @@ def _failures(session: Session, output: Output, outcome: Outcome) -> None:
     for table, row in open_rows(resolved):
         settings = table.tuning.settings if table.tuning else ()
         place = " · ".join(part for part in (table.dataset, table.column, row.label) if part)
-        told.append(f"{place}: {unchosen_in_words(settings, row.unchosen)}, so not trained")
+        told.append(f"{place}: {unchosen_in_words(settings, row.reasons)}, so not trained")
     for line in told:
         output.failure([("✗", "failed"), (f" {line}", "")])
 

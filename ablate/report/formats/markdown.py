@@ -28,7 +28,7 @@ def render_markdown(tables: Sequence[ReportTable], *, columns: costs.Shown = "au
     for study in studies:
         if len(studies) > 1:
             blocks.append(f"## {markdown(study[0].study)}")
-            blocks += [paragraph(study[0].provenance.headline)] * bool(study[0].provenance.headline)
+            blocks += [paragraph(said)] if (said := captions.recipe(study)) else []
         blocks += _study(study, columns)
     return "\n\n".join([*blocks, *map(paragraph, captions.notes(tables))]) + "\n"
 

@@ -27,6 +27,8 @@ _SOURCES = {
     "Molecular Biology 3 (1), article 3.",
     "Shapley (1953)": "Shapley, L. S. (1953). A value for n-person games. Contributions to the "
     "Theory of Games II, 307–317.",
+    "Bouthillier et al., 2021": "Bouthillier, X., Delaunay, P., Bronzi, M. et al. (2021). "
+    "Accounting for variance in machine learning benchmarks. MLSys. arXiv 2103.03098.",
     "He et al. (2019)": "He, T., Zhang, Z., Zhang, H., Zhang, Z., Xie, J. and Li, M. (2019). "
     "Bag of tricks for image classification with convolutional neural networks. CVPR. "
     "arXiv 1812.01187.",
@@ -124,24 +126,47 @@ def _design(group: Sequence[ReportTable]) -> list[str]:
         said.append(
             f"{_list(same)} came to the same training as the row above and is no comparison."
         )
-    model, *recipe = first.provenance.headline.split(" · ")
+    model, *parts = first.provenance.headline.split(" · ")
+    others = [table.provenance.headline.split(" · ") for table in group]
+    recipe = [part for part in parts if all(part in other for other in others)]
     had = f", with {_list(shared)}" if shared else ""
     settings = f" ({', '.join(recipe)})" if recipe else ""
     what = "The recipe" if first.kind == "leave_one_out" else "The baseline"
     said.append(f"{what} was {model}{settings}{had}.")
     said.append(_data(group))
-    said += dict.fromkeys(_tuned(table.tuning) for table in group if table.tuning)
+    tuned = dict.fromkeys(_tuned(t.tuning, one_seed=t.one_seed) for t in group if t.tuning)
+    said += tuned
+    for table in group:
+        if table.chosen:
+            where = f" on {captions.title(table)}" if len(group) > 1 else ""
+            each = "; ".join(f"{label} {values}" for label, values in table.chosen)
+            said.append(f"Chosen were{where}: {each}.")
     return said
 
 
-def _tuned(tuning: Tuning) -> str:
+def _tuned(tuning: Tuning, *, one_seed: bool) -> str:
     """The choice of every row, which had the same budget."""
     tenth = "tenth" if tuning.held_out == 10 else f"{tuning.held_out}th"
+    among = f"among the same {len(tuning.options)}: {tuning.words}"
+    images = f"on a {tenth} of the training images that was held out"
+    unseen = "the test images had no part in the choice."
+    if tuning.once:
+        return (
+            f"Every variant, the baseline too, chose its settings once, for all seeds, {among}, "
+            f"by its result {images}, with seed {tuning.seed}, and was then trained with them on "
+            f"all training images; {unseen} What is said here is about these chosen settings, not "
+            f"about variants tuned anew: no interval has the noise of the choice."
+        )
+    said = (
+        f"With each seed every variant, the baseline too, chose its settings anew {among}, by the "
+        f"result of a training with that seed {images}, seed s the {tenth} number s mod "
+        f"{tuning.held_out}, and was then trained with them and that seed on all training images; "
+        f"{unseen}"
+    )
+    if one_seed:
+        return said
     return (
-        f"Every variant, the baseline too, chose its settings for itself among the same "
-        f"{len(tuning.options)}: {tuning.words}, by its result on a {tenth} of the training "
-        f"images that was held out, with seed {tuning.seed}, and was then trained with them on all "
-        f"training images; the test images had no part in the choice."
+        f"{said} The noise of the choice is therefore in the intervals (Bouthillier et al., 2021)."
     )
 
 

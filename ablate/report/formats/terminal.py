@@ -46,7 +46,7 @@ def render_terminal(
     for study in studies:
         body = _study(study, width, ink, columns, failures=failures)
         if len(studies) > 1:
-            name = ink.paint(ink.text(visible(captions.study_title(study[0]))), "bold")
+            name = ink.paint(ink.text(visible(captions.study_title(study))), "bold")
             body = f"{name}\n\n{body}"
         found.append(body)
     if notes := captions.notes(tables):

@@ -207,6 +207,7 @@ def _table(
         until=resolved.until,
         look=look,
         tuning=table.tuning,
+        chosen=notes.chosen(resolved, table),
     )
     if not judged.fitted.complete():
         return made, ()

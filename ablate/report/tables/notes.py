@@ -7,40 +7,54 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ablate.core.resolved_study import ResolvedStudy, Row, Table, Tuning, unchosen_in_words
+from ablate.core.resolved_study import (
+    ResolvedStudy,
+    Row,
+    Table,
+    Tuning,
+    by_seeds,
+    unchosen_in_words,
+)
+from ablate.report import captions
 from ablate.report.tables.compare import Judged
 
 
 def notes(resolved: ResolvedStudy, table: Table) -> list[str]:
-    """What was chosen of what and on which images, by which row; rows at an end of the choice, and
-    rows that chose nothing."""
+    """What was chosen of what and on which images, by which row; what a choice that was made once
+    leaves out; rows at an end of the choice, and rows that chose nothing."""
     tuning = table.tuning
     if tuning is None:
         return []
     tenth = "tenth" if tuning.held_out == 10 else f"{tuning.held_out}th"
-    said = f"{tuning.words} on a held-out {tenth} of train, seed {tuning.seed}"
-    chosen = [
-        f"{row.label} {value}"
-        for row in table.rows
-        if (value := chosen_values(resolved, tuning, row))
-    ]
-    found = [f"{said}{': ' if chosen else ''}{', '.join(chosen)}"]
+    said = (
+        f"{tuning.words} on a held-out {tenth} of train, seed {tuning.seed}"
+        if tuning.once
+        else f"{tuning.words} by each seed on a held-out {tenth} of train of its own"
+    )
+    values = [f"{label} {value}" for label, value in chosen(resolved, table)]
+    apart = "; " if any(", " in value for value in values) else ", "
+    found = [f"{said}{': ' if values else ''}{apart.join(values)}"]
+    if tuning.once:
+        found.append(captions.CHOSEN_ONCE)
     for way in ("smallest", "largest"):
-        rows = [row.label for row in table.rows if way in _ends(tuning, row)]
+        ends = {row.label: _ends(tuning, row, way) for row in table.rows}
+        rows = [
+            f"{label} ({sum(which)} of {len(which)} seeds)" if False in which else label
+            for label, which in ends.items()
+            if True in which
+        ]
         if rows:
             name = tuning.settings[0] if len(tuning.settings) == 1 else "value of a setting"
             found.append(
                 f"{', '.join(rows)}: the {way} {name} there was to choose; a better one may lie "
                 "beyond"
             )
-    reasons: dict[str, list[str]] = {}
+    unchosen: dict[str, list[str]] = {}
     for row in table.rows:
-        if row.open:
-            reasons.setdefault(row.unchosen, []).append(row.label)
-    found += [
-        f"{', '.join(labels)}: {unchosen_in_words(tuning.settings, reason)}"
-        for reason, labels in reasons.items()
-    ]
+        if any(row.open):
+            said = unchosen_in_words(tuning.settings, row.reasons)
+            unchosen.setdefault(said, []).append(row.label)
+    found += [f"{', '.join(labels)}: {said}" for said, labels in unchosen.items()]
     return found
 
 
@@ -65,31 +79,41 @@ def _place(table: Table, row: Row) -> str:
     return " · ".join(part for part in (table.dataset, table.column, row.label) if part)
 
 
-def chosen_values(resolved: ResolvedStudy, tuning: Tuning, row: Row) -> str:
-    """ "0.3" of one setting, "lr 0.3 weight_decay 0.0005" of several; "" where none is chosen."""
-    if row.chosen is None:
-        return ""
-    values = resolved.trials[row.keys[0]].recipe.model_dump(mode="json")
+def chosen(resolved: ResolvedStudy, table: Table) -> tuple[tuple[str, str], ...]:
+    """(row, what its seeds chose), of the rows that chose something."""
+    if table.tuning is None:
+        return ()
+    found = ((row.label, _chosen_values(resolved, table.tuning, row)) for row in table.rows)
+    return tuple((label, values) for label, values in found if values)
+
+
+def _chosen_values(resolved: ResolvedStudy, tuning: Tuning, row: Row) -> str:
+    """ "0.3" of one setting, "lr 0.3 weight_decay 0.0005" of several, "0.3 (2 of 3 seeds), 0.1 (1
+    of 3)" where seeds differ; "" where none is chosen."""
+    return by_seeds(
+        None if is_open else _values(tuning, resolved.trials[key].recipe.model_dump(mode="json"))
+        for key, is_open in zip(row.keys, row.open, strict=True)
+    )
+
+
+def _values(tuning: Tuning, recipe: Mapping[str, Any]) -> str:
     if len(tuning.settings) == 1:
-        return _shown(values[tuning.settings[0]])
-    return " ".join(f"{key} {_shown(values[key])}" for key in tuning.settings)
+        return _shown(recipe[tuning.settings[0]])
+    return " ".join(f"{key} {_shown(recipe[key])}" for key in tuning.settings)
 
 
-def _ends(tuning: Tuning, row: Row) -> set[str]:
-    """Whether the choice is at an end of some setting's values: "smallest", "largest"."""
-    if row.chosen is None:
-        return set()
-    found = set()
-    for key in tuning.settings:
-        values = [_number(option[key]) for option in tuning.options]
-        mine = values[row.chosen]
-        known = [value for value in values if value is not None]
-        if mine is None or len(set(known)) < 2:
-            continue
-        if mine == min(known):
-            found.add("smallest")
-        elif mine == max(known):
-            found.add("largest")
+def _ends(tuning: Tuning, row: Row, way: str) -> list[bool]:
+    """Of each seed whether its choice is the "smallest" or "largest" of some setting's values."""
+    end = min if way == "smallest" else max
+    found = []
+    for chosen in row.chosen:
+        at_end = False
+        for key in tuning.settings:
+            values = [_number(option[key]) for option in tuning.options]
+            known = [value for value in values if value is not None]
+            mine = None if chosen is None else values[chosen]
+            at_end |= mine is not None and len(set(known)) > 1 and mine == end(known)
+        found.append(at_end)
     return found
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
-from ablate.core.resolved_study import ResolvedStudy, Table
+from ablate.core.resolved_study import ResolvedStudy, Table, Tuning
 from ablate.errors import AblateError
 from ablate.report.model import Provenance, TrialResultLike
 
@@ -22,11 +23,14 @@ def of(resolved: ResolvedStudy, table: Table, results: Mapping[str, TrialResultL
     settings: tuple[str, ...] = ()
     if trials:
         recipe = trials[0].recipe
-        settings = (recipe.model, f"batch {recipe.batch_size:,}")
-        settings += (f"{recipe.image_size} px",) if recipe.image_size else ()
+        said = {"model": recipe.model, "batch_size": f"batch {recipe.batch_size:,}"}
+        if recipe.image_size:
+            said["image_size"] = f"{recipe.image_size} px"
+        tuned = table.tuning.settings if table.tuning else ()
+        settings = tuple(text for name, text in said.items() if name not in tuned)
         settings += (f"{trials[0].numerics.profile} numerics",)
     return Provenance(
-        headline=resolved.headline,
+        headline=_headline(resolved.headline, table.tuning),
         command=resolved.command,
         settings=settings,
         epochs=epochs.pop() if len(epochs) == 1 else None,
@@ -34,6 +38,29 @@ def of(resolved: ResolvedStudy, table: Table, results: Mapping[str, TrialResultL
         torch=_versions(done, "torch"),
         ablate=_versions(done, "ablate"),
     )
+
+
+# How the headline says a setting that may be tuned.
+_SAID = {
+    "epochs": re.compile(r"\d+ epochs?"),
+    "batch_size": re.compile(r"batch \d+"),
+    "lr": re.compile(r"lr \S+"),
+    "image_size": re.compile(r"[\d/]+ px"),
+}
+
+
+def _headline(headline: str, tuning: Tuning | None) -> str:
+    """The study's; of a tuned table what was chosen among stands in the place of what the file
+    says: "lr tuned of 0.3, 1, 3 × 0.1 by each seed"."""
+    if tuning is None:
+        return headline
+    by = "once for all seeds" if tuning.once else "by each seed"
+    told = f"{tuning.words.replace(' chosen of ', ' tuned of ', 1)} {by}"
+    model, *parts = headline.split(" · ")
+    tuned = [_SAID[name] for name in tuning.settings if name in _SAID]
+    parts = [told if any(said.fullmatch(part) for said in tuned) else part for part in parts]
+    parts = parts if told in parts else [*parts, told]
+    return " · ".join(dict.fromkeys(["models" if "model" in tuning.settings else model, *parts]))
 
 
 def mixed(table: Table, results: Mapping[str, TrialResultLike]) -> list[str]:

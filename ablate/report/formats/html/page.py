@@ -31,7 +31,7 @@ def render_notebook(tables: Sequence[ReportTable]) -> str:
         for ablation in ablations(group):
             first = ablation[0]
             name = " · ".join(part for part in (first.study, first.ablation) if part)
-            about = tag("span", first.provenance.headline, class_="about")
+            about = tag("span", captions.recipe(ablation), class_="about")
             found.append(tag("h3", name, " ", about, class_="ablation"))
             digest = blake2b(name.encode("utf-8", "backslashreplace"), digest_size=4)
             place = markup.Place(4, f"ablate-{digest.hexdigest()}-")
@@ -172,7 +172,7 @@ def _facts(tables: Sequence[ReportTable]) -> str:
     moments = [m for cell in cells.values() if (m := moment(cell.finished))]
     latest = max(moments, default=None)
     facts = [
-        tables[0].provenance.headline,
+        captions.recipe(tables),
         f"{'seeds' if len(seeds) > 1 else 'seed'} {numbers.span(seeds)}",
         f"{done:,} of {numbers.count(len(cells), 'trial')} done",
         *(f"{count} × {name}" for name, count in machines.items()),

@@ -20,7 +20,7 @@ def _recipe(tables: Sequence[ReportTable]) -> Markup:
     first = tables[0]
     margin = f"±{numbers.plain(first.margin)}{first.metric.points}" if first.margin else ""
     shown = {
-        "recipe": first.provenance.headline,
+        "recipe": captions.recipe(tables),
         "numerics": ", ".join(
             dict.fromkeys(s for t in tables for s in t.provenance.settings if "numerics" in s)
         ),

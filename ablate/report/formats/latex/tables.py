@@ -32,7 +32,7 @@ def render_latex(tables: Sequence[ReportTable], *, columns: costs.Shown = "auto"
     labels: set[str] = set()
     for study in studies:
         if len(studies) > 1:
-            found += ["", f"% {comment(captions.study_title(study[0]))}"]
+            found += ["", f"% {comment(captions.study_title(study))}"]
         alone = len(tables) == 1
         for sheet in _sheets(study, columns, alone=alone):
             label = next(name for name in _numbered(sheet.label) if name not in labels)
