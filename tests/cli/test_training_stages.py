@@ -19,6 +19,7 @@ from ablate.console.tracker import Tracker
 from ablate.core.trial import Trial
 from ablate.execution.runner import Outcome
 from ablate.session.session import Session
+from ablate.store.store import Store
 from tests.helpers.cli_process import ABLATE, STUDY, Cli, run_here
 from tests.helpers.environment import environment
 from tests.helpers.forked import Forked
@@ -160,6 +161,74 @@ def test_a_run_says_its_stages(cli: Cli, planted_run: list[Planted]) -> None:
         delta = brentq(lambda d, at=at, df=df: nct.sf(at, df, d) - 0.8, 0, 30)
         points = delta * (2 / seeds) ** 0.5 * seen["noise"]
         assert seen["by_seeds"][str(seeds)] == pytest.approx(points, rel=1e-3)
+
+
+def test_what_seeds_chose_is_in_diff_in_reports_and_in_queries(
+    cli: Cli, planted_run: list[Planted]
+) -> None:
+    def apart(trial: Trial) -> float:
+        """mixup's seed 1 would train at the lowest rate, every other at the highest."""
+        mixed = any(spec.name == "mixup" for spec in trial.tricks)
+        return 0.5 + (-0.1 if mixed and trial.seed == 1 else 0.1) * float(trial.recipe.lr)
+
+    Path("study.toml").write_text(TUNED.replace('["mixup", "adam"]', '["mixup"]'))
+    planted_run.append(Planted(apart))
+    done = cli("run", "study.toml", "--seeds", "3")
+    assert done.returncode == 0, done.stderr
+    said = cli("diff", "study:baseline", "study:mixup").stdout
+    assert re.search(r"lr +0\.3 → 0\.3 \(2 of 3 seeds\), 0\.03 \(1 of 3\)", said)
+    one = cli("diff", "study:baseline/digits/1", "study:mixup/digits/1").stdout
+    assert re.search(r"lr +0\.3 → 0\.03", one)
+    assert "everything else is equal" in one
+    document = json.loads(cli("diff", "study:baseline", "study:mixup", "--json").stdout)
+    (change,) = [c for c in document["differences"][0]["settings"] if c["name"] == "lr"]
+    assert change["before"] == pytest.approx([0.3] * 3)
+    assert change["after"] == pytest.approx([0.3, 0.03, 0.3])
+    report = json.loads(cli("report", "study", "--json").stdout)
+    (table,) = report["tables"]
+    assert table["recipe"] == (
+        "resnet8 · 1 epoch · batch 16 · lr tuned of 0.3, 1, 3 × 0.1 by each seed · 8 px"
+    )
+    assert table["rows"][1]["changes"].endswith("lr 0.3 (2 of 3 seeds), 0.03 (1 of 3) chosen")
+    sql = "select label, seed, lr from trials where label not like '%held out%' order by all"
+    rows = json.loads(cli("query", sql, "--json").stdout)["rows"]
+    assert [row["lr"] if isinstance(row, dict) else row[2] for row in rows] == pytest.approx(
+        [0.3, 0.3, 0.3, 0.3, 0.03, 0.3]
+    )
+
+
+def test_trained_for_real_seeds_choose_apart_and_are_trained_with_what_they_chose(
+    tmp_path: Path,
+) -> None:
+    """Rates so near each other that on a tenth of a hundred images luck decides."""
+    text = SMALL.replace('stack = ["mixup"]', "stack = []").replace("epochs     = 1", "epochs = 2")
+    text = text.replace("{ lr.factor = [1, 3] }", "{ lr = [0.01, 0.02, 0.04] }")
+    (tmp_path / "small.toml").write_text(text.replace("= 16", "= 8"))
+    done = run_here("run", "small.toml", "--limit", "100", "--seeds", "4", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    store = Store.open(tmp_path / "ablate-results", create=False)
+    resolved = store.latest_study("small")
+    assert resolved is not None
+    (row,) = resolved.tables[0].rows
+    rates = []
+    for seed, (key, tried) in enumerate(zip(row.keys, row.tuning, strict=True)):
+        best, rate = -1.0, 0.0
+        for one in tried:  # as written in docs/tuning.md: the best, of equals the first
+            trial, result = store.trial(one), store.result(one)
+            assert trial is not None
+            assert result is not None
+            assert (trial.seed, trial.dataset.fold) == (seed, seed)
+            if result.final["top1"] > best:
+                best, rate = result.final["top1"], trial.recipe.lr
+        trial = store.trial(key)
+        assert trial is not None
+        assert (trial.seed, trial.dataset.held_out, trial.recipe.lr) == (seed, None, rate)
+        rates.append(rate)
+    assert len(set(rates)) > 1
+    assert f"0.0{100 * rates[0]:g} (" in " ".join(done.stdout.split())
+    again = run_here("run", "small.toml", "--limit", "100", "--seeds", "4", cwd=tmp_path)
+    assert again.stdout == done.stdout
+    assert "16 trials done, nothing to train" in again.stderr.splitlines()[-1]
 
 
 def test_plan_counts_a_setting_that_diverged_once(cli: Cli, planted_run: list[Planted]) -> None:

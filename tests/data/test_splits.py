@@ -1,4 +1,4 @@
-"""The tenth of train that settings are chosen on: which images, and never a test image."""
+"""The tenths of train that settings are chosen on: which images, and never a test image."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from tests.helpers.data_samples import write_images
 from tests.helpers.support import CPU, recipe
 
 
-def digits_with(limit: int | None = None, one_in: int | None = 10) -> CachedDataset:
-    return ensure_cache("digits", None, 8).limited(limit).holding_out(one_in)
+def digits_with(limit: int | None = None, one_in: int | None = 10, fold: int = 0) -> CachedDataset:
+    return ensure_cache("digits", None, 8).limited(limit).holding_out(one_in, fold)
 
 
 @pytest.mark.parametrize("limit", [None, 200, 37])
@@ -52,6 +52,37 @@ def test_an_unbalanced_class_neither_vanishes_nor_gives_it_all() -> None:
     assert taken == {1: 1, 2: 2, 3: 100}  # of one image none can be spared; 1.5 rounds up
     with pytest.raises(AblateError, match="no class has two"):
         held_out(np.arange(5), np.arange(5))
+
+
+@pytest.mark.parametrize("limit", [None, 200])
+def test_the_tenths_are_disjoint_and_together_all_of_train(limit: int | None) -> None:
+    whole = digits_with(limit, None).train.ids.tolist()
+    labels = np.asarray(digits().train_labels)
+    folds = [digits_with(limit, fold=fold) for fold in range(10)]
+    tenths = [parts.eval.ids.tolist() for parts in folds]
+    assert sorted(i for tenth in tenths for i in tenth) == whole  # each image in one of them
+    for parts, tenth in zip(folds, tenths, strict=True):
+        assert sorted([*parts.train.ids.tolist(), *tenth]) == whole
+        in_all, in_tenth = (Counter(labels[ids].tolist()) for ids in (whole, tenth))
+        assert all(abs(in_tenth[name] - count / 10) <= 1 for name, count in in_all.items())
+    again = pickle.loads(pickle.dumps(folds[3]))
+    assert np.array_equal(again.eval.ids, tenths[3])
+
+
+def test_a_small_class_gives_one_image_to_each_part_and_keeps_one() -> None:
+    labels = np.repeat([0, 1, 2, 3, 4], [1, 2, 9, 10, 11])
+    ids = np.arange(len(labels))
+    parts = [held_out(labels, ids, fold=fold) for fold in range(10)]
+    for part in parts:
+        taken = Counter(labels[part].tolist())
+        assert taken[0] == 0
+        assert all(taken[name] == 1 for name in (1, 2, 3))
+        assert taken[4] in (1, 2)
+    held = Counter(i for part in parts for i in part.tolist())
+    assert sorted(held) == ids[1:].tolist()  # all but the image that is alone
+    assert all(held[i] == 1 for i in ids[12:])  # classes of ten and more: each image once
+    with pytest.raises(ValueError, match="fold"):
+        held_out(labels, ids, fold=10)
 
 
 def test_the_images_are_the_same_whoever_asks_and_a_fixed_choice() -> None:
@@ -105,18 +136,31 @@ def test_held_out_images_are_evaluated_as_test_images_are(tmp_path: Path) -> Non
     assert torch.equal(EvalImages(cached, 18, 16, CPU).all(), EvalImages(copied, 18, 16, CPU).all())
 
 
-def trained(name: str, ref: DatasetRef, limit: int | None = 100) -> Memory:
+def test_two_parts_are_told_apart_on_disk_and_on_a_device(tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "two", ("a", "b"), 20, 4)
+    cached = ensure_cache(f"imagefolder:{folder}", None, 16)
+    one, other = (cached.holding_out(10, fold) for fold in (0, 1))
+    assert len(one.eval) == len(other.eval) == 4
+    assert one.eval.address != other.eval.address
+    assert one.train.address != other.train.address
+    first, second = (EvalImages(data, 18, 16, CPU).all() for data in (one, other))
+    assert not torch.equal(first, second)
+    assert torch.equal(EvalImages(one, 18, 16, CPU).all(), first)
+
+
+def trained(name: str, ref: DatasetRef, limit: int | None = 100, seed: int = 0) -> Memory:
     torch.set_num_threads(1)
     made = recipe(epochs=2, lr=0.05)
     memory = Memory()
     cached = open_cache(ref.model_copy(update={"name": name, "limit": limit}), None)
-    trial = Trial(recipe=made, dataset=ref, tricks=(), numerics=Numerics(), seed=0)
-    train(trial, (), lambda a: open_data(cached, made, a, 0, CPU), CPU, memory)
+    trial = Trial(recipe=made, dataset=ref, tricks=(), numerics=Numerics(), seed=seed)
+    train(trial, (), lambda a: open_data(cached, made, a, seed, CPU), CPU, memory)
     return memory
 
 
+@pytest.mark.parametrize("seed", [0, 1, 9])
 def test_neither_test_images_nor_their_labels_reach_a_trial_that_chooses(
-    monkeypatch: pytest.MonkeyPatch,
+    seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same training images with other test images, with shuffled labels: the same numbers."""
     plain = digits()
@@ -131,8 +175,9 @@ def test_neither_test_images_nor_their_labels_reach_a_trial_that_chooses(
     monkeypatch.setattr(catalogue, "check_name", lambda name: None)
     refs = {name: ensure_cache(name, None, 8).ref() for name in sets}
     assert refs["a:plain"].fingerprint != refs["a:poisoned"].fingerprint
+    part = {"held_out": 10, "fold": seed}
     found, other = (
-        trained(name, ref.model_copy(update={"held_out": 10})) for name, ref in refs.items()
+        trained(name, ref.model_copy(update=part), seed=seed) for name, ref in refs.items()
     )
     measured = [record["metrics"] for record in found.records]
     assert measured == [record["metrics"] for record in other.records]
@@ -157,8 +202,18 @@ def test_keys_are_what_they_were_before_anything_could_be_held_out() -> None:
         seed=0,
     )
     assert trial.key == "70fbfe198f0b84d04b6ef29126d815a1d6b38bb256e79a551b47883504eb612b"
-    part = trial.dataset.model_copy(update={"held_out": 10})
-    assert trial.model_copy(update={"dataset": part}).key != trial.key
+
+    def held(fold: int) -> Trial:
+        part = trial.dataset.model_copy(update={"held_out": 10, "fold": fold})
+        return trial.model_copy(update={"dataset": part})
+
+    # by the version before there was a second part: what seed 0 chose by is what it chooses by
+    assert held(0).key == "4556a21f5703f6a16f05f2b46d7af69231c966f73d6736a17996890165db45bd"
+    assert len({trial.key, *(held(fold).key for fold in range(10))}) == 11
+    for fold in (0, 4):
+        again = Trial.model_validate_json(held(fold).model_dump_json())
+        assert (again.key, again.dataset.fold) == (held(fold).key, fold)
+    assert "fold" not in held(0).model_dump_json()  # releases that know no fold can read it
     without = trial.dataset.model_copy(update={"limit": None})
     key = trial.model_copy(update={"dataset": without}).key
     assert key == "bb035f15c87b2e22a021556eacc15272d68eacb1ca45f2b4774e20880ef2e1cc"

@@ -161,13 +161,19 @@ def _trials(found: Sequence[tuple[Table, Row]], where: str, address: str) -> lis
     places = [
         Place(table, row, {s: k for s, k in pairs if not seed or seed == str(s)})
         for table, row in found
-        if (pairs := list(zip(table.seeds, row.keys, strict=True)))
+        if (pairs := _seeds(table, row))
     ]
     places = [place for place in places if place.keys]
     if not places:
         seeds = ", ".join(str(seed) for seed in found[0][0].seeds)
         raise AblateError(f"'{address}': no seed '{seed}'; the study has {seeds}")
     return places
+
+
+def _seeds(table: Table, row: Row) -> list[tuple[int, str]]:
+    """(seed, key), without the seeds that could not choose their settings where others could."""
+    pairs = list(zip(table.seeds, row.keys, strict=True))
+    return [(seed, key) for seed, key in pairs if key in row.trained] or pairs
 
 
 def _dataset(found: Sequence[tuple[Table, Row]], where: str, address: str) -> tuple[str, str]:

@@ -23,7 +23,7 @@ from ablate.report.model import TrialResultLike
 from ablate.report.tables import cells, timing
 from ablate.report.tables.fit import fit_rows
 from ablate.report.tables.metrics import asked_for
-from ablate.report.tables.settings import SettingChange, changed_settings
+from ablate.report.tables.settings import SettingChange, changed_rows
 
 if TYPE_CHECKING:
     from ablate.report.tables.address import Place
@@ -51,7 +51,7 @@ class Side:
 
     @property
     def trial(self) -> Trial:
-        """The first seed's: what the seeds share is the same in all."""
+        """The first seed's: but for what each seed chose, it is the same in all."""
         return self.trials[next(iter(self.keys.values()))]
 
     @property
@@ -185,7 +185,9 @@ def differ(
     compared = {k: results[k] for s in (a, b) for k in s.keys.values() if k in results}
     return Difference(
         sides=(a, b),
-        settings=tuple(changed_settings(one, other, seeds=a.single and b.single)),
+        settings=tuple(
+            changed_rows(*(_by_seed(side) for side in (a, b)), seeds=a.single and b.single)
+        ),
         same=list(a.keys.values()) == list(b.keys.values()),
         comparable=comparable,
         metrics=tuple(
@@ -197,6 +199,10 @@ def differ(
         examples=examples,
         notes=tuple(_notes(a, b, statuses)),
     )
+
+
+def _by_seed(side: Side) -> list[Trial]:
+    return [side.trials[key] for key in side.keys.values()]
 
 
 def image_test(found: Difference, hits: Callable[[str, Metric], Hits | None]) -> ImageTest:

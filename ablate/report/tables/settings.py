@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ablate.core.resolved_study import by_seeds
 from ablate.core.trial import Trial, TrickSpec, engine_behaviour
 
 # They follow image_size unless someone sets them: said once, by it.
@@ -50,6 +51,30 @@ def changed_settings(a: Trial, b: Trial, *, seeds: bool = False) -> list[Setting
     if seeds and a.seed != b.seed:
         found.append(_change("seed", "seed", a.seed, b.seed))
     return found
+
+
+def changed_rows(
+    a: Sequence[Trial], b: Sequence[Trial], *, seeds: bool = False
+) -> list[SettingChange]:
+    """The same of two rows, by their trials of each seed, which may have chosen settings of their
+    own: "0.3 (2 of 3 seeds), 0.1 (1 of 3) → 0.3". The values are then lists, by seed."""
+    found = changed_settings(a[0], b[0], seeds=seeds)
+    sides = [[flat(trial.recipe.model_dump(mode="json")) for trial in side] for side in (a, b)]
+    varying = [
+        name
+        for name in dict.fromkeys(name for side in sides for recipe in side for name in recipe)
+        if any(recipe.get(name) != side[0].get(name) for side in sides for recipe in side)
+    ]
+    chosen = []
+    for name in varying:
+        before, after = ([recipe.get(name) for recipe in side] for side in sides)
+        if before != after:
+            text = " → ".join(by_seeds(map(in_words, side)) for side in (before, after))
+            chosen.append(SettingChange("recipe", name.replace("_", " "), before, after, text))
+    told = {name.replace("_", " ") for name in varying}
+    kept = [one for one in found if one.kind != "recipe" or one.name not in told]
+    first = [one for one in kept if one.kind in ("trick", "recipe")]
+    return [*first, *chosen, *(one for one in kept if one not in first)]
 
 
 def _tricks(a: Trial, b: Trial) -> list[SettingChange]:
@@ -112,6 +137,9 @@ def _data(a: Trial, b: Trial) -> list[SettingChange]:
         before, after = ("all" if ref.limit is None else f"{ref.limit:,}" for ref in (one, other))
         text = f"{before} → {after} images a split"
         found.append(SettingChange("data", "limit", one.limit, other.limit, text))
+    if (one.held_out, one.fold) != (other.held_out, other.fold):
+        parts = [ref.held_out and f"part {ref.fold} of {ref.held_out}" for ref in (one, other)]
+        found.append(_change("data", "held out of train", *parts))
     if names[0] == names[1] and one.num_classes != other.num_classes:
         found.append(_change("data", "classes", one.num_classes, other.num_classes))
     return found
