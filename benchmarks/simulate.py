@@ -41,6 +41,7 @@ TITLES = {
     "datasets": "Means over data sets cover",
     "one_seed": "Useless tricks with one seed",
     "times": "Ratios of times cover where a machine's speed drifts",
+    "tune": "False claims where rows choose a setting",
 }
 PARTS = tuple(TITLES)
 COUNTED_ACROSS = ("orders", "datasets", "one_seed")  # what is counted has a column; else the seeds

@@ -30,6 +30,7 @@ def modules():
     try:
         names = {"program": "simulate", "balanced": "simulations.balanced"}
         names |= {"tables": "simulations.tables", "unstable": "simulations.unstable"}
+        names |= {"tune": "simulations.tune"}
         return SimpleNamespace(**{k: importlib.import_module(v) for k, v in names.items()})
     finally:
         sys.path.remove(str(BENCHMARKS))
@@ -84,6 +85,19 @@ def test_the_table_of_readme_is_covered_and_claims_no_more_than_it_may(modules, 
     assert worst["moderated"][1] < most
     assert worst["pooled"][0] < 0.75
     assert worst["pooled"][1] > 0.12
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_seeds_that_choose_for_themselves_claim_nothing(modules, seeds):
+    """Rows that are alike, whose seeds choose a rate by luck; and what one choice for all would
+    claim, which shows that there was something to get wrong."""
+
+    def claims(**once):
+        rng = np.random.default_rng(seeds)
+        return modules.tune.claims(rng, TABLES, 2, seeds, 0.012, 300, **once).mean()
+
+    assert claims() <= 0.05 + three_errors(0.05)
+    assert claims(once=True) > 0.25
 
 
 def test_a_closed_form_that_is_wrong_is_found(modules, monkeypatch):
