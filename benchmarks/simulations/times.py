@@ -52,9 +52,11 @@ def simulate(rng: np.random.Generator, repeats: int) -> Iterator[Figure]:
 def _by_seeds(seeds: int) -> Any:
     """[rows, seeds]: when each trial's turn is, by the order that `ablate run` takes."""
     keys = [tuple(f"{row}-{seed}" for seed in range(seeds)) for row in range(ROWS)]
-    rows = [SimpleNamespace(keys=each, tuning=(), open=False) for each in keys]
+    no = (False,) * seeds
+    rows = [SimpleNamespace(keys=each, tuning=(), trained=each, open=no) for each in keys]
     trials = {key: SimpleNamespace(teacher=None) for each in keys for key in each}
-    order: Any = work_order([SimpleNamespace(rows=rows)], trials)  # type: ignore[list-item, arg-type]
+    table = SimpleNamespace(rows=rows, seeds=range(seeds))
+    order: Any = work_order([table], trials)  # type: ignore[list-item, arg-type]
     return np.array([[order.index(key) for key in each] for each in keys])
 
 
