@@ -98,6 +98,21 @@ def cost_caption(table: ReportTable, facts: Sequence[str]) -> str:
     return " · ".join([*facts, seeds, "last epoch", *devices])
 
 
+def knows_wins(table: ReportTable) -> bool:
+    """Whether of some row it is known how often it would win a new seed."""
+    return table.has_verdicts and any(row.delta and row.delta.wins for row in table.judged)
+
+
+def wins(table: ReportTable) -> str:
+    """What the column of wins is, in a sentence; "" where nothing is known of it."""
+    if not knows_wins(table):
+        return ""
+    return (
+        f"Wins a new seed: how often the row would beat {reference_row(table)}, both trained once "
+        f"more with one seed, with its {numbers.level(table)} interval."
+    )
+
+
 def one_seed(table: ReportTable) -> str:
     """What one seed allows: the band, and that it is no finding."""
     bands = [row.delta.band for row in table.rows if row.delta and row.delta.band is not None]

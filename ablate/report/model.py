@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from ablate.core.metrics import Metric
 from ablate.core.resolved_study import SET_KINDS
 from ablate.core.table_looks import TableLook
-from ablate.stats import Effect, Ratio, SeedsRange
+from ablate.stats import Effect, Ratio, SeedsRange, Wins
 
 if TYPE_CHECKING:
     from ablate.core.resolved_study import Tuning, Until
@@ -104,7 +104,8 @@ class Comparison:
 
     reference: index of that row. shared: seeds that both have. delta: mean difference; None where
     they share no seed. effect: interval and tests; None for one seed and for incomplete rows.
-    band: half-width of re-run noise, for one seed.
+    band: half-width of re-run noise, for one seed. wins: how often the row would beat that row at a
+    new seed; None where the noise is unknown.
     """
 
     reference: int
@@ -112,6 +113,7 @@ class Comparison:
     delta: float | None
     effect: Effect | None = None
     band: float | None = None
+    wins: Wins | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ablate.report.model import Comparison, ReportTable
-from ablate.stats import Ratio
+from ablate.stats import Ratio, Wins
 
 # Two fits give one difference as 2.75 and as 2.7499999999999996: digits beyond this one are
 # floating point's, and must not decide how a reader sees it rounded.
@@ -58,6 +58,19 @@ def secondary(value: float | None, table: ReportTable) -> str:
     if value is None or table.secondary is None:
         return ""
     return fixed(value * table.secondary.scale, 1 if table.secondary.percent else 3)
+
+
+def wins(found: Wins | None) -> str:
+    """How often a row wins: "97% [81, > 99]", empty if it is not known."""
+    if found is None:
+        return ""
+    low, high = (_share(end) for end in (found.low, found.high))
+    return f"{_share(found.share)}% [{low}, {high}]"
+
+
+def _share(value: float) -> str:
+    percent = round(100 * value)
+    return "< 1" if percent < 1 else "> 99" if percent > 99 else f"{percent}"
 
 
 def figures(value: float) -> str:

@@ -18,7 +18,7 @@ from ablate.stats.calibration import (
     class_means,
     log_sum_exp,
 )
-from ablate.stats.combine import MeanEffect, difference, mean_effect
+from ablate.stats.combine import MeanEffect, OnAll, difference, mean_effect, on_all
 from ablate.stats.fit import BlockFit, Contrast, Uneven, degrees_of_freedom, fit
 from ablate.stats.images import FEWEST_SEEDS, disagreements, mcnemar, new_images
 from ablate.stats.inference import Effect, Verdict, effect, family, holm
@@ -65,6 +65,7 @@ __all__ = [
     "Floats",
     "Look",
     "MeanEffect",
+    "OnAll",
     "Ratio",
     "SeedsRange",
     "Uneven",
@@ -98,6 +99,7 @@ __all__ = [
     "moderated",
     "new_images",
     "next_look",
+    "on_all",
     "order_steps",
     "ordering_share",
     "processor_share",

@@ -27,6 +27,16 @@ def steps_and_total(rows: int) -> Floats:
     return found
 
 
+def holm(p: Floats) -> Floats:
+    """p values [tables, comparisons], corrected within each table."""
+    order = np.argsort(p, axis=1)
+    left = np.arange(p.shape[1], 0, -1)
+    stepped = np.maximum.accumulate(np.take_along_axis(p, order, 1) * left, axis=1)
+    adjusted = np.empty_like(p)
+    np.put_along_axis(adjusted, order, np.minimum(stepped, 1.0), axis=1)
+    return adjusted
+
+
 @dataclass(frozen=True)
 class Judged:
     """Comparisons of many tables: estimate, se and df [tables, comparisons].
@@ -46,13 +56,7 @@ class Judged:
 
     def holm(self) -> Floats:
         """Corrected within each table."""
-        p = self.p()
-        order = np.argsort(p, axis=1)
-        left = np.arange(p.shape[1], 0, -1)
-        stepped = np.maximum.accumulate(np.take_along_axis(p, order, 1) * left, axis=1)
-        adjusted = np.empty_like(p)
-        np.put_along_axis(adjusted, order, np.minimum(stepped, 1.0), axis=1)
-        return adjusted
+        return holm(self.p())
 
     def p_equivalence(self, margin: float) -> Floats:
         """Of the two one-sided tests against ± margin."""

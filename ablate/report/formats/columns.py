@@ -37,6 +37,9 @@ def columns(
         found += [_one_seed_delta(table), _bands(table)] if table.one_seed else [_deltas(table)]
     if not table.one_seed and table.has_verdicts:
         found.append(Column("", ("", "verdict"), _verdicts(table), minimum=_VERDICT_WIDTH))
+    if shown == "all" and captions.knows_wins(table):
+        texts = _plain(numbers.wins(row.delta.wins if row.delta else None) for row in table.judged)
+        found.append(Column("", ("wins a", f"new seed [{numbers.level(table)}]"), texts))
     if "Δ base" not in dropped and table.has_base:
         found.append(_bases(table))
     if "top-5" not in dropped and table.secondary:

@@ -29,6 +29,7 @@ _FIELDS = (
     *("row", "role", "n", "mean", "sd", "verdict"),
     *("delta", "delta_se", "delta_df", "delta_low", "delta_high", "delta_band"),
     *("delta_p", "delta_p_holm", "delta_p_equivalence", "delta_shared_seeds"),
+    *("wins", "wins_low", "wins_high"),
     *("baseline_delta", "baseline_low", "baseline_high"),
     *("secondary_metric", "secondary_mean"),
     *("epoch_seconds", "time_ratio", "time_ratio_low", "time_ratio_high"),
@@ -105,6 +106,8 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     ratio, other = row.get("time_ratio") or {}, row.get("secondary") or {}
     flat = {name: row.get(name) for name in ("row", "role", "n", "mean", "sd", "verdict")}
     flat |= {f"delta_{name}": value for name, value in delta.items() if name != "delta"}
+    wins = delta.get("wins") or {}
+    flat |= {"wins": wins.get("share"), "wins_low": wins.get("low"), "wins_high": wins.get("high")}
     flat |= {"delta": delta.get("delta"), "baseline_delta": base.get("delta")}
     flat |= {"baseline_low": base.get("low"), "baseline_high": base.get("high")}
     flat |= {"secondary_metric": other.get("metric"), "secondary_mean": other.get("mean")}

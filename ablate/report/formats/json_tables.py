@@ -29,7 +29,7 @@ from ablate.report.model import (
     Total,
 )
 from ablate.report.published.data import Published, PublishedCell
-from ablate.stats import Effect, Ratio
+from ablate.stats import Effect, Ratio, Wins
 
 SCHEMA_VERSION = 1
 # Of a row's published counterpart, by the names of `PublishedCell`.
@@ -223,7 +223,12 @@ def _comparison(comparison: Comparison | None, scale: float) -> dict[str, Any] |
     }
     for name in ("low", "high"):
         found[name] = _times(getattr(effect, name), scale) if effect else None
-    return found | _tests(effect, scale)
+    return found | _tests(effect, scale) | {"wins": _wins(comparison.wins)}
+
+
+def _wins(wins: Wins | None) -> dict[str, float] | None:
+    """How often the row would win a new seed, as fractions."""
+    return None if wins is None else {"share": wins.share, "low": wins.low, "high": wins.high}
 
 
 def _tests(effect: Effect | None, scale: float) -> dict[str, Any]:

@@ -57,6 +57,11 @@ def _study(tables: Sequence[ReportTable], columns: costs.Shown) -> list[str]:
 def _table(table: ReportTable, shown: costs.Shown) -> str:
     heads, rows = _grid(table)
     notes = []
+    if shown == "all" and captions.knows_wins(table):
+        heads.append(f"wins a new seed [{numbers.level(table)}]")
+        for cells, asked in zip(rows, table.judged, strict=True):
+            cells.append(numbers.wins(asked.delta.wins if asked.delta else None))
+        notes.append(markdown(captions.wins(table)))
     if more := costs.cells(table, shown):
         heads += [name for name, _ in more]
         for i, row in enumerate(rows):  # the total, last, has no model of its own

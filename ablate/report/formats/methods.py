@@ -278,6 +278,12 @@ def _fit(tables: Sequence[ReportTable], *, several: bool) -> list[str]:
             f"within the declared margin of {margin}, by two one-sided tests (Schuirmann, 1987), "
             f"and unresolved where neither test decides."
         )
+    if any(map(captions.knows_wins, tables)):
+        said.append(
+            "The share of new seeds at which a variant would beat what it is compared with is "
+            "Φ(Δ/σ), σ being the standard deviation of the difference over seeds, with an interval "
+            "by the noncentral t distribution."
+        )
     seen = [table for table in tables if table.detectable is not None]
     if seen:
         least = _each(seen, _detectable, "", "")

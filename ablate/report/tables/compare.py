@@ -205,11 +205,14 @@ class _Judge:
             return replace(plain, band=self._band(row, reference) if shared else None)
         if not self._judgeable(row, reference):
             return plain
-        effect = effects.get(self._pair(row, reference))
-        if effect is None:
-            contrast = self._contrast(self._pair(row, reference))
-            effect = None if contrast is None else stats.effect(contrast, alpha=self.alpha)
-        return replace(plain, delta=effect.delta, effect=effect) if effect else plain
+        contrast = self._contrast(self._pair(row, reference))
+        if contrast is None:
+            return plain
+        effect = effects.get(self._pair(row, reference)) or stats.effect(contrast, alpha=self.alpha)
+        wins = stats.wins(
+            contrast, higher_is_better=self.metric.higher_is_better, level=1 - self.alpha
+        )
+        return replace(plain, delta=effect.delta, effect=effect, wins=wins)
 
     def _band(self, row: int, reference: int) -> float | None:
         if not (self.metric.of_examples and self.examples):

@@ -54,6 +54,7 @@ def _whole(table: ReportTable) -> list[Markup]:
         f"{captions.dagger(table)}." if captions.dagger(table) else "",
     ]
     below.append(captions.looks(table))
+    below.append(captions.wins(table))
     if any(row.ratio for row in table.rows):
         below.append(f"× is against {captions.reference_row(table)}.")
     if any(column.head in costs.MODEL for column in _columns(table)):
@@ -88,6 +89,9 @@ def _columns(table: ReportTable) -> list[Column]:
         found.append(Column(f"Δ {reference} {level}", [*deltas, *_blank(table)], True))
     if not table.one_seed and table.has_verdicts:
         found.append(Column("verdict", [drawing.verdict(row) for row in table.judged]))
+    if captions.knows_wins(table):
+        wins = [numbers.wins(row.delta.wins if row.delta else None) for row in table.judged]
+        found.append(Column(f"wins a new seed {level}", wins, True))
     if table.has_base:
         head = "Δ baseline" if table.one_seed else f"Δ baseline {level}"
         total = [table.total.delta] if table.total else []

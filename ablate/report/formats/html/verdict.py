@@ -68,8 +68,13 @@ def _block(block: Block, table: ReportTable) -> Markup:
     """What a block's lines say, whose questions have no other sentence: a trick's main effect, an
     interaction ("cosine × ema"), a share."""
     found = []
+    together = {word for _, word in _LEADS}
     for (mark, word), lead in _LEADS.items():
-        lines = [line for line in block.lines if (line.mark, line.word) == (mark, word)]
+        lines = [
+            line
+            for line in block.lines
+            if (line.mark, line.word if line.word in together else "") == (mark, word)
+        ]
         margin = f" within ±{numbers.plain(table.margin)}" if mark == "equivalent" else ""
         names = [_answer(line, block, table) for line in lines]
         parts_ = [join(", " if i else None, each) for i, each in enumerate(names)]
@@ -90,8 +95,9 @@ def _answer(line: BlockLine, block: Block, table: ReportTable) -> Markup:
     ends = None if low is None or high is None else (low, high)
     interval = tag("span", interval_text(ends, table), class_="about")
     small = " (negligible)" if "negligible" in line.verdict else None
+    everywhere = f", {line.word}" if " on " in line.word else None
     delta = tag("b", signed(value, table))
-    return tag("span", label, " ", delta, " ", interval, small, class_="name")
+    return tag("span", label, " ", delta, " ", interval, small, everywhere, class_="name")
 
 
 def _headline(panel: Panel) -> Markup:
@@ -168,7 +174,8 @@ def _name(mark: Mark, line: Line) -> Markup:
         delta = tag("b", signed(line.delta, line.table))
         interval = tag("span", interval_text(line.interval, line.table), class_="about")
         small = " (negligible)" if "negligible" in line.asked.verdict else None
-        return tag("span", label, " ", delta, " ", interval, small, class_="name")
+        often = _often(line)
+        return tag("span", label, " ", delta, " ", interval, small, often, class_="name")
     if mark == "equivalent":
         time = _time(line.asked.ratio, least=0.05)
         return join(label, f" {time}" if time else None)
@@ -176,6 +183,19 @@ def _name(mark: Mark, line: Line) -> Markup:
         _, bracket, how = line.asked.verdict.partition(" (")
         return join(label, f" ({how}" if bracket else None)
     return label
+
+
+def _often(line: Line) -> Markup | None:
+    """ ", better at 97% of new seeds"; of a loss how often it is worse."""
+    wins = line.comparison.wins if line.comparison else None
+    if wins is None:
+        return None
+    share, which = (
+        (wins.share, "better") if line.asked.mark == "gain" else (1 - wins.share, "worse")
+    )
+    percent = round(100 * share)
+    often = "nearly all" if percent > 99 else f"{percent}% of"
+    return tag("span", f", {which} at {often} new seeds", class_="about")
 
 
 def _one_seed(lines: Sequence[Line]) -> list[Markup]:
