@@ -125,7 +125,7 @@ def levels(resolved: ResolvedStudy, table: Table, store: Store | None) -> dict[i
 def stored_noise(
     resolved: ResolvedStudy, table: Table, store: Store | None, images: int
 ) -> tuple[float, int] | None:
-    """(standard deviation of one trial, from how many) that the table's finished trials have.
+    """(standard deviation of one trial as stored, from how many) that finished trials have.
 
     As the report's fit has it, for the pair of rows that it is largest for; None where nothing is
     stored that tells it.
@@ -140,8 +140,9 @@ def stored_noise(
     values = values[:, there.sum(axis=0) > 1]
     if not values.size:
         return None
-    right = metric_named(resolved.metric).right(values)
-    found = fit(values, error_rates(right, accuracy=True, examples=images))
+    metric = metric_named(resolved.metric)
+    right = metric.right(values)
+    found = fit(values, error_rates(right, accuracy=metric.of_examples, examples=images))
     pairs = {(place[a], place[b]) for a, b in row_questions(table) if place[a] != place[b]}
     if not pairs:  # of sets: every row takes part in every question
         pairs = {(i, 0) for i in range(1, len(kept))}
