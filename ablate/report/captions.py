@@ -81,7 +81,7 @@ def short_caption(table: ReportTable) -> str:
             facts.append(str(table.until))
         if looked := look_again(table):
             facts.append(looked)
-        if table.comparisons and (seen := _could_see(table)):
+        if table.comparisons and (seen := could_see(table)):
             facts.append("; ".join([f"could see about {seen} (80% power)", *_needs(table)]))
     elif table.compares:
         facts.append("Δ over the same seeds")
@@ -161,13 +161,14 @@ def _verdicts(table: ReportTable) -> list[str]:
     ]
     if looked := looks(table):
         said.append(looked)
-    if seen := _could_see(table):
+    if seen := could_see(table):
         needs = [f"the declared {text}" for text in _needs(table)]
         seeing = f"This table could see differences from about {seen} with 80% power"
         said.append(f"{'; '.join([seeing, *needs])}.")
     return said
 
 
+_UNEVEN = 1.5  # times as much must be seen for both ends to be named
 RATIO_LEVEL = "[95%]"  # of the intervals of ratios of times, whatever the table's is
 
 
@@ -202,10 +203,15 @@ def equivalent(table: ReportTable) -> str:
     return f"equivalent = within ±{numbers.plain(table.margin)}"
 
 
-def _could_see(table: ReportTable) -> str | None:
+def could_see(table: ReportTable) -> str | None:
+    """The smallest difference that could be seen, "3.6 points", or "1.3 to 7.3 points" where one
+    comparison sees far less than another; None where it is not known."""
     if table.detectable is None:
         return None
-    return f"{numbers.fixed(table.detectable, table.decimals)}{table.metric.points}"
+    worst, best = table.detectable, table.detectable_best
+    ends = [worst] if best is None or worst <= _UNEVEN * best else [best, worst]
+    said = " to ".join(numbers.fixed(end, table.decimals) for end in ends)
+    return f"{said}{table.metric.points}"
 
 
 def _needs(table: ReportTable) -> list[str]:

@@ -235,7 +235,8 @@ class ReportTable:
 
     ablation: "" when it is the study's only one. baseline: index of the baseline's row.
     comparisons: of rows; a block counts its own. df, df_most: smallest and largest of its
-    comparisons; detectable, seeds_needed: of the least certain one; None without one.
+    comparisons; detectable, seeds_needed: of the least certain one, detectable_best: of the surest;
+    None without one.
     seeds_range: the same as far as the noise is known, at the level of the next look. margin,
     detectable: in the unit printed (points). examples: test images, None if unknown. notes: what a
     reader must know, in words. failures: a line for each trial that failed. paper: the publication
@@ -267,6 +268,7 @@ class ReportTable:
     df: float | None
     df_most: float | None
     detectable: float | None
+    detectable_best: float | None
     seeds_needed: int | None
     seeds_range: SeedsRange | None
     exact_agreement: bool

@@ -74,6 +74,7 @@ def as_dict(table: ReportTable) -> dict[str, Any]:
         "comparisons": table.comparisons,
         "df": table.df,
         "smallest_detectable": table.detectable,
+        "smallest_detectable_best": table.detectable_best,
         "seeds_needed": table.seeds_needed,
         "seeds_needed_range": None if table.seeds_range is None else table.seeds_range._asdict(),
         "test_images": table.examples,

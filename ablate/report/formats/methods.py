@@ -286,7 +286,7 @@ def _fit(tables: Sequence[ReportTable], *, several: bool) -> list[str]:
         )
     seen = [table for table in tables if table.detectable is not None]
     if seen:
-        least = _each(seen, _detectable, "", "")
+        least = _each(seen, captions.could_see, "", "")
         needs = _each(seen, captions.seeds_needed, "", "")
         said.append(
             f"The smallest difference that these seeds would detect with 80% power at the "
@@ -420,10 +420,6 @@ def _each(
         for found, table in zip(values, tables, strict=True)
     ]
     return f"{_list(each)} {unit}".strip()
-
-
-def _detectable(table: ReportTable) -> str:
-    return f"{numbers.fixed(table.detectable or 0, table.decimals)}{table.metric.points}"
 
 
 def _list(parts: Iterable[str]) -> str:

@@ -183,6 +183,9 @@ def _table(
         df=judged.df,
         df_most=judged.df_most,
         detectable=None if detectable is None else detectable * metric.scale,
+        detectable_best=(
+            None if judged.detectable_best is None else judged.detectable_best * metric.scale
+        ),
         seeds_needed=judged.seeds_needed or asked.needed,
         seeds_range=judged.seeds_range or asked.needed_range,
         exact_agreement=judged.exact_agreement,

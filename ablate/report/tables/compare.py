@@ -56,6 +56,7 @@ class Judged:
     df: float | None
     df_most: float | None
     detectable: float | None
+    detectable_best: float | None
     seeds_needed: int | None
     seeds_range: stats.SeedsRange | None
     exact_agreement: bool
@@ -150,7 +151,8 @@ class _Judge:
             total = Total(label, delta, said.text, said.mark, said.dagger, None)
         told = tuple(self._told(i, r) for i, r in enumerate(self.references))
         errors = tuple(c.se for c in contrasts.values() if c.se is not None)
-        worst = max((c for c in contrasts.values() if c.se), key=lambda c: c.se or 0, default=None)
+        sure = sorted((c for c in contrasts.values() if c.se), key=lambda c: c.se or 0)
+        worst = sure[-1] if sure else None
         compared = [c for c in (*contrasts.values(), *told) if c is not None]
         freedom = [c.df for c in compared if c.se is not None]
         return Judged(
@@ -166,6 +168,7 @@ class _Judge:
             df=min(freedom, default=None),
             df_most=max(freedom, default=None),
             detectable=detectable(worst, size, self.alpha),
+            detectable_best=detectable(sure[0] if sure else None, size, self.alpha),
             seeds_needed=needed(self.fitted, worst, size, self.margin, self.alpha),
             seeds_range=needed_range(self.fitted, worst, size, self.margin, self.next_alpha),
             exact_agreement=self.fit.phi is None and self.fit.df > 0 and bool(compared),

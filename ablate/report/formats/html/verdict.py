@@ -245,8 +245,7 @@ def _seen(panels: Sequence[Panel]) -> Markup:
     if known:
         several = len(known) > 1
         seen = listed(
-            f"{numbers.fixed(table.detectable or 0.0, table.decimals)}{table.metric.points}"
-            + (f" ({_where(table)})" if several else "")
+            f"{captions.could_see(table)}" + (f" ({_where(table)})" if several else "")
             for table in known
         )
         facts.append(f"This report could see differences from about {seen} (80% power).")

@@ -239,7 +239,7 @@ def _caption(table: ReportTable) -> list[str]:
         if table.comparisons:
             said += [f"Verdicts Holm-corrected, {inner}.", _equivalent(table)]
         if table.comparisons and table.detectable is not None:
-            seen = numbers.fixed(table.detectable, table.decimals) + table.metric.points
+            seen = captions.could_see(table) or ""
             said.append(f"Differences from about {number(seen)} could be seen with 80\\% power.")
         if looked := captions.looks(table):
             said.append(prose(looked))
