@@ -33,7 +33,7 @@ from ablate.stats.looks import (
     seeds_for_width,
     stein_half_width,
 )
-from ablate.stats.noise import Floats, error_rates, moderated
+from ablate.stats.noise import Floats, error_rates, moderated, moderated_df
 from ablate.stats.orderings import kind_of_orders, order_steps, ordering_share
 from ablate.stats.power import (
     MANY_SEEDS,
@@ -97,6 +97,7 @@ __all__ = [
     "mcnemar",
     "mean_effect",
     "moderated",
+    "moderated_df",
     "new_images",
     "next_look",
     "on_all",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, optimize
 from scipy import stats as scipy_stats
 from statsmodels.api import WLS
 
@@ -158,3 +158,21 @@ def two_way(row: np.ndarray, reference: np.ndarray, seeds: Told) -> Told:
         )
         df = variance**2 / sum(parts)
     return Told(float(apart.mean()), float(variance**0.5), df)
+
+
+def smallest_seen(se: float, df: float, comparisons: int, alpha: float = 0.05) -> float:
+    """The difference that is claimed four times in five, by the non-central t."""
+    level = alpha / 2 / comparisons
+    critical = scipy_stats.t.ppf(1 - level, df)
+    power = lambda shift: scipy_stats.nct.sf(critical, df, shift / se) - 0.8  # noqa: E731
+    return float(optimize.brentq(power, 1e-9, 30 * critical * se))
+
+
+def seeds_for(margin: float, told: Told, seeds: int, rows: int, comparisons: int) -> int:
+    """How many would see the margin, if noise is as it was and no row stands out."""
+    for n in range(2, 10_000):
+        b, law_df = (n - 1) / (3 + n - 1), (rows - 1) * (n - 1)
+        df = min(4 + n - 1, 1 / ((1 - b**2) / law_df + b**2 / (n - 1)))
+        if smallest_seen(told.se * (seeds / n) ** 0.5, df, comparisons) <= margin:
+            return n
+    raise AssertionError(told)

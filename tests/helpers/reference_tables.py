@@ -55,15 +55,15 @@ imagenette    top-1 %    Δ row above                                      Δ  t
               ±sd        [95% interval]     verdict                    base      %  epoch
 ───────────────────────────────────────────────────────────────────────────────────────────────
 baseline      89.8 ±0.4                                                       98.7  8.0 s
-+ warmup      90.1 ±0.3  +0.4 [−0.2, +1.0]  ○ unresolved               +0.4   98.8  8.0 s ×1.00
-+ fp16        90.1 ±0.3  −0.1 [−0.7, +0.5]  ○ unresolved               +0.3   98.7  4.1 s ×0.51
-+ mixup       90.4 ±0.3  +0.3 [−0.3, +0.9]  ○ unresolved               +0.6   98.9  4.2 s ×1.02
-+ zero_gamma  91.6 ±0.3  +1.2 [+0.6, +1.8]  ▲ gain                     +1.9   99.1  4.2 s ×1.00
++ warmup      90.1 ±0.3  +0.4 [−0.4, +1.2]  ○ unresolved               +0.4   98.8  8.0 s ×1.00
++ fp16        90.1 ±0.3  −0.1 [−0.8, +0.7]  ○ unresolved               +0.3   98.7  4.1 s ×0.51
++ mixup       90.4 ±0.3  +0.3 [−0.4, +1.0]  ○ unresolved               +0.6   98.9  4.2 s ×1.02
++ zero_gamma  91.6 ±0.3  +1.2 [+0.7, +1.8]  ▲ gain                     +1.9   99.1  4.2 s ×1.00
 ───────────────────────────────────────────────────────────────────────────────────────────────
-all 4 tricks             +1.9 [+1.3, +2.5]  ▲ gain                                        ×0.52
-± sd over n = 3 seeds · Δ over the same seeds, pooled 95% interval (8 df) · verdicts Holm-corrected
-over 5 comparisons, equivalent = within ±0.5 · could see about 1.1 points (80% power); ±0.5 needs 7
-to 25 seeds · last epoch · RTX 4090
+all 4 tricks             +1.9 [+1.3, +2.4]  ▲ gain                                        ×0.52
+± sd over n = 3 seeds · Δ over the same seeds, moderated 95% interval (5.4 df) · verdicts
+Holm-corrected over 5 comparisons, equivalent = within ±0.5 · could see about 1.6 points; ±0.5
+needs about 17 seeds · last epoch · RTX 4090
 """
 
 NASTY = "a|b`c<img src=x>*_d_\u202e\x1b[2J\n"
@@ -73,18 +73,18 @@ MARKDOWN = """\
 | row | top-1 % | Δ row above [95%] | verdict | Δ baseline [95%] | top-5 % | time/epoch |
 | :-- | --: | --: | :-- | --: | --: | --: |
 | baseline | 89.8 ± 0.4 | | | | 98.7 | 8.0 s |
-| + warmup | 90.1 ± 0.3 | +0.4 [−0.2, +1.0] | unresolved | +0.4 [−0.2, +1.0] | 98.8 | \
+| + warmup | 90.1 ± 0.3 | +0.4 [−0.4, +1.2] | unresolved | +0.4 [−0.4, +1.2] | 98.8 | \
 8.0 s (×1.00) |
-| + fp16 | 90.1 ± 0.3 | −0.1 [−0.7, +0.5] | unresolved | +0.3 [−0.3, +0.9] | 98.7 | 4.1 s (×0.51) |
-| + mixup | 90.4 ± 0.3 | +0.3 [−0.3, +0.9] | unresolved | +0.6 [+0.0, +1.2] | 98.9 | 4.2 s (×1.02) |
-| + zero_gamma | 91.6 ± 0.3 | +1.2 [+0.6, +1.8] | gain | +1.9 [+1.3, +2.5] | 99.1 | 4.2 s (×1.00) |
-| **all 4 tricks** | | | **gain** | +1.9 [+1.3, +2.5] | | (×0.52) |
+| + fp16 | 90.1 ± 0.3 | −0.1 [−0.8, +0.7] | unresolved | +0.3 [−0.2, +0.8] | 98.7 | 4.1 s (×0.51) |
+| + mixup | 90.4 ± 0.3 | +0.3 [−0.4, +1.0] | unresolved | +0.6 [−0.1, +1.3] | 98.9 | 4.2 s (×1.02) |
+| + zero_gamma | 91.6 ± 0.3 | +1.2 [+0.7, +1.8] | gain | +1.9 [+1.3, +2.4] | 99.1 | 4.2 s (×1.00) |
+| **all 4 tricks** | | | **gain** | +1.9 [+1.3, +2.4] | | (×0.52) |
 
 Top-1 at the last of 20 epochs, mean ± standard deviation over n = 3 seeds (0–2). \
-Δ: mean difference over the same seeds, 95% interval from the pooled residual (8 df), not \
-corrected. Verdicts: Holm-corrected over 5 comparisons, p < .05; equivalent: 90% interval within \
-±0.5 points. This table could see differences from about 1.1 points with 80% power; the \
-declared ±0.5 needs 7 to 25 seeds. × is against the row above.
+Δ: mean difference over the same seeds, 95% interval from its own seeds and the noise of all rows \
+(moderated t, 5.4 df), not corrected. Verdicts: Holm-corrected over 5 comparisons, p < .05; \
+equivalent: 90% interval within ±0.5 points. This table could see differences from about 1.6 \
+points; the declared ±0.5 needs about 17 seeds. × is against the row above.
 
 resnet50_v1, batch 64, 160 px, fast numerics; 1 × NVIDIA RTX 4090, torch 2.8.0, ablate 0.1.0. \
 `ablate run studies/group1.toml`

@@ -168,7 +168,7 @@ def test_markdown_renders_as_tables():
         *(block.title for block in ALL),
     ]
     main, factorial, attribution, *_ = (rows for _, rows in found)
-    assert main[5][:4] == ["+ zero_gamma", "91.6 ± 0.3", "+1.2 [+0.6, +1.8]", "gain"]
+    assert main[5][:4] == ["+ zero_gamma", "91.6 ± 0.3", "+1.2 [+0.7, +1.8]", "gain"]
     assert factorial == [
         ["", "effect [95%]", "verdict"],
         ["warmup", "+1.2 [+0.7, +1.7]", "gain"],

@@ -9,6 +9,7 @@ the rule; nothing here is a number of ours.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise, permutations
@@ -33,7 +34,10 @@ from tests.helpers.asked_stores import (
     scores_of,
     stored,
 )
-from tests.helpers.moderated import Rule, Told, combined, two_way
+from tests.helpers.compared_studies import VALUES as PUBLISHED
+from tests.helpers.compared_studies import table4
+from tests.helpers.moderated import Rule, Told, combined, seeds_for, smallest_seen, two_way
+from tests.helpers.reference_tables import NETTE, WOOF, nette, show, woof
 from tests.helpers.report_studies import Result, State, cumulative, key
 from tests.helpers.report_studies import table as plain_table
 from tests.helpers.set_studies import (
@@ -261,6 +265,44 @@ def test_json_prints_the_same(world: World) -> None:
         )
     told.append(rule.difference(FULL, ()))
     assert document["df"] == pytest.approx(min(each.df for each in told))
+
+
+@pytest.mark.parametrize(
+    ("make", "lines"),
+    [(nette, NETTE), (woof, WOOF), (table4, PUBLISHED)],
+    ids=["nette", "woof", "table4"],
+)
+def test_the_made_up_tables_of_other_tests_print_it(make: Any, lines: Any) -> None:
+    """Their transcripts are layouts: these are the intervals that stand in them."""
+    (made,) = make()
+    values = {name: np.array(line) / 100 for name, line in lines.items()}
+    if make is woof:
+        values["+ zero_gamma"][1] = np.nan
+    rule, text = Rule(values, EXAMPLES), show([made], 200)
+    printed = [
+        (name, rule.difference(name, above), row.delta)
+        for (above, name), row in zip(pairwise(values), made.rows[1:], strict=True)
+    ]
+    last = rule.difference(list(values)[-1], next(iter(values)))
+    printed += [(made.total.label, last, made.total.delta)] if made.total else []
+    assert len(printed) == 5
+    for name, told, delta in (each for each in printed if each[0] in text):
+        wanted = f"{name} .* {said(told.estimate)} \\[{said(told.interval()[0])}, "
+        assert delta is not None
+        found = re.search(f"{wanted}{said(told.interval()[1])}\\]".replace("+", "\\+"), text)
+        assert (found is not None) == (delta.effect is not None)
+    if make is not woof:
+        worst = max((told for _, told, _ in printed), key=lambda told: told.se)
+        family = (len(made.rows), made.comparisons)
+        assert made.detectable == pytest.approx(
+            100 * smallest_seen(worst.se, worst.df, made.comparisons), rel=1e-4
+        )
+        assert made.seeds_needed == seeds_for(0.005, worst, len(made.seeds), *family)
+
+
+def said(value: float) -> str:
+    """As the terminal has it, in points."""
+    return f"{100 * value:+.1f}".replace("-", "−")
 
 
 # ------------------------------------------------------------------- what rows ask together

@@ -30,9 +30,9 @@ from tests.helpers.report_studies import table
 OURS = {
     "linear_scaling": "87.3 ±0.2",
     "+ warmup": "88.3 ±0.3  +1.0 [+0.5, +1.4]  ▲ gain      ",
-    "+ zero_gamma": "89.1 ±0.3  +0.8 [+0.4, +1.2]  ▲ gain      ",
-    "+ no_bias_decay": "89.0 ±0.4  −0.1 [−0.5, +0.3]  ■ equivalent",
-    "+ fp16": "88.9 ±0.3  −0.1 [−0.5, +0.3]  ■ equivalent",
+    "+ zero_gamma": "89.1 ±0.3  +0.8 [+0.3, +1.3]  ▲ gain      ",
+    "+ no_bias_decay": "89.0 ±0.4  −0.1 [−0.4, +0.2]  ■ equivalent",
+    "+ fp16": "88.9 ±0.3  −0.1 [−0.6, +0.4]  ○ unresolved",
 }
 HEAD = """\
 imagenette, batch 1024  measured   Δ row above                        paper  paper  paper's Δ in

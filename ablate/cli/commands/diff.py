@@ -198,7 +198,7 @@ def _time(time: TimeDifference) -> str:
 
 def _caption(found: Difference) -> list[str]:
     """How the intervals were made, or why there are none."""
-    from ablate.report.numbers import fixed
+    from ablate.report.numbers import degrees_of, fixed
 
     if found.same:
         return []
@@ -215,7 +215,8 @@ def _caption(found: Difference) -> list[str]:
             "paired": "the paired differences of the shared seeds",
         }[first.method]
         return [
-            f"Interval from {how} ({first.effect.df} df); of this comparison alone, no verdict."
+            f"Interval from {how} ({degrees_of([first.effect.df])} df); of this comparison alone, "
+            "no verdict."
         ]
     if first.band is None:
         return ["One shared seed: no interval."]

@@ -129,9 +129,10 @@ def _half_widths(table: ReportTable) -> list[float]:
     law = sum(square / u for square, u in zip(squares[first], noise[first], strict=True)) / df
     found = []
     for square, u, k in zip(squares, noise, n, strict=True):
-        own = square / (k - 1) if k > 1 else 0.0
-        variance = stats.moderated(law * u, own, max(k - 1, 0), fitted.prior.weight)
-        t = float(stdtrit(min(fitted.prior.df + max(k - 1, 0), df), 1 - table.alpha / 2))
+        own_df = max(int(k) - 1, 0)
+        own = square / own_df if own_df else 0.0
+        variance = stats.moderated(law * u, own, own_df, fitted.prior.weight)
+        t = float(stdtrit(stats.moderated_df(df, own_df, fitted.prior), 1 - table.alpha / 2))
         found.append(t * math.sqrt(variance / k) if k and law else math.nan)
     return found
 
