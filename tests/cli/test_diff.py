@@ -13,6 +13,7 @@ from scipy.stats import binomtest, gmean, ttest_rel
 from ablate.store import attempt_reader
 from ablate.store.store import Store
 from tests.helpers.cli_process import Cli
+from tests.helpers.moderated import Rule
 from tests.helpers.small_stores import IMAGES, MACHINE, make_study, make_trial, new_store, train
 
 V1 = {  # DESIGN's test vector, table of four rows and three seeds
@@ -39,17 +40,22 @@ def metric(found: dict[str, Any], name: str = "top1") -> dict[str, Any]:
     return next(each for each in found["metrics"] if each["metric"] == name)
 
 
-def test_rows_of_one_table_have_its_pooled_interval(cli: Cli, store: Store) -> None:
+def test_rows_of_one_table_have_its_moderated_interval(cli: Cli, store: Store) -> None:
     make_study(store, V1)
-    for rows, delta, se in [
-        (("baseline", "warmup"), 0.5, 0.1383),
-        (("warmup", "mixup"), 1.1, 0.1353),
-        (("2", "3"), 0.1, 0.1330),
+    rule, names = Rule(V1, IMAGES), list(V1)
+    for rows, places in [
+        (("baseline", "warmup"), (0, 1)),
+        (("warmup", "mixup"), (1, 2)),
+        (("2", "3"), (2, 3)),
+        (("3", "baseline"), (3, 0)),
     ]:
         found = metric(document(cli, *(f"group:{row}" for row in rows)))
-        assert (found["method"], found["df"]) == ("pooled", 6)
-        assert 100 * found["delta"] == pytest.approx(delta)
-        assert 100 * found["se"] == pytest.approx(se, abs=5e-5)
+        told = rule.difference(names[places[1]], names[places[0]])
+        assert found["method"] == "moderated"
+        assert [found[k] for k in ("delta", "se", "df", "p")] == pytest.approx(
+            [told.estimate, told.se, told.df, told.p]
+        )
+        assert (found["low"], found["high"]) == pytest.approx(told.interval())
     # and the very numbers of the report
     report = json.loads(cli("report", "group", "--json").stdout)
     effect = report["tables"][0]["rows"][2]["delta"]
@@ -91,14 +97,19 @@ def test_the_layout_is_the_references(cli: Cli, store: Store) -> None:
     done = cli("diff", "group:warmup", "group:mixup")
     assert (done.returncode, done.stderr) == (
         0,
-        "Interval from the residual pooled over the rows of their table (6 df); of this "
+        "Interval from their own seeds and the noise of all rows of their table (4.5 df); of this "
         "comparison alone, no verdict.\n",
     )
+    low, high = Rule(V1, IMAGES).difference("mixup", "warmup").interval()
+    top1 = f"{100 * low:+.1f}, {100 * high:+.1f}"
+    losses = {row: [2 - value for value in line] for row, line in V1.items()}
+    low, high = Rule(losses, None).difference("mixup", "warmup").interval()
+    loss = f"{low:.3f}, {high:.3f}".replace("-", "−")
     settings = "settings     trick  none → mixup (alpha 0.2)"
     assert done.stdout.splitlines() == [
         settings + "everything else is equal".rjust(100 - len(settings)),
-        "top-1 %      90.7 → 91.8   Δ +1.1 [+0.8, +1.4], unadjusted 95%, 3 shared seeds",
-        "loss         1.093 → 1.082   Δ −0.011 [−0.014, −0.008], unadjusted 95%, 3 shared seeds",
+        f"top-1 %      90.7 → 91.8   Δ +1.1 [{top1}], unadjusted 95%, 3 shared seeds",
+        f"loss         1.093 → 1.082   Δ −0.011 [{loss}], unadjusted 95%, 3 shared seeds",
         "train loss   0.500 → 0.500   Δ 0.000, 3 shared seeds",
         "time/epoch   3.0 s → 4.0 s (×1.33)",
     ]

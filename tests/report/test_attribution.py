@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.helpers.moderated import Rule
 from tests.helpers.report_studies import key
 from tests.helpers.set_studies import (
     PLANTED,
@@ -24,6 +25,8 @@ THREE = {
     "one_at_a_time": [(), ("a",), ("b",), ("c",), ("d",)],
     "leave_one_out": [tuple("abcd"), tuple("bcd"), tuple("acd"), tuple("abd"), tuple("abc")],
 }
+
+ALL = {members for sets in THREE.values() for members in sets}
 
 
 def three(*kinds: str, **more: Any) -> list[Any]:
@@ -44,13 +47,16 @@ def test_attribution_looks_sets_up_in_whichever_tables_have_them() -> None:
         on_top = mean[tuple("abcd")] - mean[rest]
         cells = [cell.value for cell in line(found, trick).cells if cell is not None]
         assert cells == pytest.approx([alone, on_top, alone - on_top])
+    by_seed = {members: line for members, line in values.items() if members in ALL}
+    # no cell is missing, so that all contrasts have as many
+    df = round(Rule(by_seed, 3925).difference(("a",), ()).df, 1)
     # planted: a and b stand in for each other, c and d need each other
     words = {one.label: one.word for one in found.lines}
     assert words == {"a": "redundant", "b": "redundant", "c": "synergetic", "d": "synergetic"}
     assert {one.verdict for one in found.lines} == {""}
     assert (
-        "one fit over 11 rows of cumulative, one_at_a_time and leave_one_out (30 df)"
-        in (found.caption[-1])
+        "moderated intervals, not corrected, no verdicts; one fit over 11 rows of cumulative, "
+        f"one_at_a_time and leave_one_out ({df:g} df)." in found.caption[-1]
     )
 
 

@@ -1,12 +1,16 @@
-"""What the plan warned of, in the tables that it is about."""
+"""What the plan warned of, in the tables that it is about; a row whose noise stands out."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from ablate.design import resolve
+from ablate.report import build_tables, render_terminal
 from ablate.report.tables.notes import known_before
 from ablate.study import load_study
+from tests.helpers.report_studies import GROUP1, results, study, table
 
 STUDY = """\
 [study]
@@ -58,3 +62,42 @@ def test_each_table_has_those_of_its_own_rows_and_each_of_them_once(tmp_path: Pa
     for begin in begins:
         assert [text.startswith(begin) for text in found["rates"]].count(True) == 1
     assert len(found["rates"]) == 3
+
+
+def rows_of_noise(rng: np.random.Generator, noisy: float) -> dict[str, np.ndarray]:
+    """Losses of five rows over five seeds, the last row's noise so many times that of the rest."""
+    luck = rng.normal(0, 0.01, 5)
+    sd = [0.004] * 4 + [0.004 * noisy]
+    return {row: 0.3 + luck + rng.normal(0, sd[i], 5) for i, (row, *_) in enumerate(GROUP1)}
+
+
+def said_of(losses: dict[str, np.ndarray]) -> list[str]:
+    done = results({row: 100 * (1 - line) for row, line in losses.items()})
+    (made,) = build_tables(study(table(GROUP1, 5), metric="loss", margin=0.01), done, {})
+    found = [note for note in made.notes if "its seeds differ" in note]
+    text = " ".join(render_terminal([made], width=100, color=False, ascii=False).split())
+    assert all(note in text for note in found)
+    return found
+
+
+def test_a_row_whose_seeds_differ_more_than_the_others_is_named() -> None:
+    losses = rows_of_noise(np.random.default_rng(1), 9)
+    (note,) = said_of(losses)
+    y = np.array(list(losses.values()))  # two-way residuals by hand: rows are equally noisy by law
+    residual = y - y.mean(1, keepdims=True) - y.mean(0) + y.mean()
+    squares = np.sum(residual**2, axis=1)
+    times = (squares[4] / squares[:4].mean()) ** 0.5
+    assert times > 3
+    assert note == (
+        f"+ zero_gamma: its seeds differ {times:.2g} times as much as those of the other rows; "
+        "what is compared with it is less certain than the rest"
+    )
+
+
+def test_rows_of_equal_noise_are_not() -> None:
+    rng = np.random.default_rng(2)
+    named = {
+        noisy: sum(bool(said_of(rows_of_noise(rng, noisy))) for _ in range(40)) for noisy in (1, 9)
+    }
+    assert named[9] >= 38
+    assert named[1] <= 5  # tested at 5%

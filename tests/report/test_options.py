@@ -15,7 +15,6 @@ from scipy import stats as scipy_stats
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix
 
-from ablate import stats
 from ablate.core.metrics import metric_named
 from ablate.errors import AblateError
 from ablate.report import render, render_terminal
@@ -36,6 +35,7 @@ from tests.helpers.asked_stores import (
     study_of,
     write,
 )
+from tests.helpers.moderated import Rule, two_way
 
 RESOLVED = study_of("warmup", "mixup", "zero_gamma")
 ROWS = range(4)
@@ -61,13 +61,9 @@ def test_rows_family_and_verdicts_are_of_the_metric_asked_for(store: Store) -> N
     table = ask(RESOLVED, store, metric="loss")
     losses = np.array([[finals(scores_of(r, s))["loss"] for s in range(3)] for r in ROWS])
     assert [row.mean for row in table.rows] == pytest.approx(losses.mean(axis=1))
-    # equal weights: two-way analysis of variance by hand
-    centred = losses - losses.mean(axis=1, keepdims=True)
-    residual = centred - centred.mean(axis=0)
-    se = np.sqrt(np.sum(residual**2) / 6 * 2 / 3)
-    pairs = [(1, 0), (2, 1), (3, 2), (3, 0)]
-    steps = [losses[a].mean() - losses[b].mean() for a, b in pairs]
-    p = [2 * scipy_stats.t.sf(abs(step) / se, 6) for step in steps]
+    rule = Rule(dict(enumerate(losses)), None)  # no share of images: equal weights
+    told = [rule.difference(a, b) for a, b in [(1, 0), (2, 1), (3, 2), (3, 0)]]
+    steps, p = [each.estimate for each in told], [each.p for each in told]
     deltas = [row.delta for row in table.rows[1:]] + [table.total.delta]
     assert [d.delta for d in deltas] == pytest.approx(steps)
     assert [d.effect.p for d in deltas] == pytest.approx(p)
@@ -86,8 +82,8 @@ def test_calibration_error_is_scikit_learns_and_lower_is_better(store: Store) ->
     assert [row.mean for row in table.rows] == pytest.approx(expected.mean(axis=1))
     assert not table.metric.higher_is_better
     # not a share of right images: no weights by error rate, as a fit without them has it
-    fit = stats.fit(expected)
-    assert table.rows[1].delta.effect.se == pytest.approx(fit.difference(1, 0).se)
+    told = Rule(dict(enumerate(expected)), None).difference(1, 0)
+    assert table.rows[1].delta.effect.se == pytest.approx(told.se)
     text = render_terminal([table], width=120, color=False, ascii=False)
     assert "ECE %" in text.splitlines()[0]
     assert f"{expected[0].mean() * 100:.1f} ±" in text
@@ -266,19 +262,13 @@ def test_new_images_are_the_two_way_layout_of_the_stored_images(store: Store) ->
     assert block.name == "new_images"
     assert [line.label for line in block.lines] == [row.label for row in table.judged[1:]]
     right = np.array([[scores_of(r, s).argmax(1) == LABELS for s in range(3)] for r in ROWS])
+    rule = Rule(dict(enumerate(right.mean(axis=2))), IMAGES)
     for line, (row, reference) in zip(block.lines, [(1, 0), (2, 1), (3, 2), (3, 0)], strict=True):
-        apart = right[row].astype(float) - right[reference]
-        centred = apart - apart.mean(0) - apart.mean(1)[:, None] + apart.mean()
-        images = 3 * np.var(apart.mean(0), ddof=1)
-        seeds = IMAGES * np.var(apart.mean(1), ddof=1)
-        left = np.sum(centred**2) / (2 * (IMAGES - 1))
-        variance = (images + max(0, seeds - left)) / (3 * IMAGES)
+        told = two_way(right[row], right[reference], rule.difference(row, reference))
         found = line.cells[1]
-        assert found.value == pytest.approx(apart.mean())
-        assert found.effect.se == pytest.approx(np.sqrt(variance))
-        half = scipy_stats.t.ppf(0.975, found.effect.df) * np.sqrt(variance)
-        assert (found.low, found.high) == pytest.approx((apart.mean() - half, apart.mean() + half))
-        assert line.cells[0].value == pytest.approx(apart.mean())
+        assert [cell.value for cell in line.cells] == pytest.approx([told.estimate] * 2)
+        assert found.effect.se == pytest.approx(told.se)
+        assert (found.low, found.high) == pytest.approx(told.interval())
     assert line.cells[0].low == table.total.delta.effect.low
 
 
@@ -341,8 +331,8 @@ def test_classes_are_scikit_learns_confusion_matrix_and_a_fit_of_each(store: Sto
         for i in (1, 2, 3):
             step = accuracy[i, :, c].mean() - accuracy[i - 1, :, c].mean()
             assert line.cells[i].value == pytest.approx(step)
-            noise = np.sqrt(1 - accuracy[:, :, c].mean(axis=1))
-            expected = stats.fit(accuracy[:, :, c], noise).difference(i, i - 1).interval()
+            rule = Rule(dict(enumerate(accuracy[:, :, c])), IMAGES // CLASSES)
+            expected = rule.difference(i, i - 1).interval()
             assert (line.cells[i].low, line.cells[i].high) == pytest.approx(expected)
     assert "of 12 comparisons about 0.6 would leave out 0 by chance" in " ".join(block.caption)
     text = render_terminal([table], width=120, color=False, ascii=False)
