@@ -92,7 +92,7 @@ def test_units_are_printed_as_declared() -> None:
     assert "The lower the error rate the more a row helps." in render("html", [table])
     methods = render_methods([table])
     assert "We report error rate at the last of 20 epochs" in methods
-    assert "weighted by the variants' error rates" in methods
+    assert "weighted by a power of the variants' error rates" in methods
     table = report(
         {row: [v / 10 for v in line] for row, line in RIGHT.items()}, LATENCY, name="latency"
     )
