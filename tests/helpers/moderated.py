@@ -59,12 +59,12 @@ class Rule:
         self.u = np.ones(rows)
         if examples is not None:
             errors = np.maximum(1 - np.nanmean(self.y, axis=1), 0.5 / examples)
-            grid = [step / 10 for step in range(26)]
+            grid = [step / 10 for step in range(31)]
             self.exponent = max(grid, key=lambda each: self._posterior(_scaled(errors, each), each))
             self.u = _scaled(errors, self.exponent)
         self.phi = self._quadratic(self.u) / self.df
         self.stands_out = self._cochran(self.u) < 0.10
-        self.weight, self.prior_df = (1.0, 1.0) if self.stands_out else (3.0, 4.0)
+        self.weight, self.prior_df = (1.0, 1.0) if self.stands_out else (2.5, 4.0)
 
     def _quadratic(self, u: np.ndarray) -> float:
         """y'K (K'VK)⁻¹ K'y with V = diag(u): ν φ."""
@@ -85,11 +85,12 @@ class Rule:
         basis = linalg.orth(scaled)
         left = np.eye(len(self.cells)) - basis @ basis.T
         residual = left @ (self.cells / np.sqrt(u[self.row]))
-        rows = [i for i in range(len(self.names)) if np.sum(self.row == i) > 1]
+        free = {i: float(np.sum(np.diag(left)[self.row == i])) for i in range(len(self.names))}
+        # a row whose every cell has a parameter of its own leaves nothing
+        rows = [i for i, own in free.items() if own > 1e-9 and np.sum(self.row == i) > 1]
         if len(rows) < 3:
             return 1.0
         squares = {i: float(np.sum(residual[self.row == i] ** 2)) for i in rows}
-        free = {i: float(np.sum(np.diag(left)[self.row == i])) for i in rows}
         largest = max(rows, key=lambda i: squares[i] / free[i])
         others = [i for i in rows if i != largest]
         rest = sum(free[i] for i in others)
@@ -121,6 +122,14 @@ class Rule:
 
     def difference(self, row: Any, reference: Any) -> Told:
         return self.contrast({row: 1.0, reference: -1.0})
+
+
+def brute_force(
+    values: np.ndarray, examples: int, coefficients: Sequence[float] | np.ndarray
+) -> tuple[float, float, float]:
+    """(estimate, standard error, degrees of freedom) of a contrast over values [rows, seeds]."""
+    told = Rule(dict(enumerate(values)), examples).contrast(dict(enumerate(coefficients)))
+    return told.estimate, told.se, told.df
 
 
 def _scaled(errors: np.ndarray, exponent: float) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from ablate import stats
-from tests.helpers.brute_force import brute_force
+from tests.helpers.moderated import brute_force
 
 # The trials of README's table of 2026-11-20, in percent.
 README = np.array(

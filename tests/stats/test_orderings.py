@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ablate import stats
-from tests.helpers.brute_force import brute_force
+from tests.helpers.moderated import brute_force
 
 V3 = np.array([[0.8, 0.81, 0.79], [0.83, 0.83, 0.82], [0.81, 0.83, 0.81], [0.85, 0.87, 0.84]])
 SETS = [frozenset(s) for s in ("", "A", "B", "AB")]

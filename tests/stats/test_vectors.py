@@ -8,7 +8,7 @@ from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
 
 from ablate import stats
-from tests.helpers.brute_force import brute_force
+from tests.helpers.moderated import brute_force
 
 V1 = np.array(
     [[0.9, 0.904, 0.902], [0.905, 0.907, 0.909], [0.918, 0.92, 0.916], [0.917, 0.922, 0.918]]

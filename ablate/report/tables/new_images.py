@@ -43,7 +43,7 @@ def with_new_images(table: ReportTable, stored: Stored) -> ReportTable:
             f"First: the table's {numbers.level(table)} interval, for these {images:,} images. "
             f"Second: images and seeds both drawn anew, a two-way layout of {images:,} images × "
             f"{len(table.seeds)} seeds whose noise is that of the first; unadjusted, without a "
-            "verdict.",
+            "verdict. With few seeds either may be the wider one.",
             *([f"No stored predictions: {', '.join(missing)}."] if missing else []),
         ),
     )
