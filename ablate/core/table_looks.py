@@ -95,7 +95,7 @@ def identity(resolved: ResolvedStudy, table: Table, metric: str) -> str | None:
     rows = []
     for row in table.rows:
         trial = resolved.trials.get(row.keys[0])
-        if trial is None or row.open:
+        if trial is None or any(row.open):
             return None
         rows.append((trial.model_copy(update={"seed": 0}).key, row.above))
     asked = [table.kind, table.reference, table.total, metric, rows, table.orders]
