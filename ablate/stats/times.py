@@ -15,8 +15,8 @@ import numpy as np
 from ablate.stats.fit import BlockFit, fit
 
 # Of the share of the quietest. Undisturbed trials have 0.99 to 1.00 of a processor, those that lose
-# it to other programs 0.15 to 0.85 (docs/cost.md): between, nothing was seen. A tenth is also what
-# a time may be too long by and stay unnoticed.
+# it to other programs mostly 0.2 to 0.6 (docs/cost.md). A tenth is also what a time may be too long
+# by and stay unnoticed.
 _QUIET = 0.9
 
 

@@ -31,6 +31,7 @@ def modules():
         names = {"program": "simulate", "balanced": "simulations.balanced"}
         names |= {"tables": "simulations.tables", "unstable": "simulations.unstable"}
         names |= {"tune": "simulations.tune"}
+        names |= {"times": "simulations.times"}
         return SimpleNamespace(**{k: importlib.import_module(v) for k, v in names.items()})
     finally:
         sys.path.remove(str(BENCHMARKS))
@@ -55,6 +56,21 @@ def test_intervals_cover(modules, seeds):
     assert 0.95 - room < judged.covers(truth).mean() < 0.96 + room
     small = replace(judged, se=0.8 * judged.se)
     assert small.covers(truth).mean() < 0.95 - room
+
+
+def test_ratios_of_times_cover_where_a_machine_drifts_because_of_the_order(modules):
+    """A steady drift, and one by chance, over five seeds; the total is where it would show most."""
+    random, tables = np.random.default_rng(5), 300
+    trials = modules.times.ROWS * 5
+    walk = 0.01 * random.standard_normal((tables, trials)).cumsum(axis=1)
+    noise = 0.01 * random.standard_normal((tables, modules.times.ROWS, 5))
+    for drift in (walk, 0.005 * np.arange(trials) + np.zeros_like(walk)):
+        ours, by_rows = (
+            modules.times._covers(np.exp(drift[:, places(5)] + noise)).mean(axis=0)
+            for places in (modules.times._by_seeds, modules.times._by_rows)
+        )
+        assert min(ours) > 0.91
+        assert by_rows[-1] < 0.6
 
 
 @pytest.mark.parametrize("seeds", [3, 10])
