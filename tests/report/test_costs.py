@@ -10,6 +10,7 @@ import pytest
 
 from ablate.report import build_tables, render, render_csv, render_json, render_markdown
 from ablate.report.numbers import Clock, figures
+from ablate.sql.effects import _of_table
 from tests.helpers.costly_tables import IMAGES, V1, D, costly, uneven
 from tests.helpers.html_studies import uneven_times
 from tests.helpers.reference_tables import LABELS, NETTE, SECONDS, nette, show
@@ -244,6 +245,9 @@ def test_a_ratio_has_its_interval_where_there_is_room():
     rows = list(csv.DictReader(io.StringIO(render_csv(made))))
     found = [float(rows[2][f"time_ratio{end}"]) for end in ("", "_low", "_high")]
     assert found == [fp16.ratio, fp16.low, fp16.high]
+    (row,) = (row for row in _of_table(made[0]) if row["role"] == "total")
+    names = ("time_ratio", "time_ratio_low", "time_ratio_high")
+    assert [row[name] for name in names] == [total.ratio, total.low, total.high]
     told = json.loads(render_json(made))["tables"][0]["total"]["time_ratio"]
     assert told == {"ratio": total.ratio, "low": total.low, "high": total.high}
 
