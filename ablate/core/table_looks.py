@@ -17,6 +17,7 @@ from ablate import stats
 
 if TYPE_CHECKING:
     from ablate.core.resolved_study import ResolvedStudy, Table, Until
+    from ablate.core.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,21 @@ def identity(resolved: ResolvedStudy, table: Table, metric: str) -> str | None:
     """
     rows = []
     for row in table.rows:
-        trial = resolved.trials.get(row.keys[0])
-        if trial is None or any(row.open):
+        if any(row.open) or row.keys[0] not in resolved.trials:
             return None
-        rows.append((trial.model_copy(update={"seed": 0}).key, row.above))
-    asked = [table.kind, table.reference, table.total, metric, rows, table.orders]
-    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+        # a row whose seeds choose for themselves is what they choose among
+        asked = (
+            row.tuning[0]
+            if row.tuning and not (table.tuning and table.tuning.once)
+            else row.keys[:1]
+        )
+        trials = [resolved.trials[key] for key in asked]
+        rows.append((*(_without_seed(trial).key for trial in trials), row.above))
+    asked_of_all = [table.kind, table.reference, table.total, metric, rows, table.orders]
+    return hashlib.sha256(json.dumps(asked_of_all).encode()).hexdigest()
+
+
+def _without_seed(trial: Trial) -> Trial:
+    """The trial of seed 0, on the part of train that is held out for it."""
+    dataset = trial.dataset.model_copy(update={"fold": 0})
+    return trial.model_copy(update={"seed": 0, "dataset": dataset})
