@@ -98,11 +98,8 @@ def identity(resolved: ResolvedStudy, table: Table, metric: str) -> str | None:
         if any(row.open) or row.keys[0] not in resolved.trials:
             return None
         # a row whose seeds choose for themselves is what they choose among
-        asked = (
-            row.tuning[0]
-            if row.tuning and not (table.tuning and table.tuning.once)
-            else row.keys[:1]
-        )
+        chooses = row.tuning and table.tuning is not None and not table.tuning.once
+        asked = row.tuning[0] if chooses else row.keys[:1]
         trials = [resolved.trials[key] for key in asked]
         rows.append((*(_without_seed(trial).key for trial in trials), row.above))
     asked_of_all = [table.kind, table.reference, table.total, metric, rows, table.orders]

@@ -358,7 +358,9 @@ def test_choices_come_first_then_a_seed_of_every_row_after_the_other(tmp_path: P
     resolved = ran.session.resolved
     choices = len(resolved.tuning)
     assert choices == 24
-    assert resolved.order[:choices] == resolved.tuning
+    assert set(resolved.order[:choices]) == set(resolved.tuning)
+    # those of one seed, which hold out the same images, are together
+    assert [resolved.trials[key].seed for key in resolved.order[:choices]] == [0] * 12 + [1] * 12
     rows = resolved.tables[0].rows
     first, second = ([row.keys[seed] for row in rows] for seed in range(2))
     assert resolved.order[choices:] == (*first, *second[1:], second[0])

@@ -194,8 +194,8 @@ def _table(
         notes=(
             *metrics.notes(resolved, metric),
             *cells.notes(table, grid, metric),
-            *filter(None, [notes.uneven(table, judged)]),
             *notes.notes(resolved, table),
+            *filter(None, [notes.uneven(table, judged)]),
             *notes.known_before(resolved, table),
             *cells.identical_rows(table, judged.references, results),
             *cells.uneven_models(table, grid),
