@@ -105,7 +105,8 @@ class Comparison:
     reference: index of that row. shared: seeds that both have. delta: mean difference; None where
     they share no seed. effect: interval and tests; None for one seed and for incomplete rows.
     band: half-width of re-run noise, for one seed. wins: how often the row would beat that row at a
-    new seed; None where the noise is unknown.
+    new seed; None where the noise is unknown. diverged_p: that both rows diverge equally often, by
+    Fisher's exact test; None where no seed of either did.
     """
 
     reference: int
@@ -114,6 +115,17 @@ class Comparison:
     effect: Effect | None = None
     band: float | None = None
     wins: Wins | None = None
+    diverged_p: float | None = None
+
+
+@dataclass(frozen=True)
+class Diverged:
+    """How many of a row's trainings that came to an end diverged; low, high: of their share."""
+
+    count: int
+    of: int
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -127,7 +139,7 @@ class ReportRow:
     seconds: epoch time, ratio: to the reference's. parameters: trained ones of the model, macs:
     multiply-adds of one test image; None where they are not known or the seeds disagree.
     images_per_second: of training, None wherever `seconds` is. published: what a publication has on
-    this row, where one was asked for.
+    this row, where one was asked for. diverged: None where no seed did.
     """
 
     label: str
@@ -150,6 +162,7 @@ class ReportRow:
     macs: int | None = None
     images_per_second: float | None = None
     published: PublishedCell | None = None
+    diverged: Diverged | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ablate.report.model import Comparison, ReportTable
+from ablate.report.model import Comparison, Diverged, ReportTable
 from ablate.stats import Ratio, Wins
 
 # Two fits give one difference as 2.75 and as 2.7499999999999996: digits beyond this one are
@@ -151,6 +151,12 @@ def degrees_of(values: Iterable[float]) -> str:
         return "0"
     ends = dict.fromkeys(f"{round(value, 1):g}" for value in (min(known), max(known)))
     return " to ".join(ends)
+
+
+def share(found: Diverged, alpha: float) -> str:
+    """ "2 of 3, 95% interval 9–99%"."""
+    ends = f"{100 * found.low:.0f}–{100 * found.high:.0f}%"
+    return f"{found.count} of {found.of}, {100 * (1 - alpha):g}% interval {ends}"
 
 
 def count(number: int, word: str) -> str:

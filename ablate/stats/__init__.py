@@ -44,6 +44,7 @@ from ablate.stats.power import (
     seeds_range,
     smallest_detectable,
 )
+from ablate.stats.shares import fisher_exact, share_interval
 from ablate.stats.times import (
     Ratio,
     disturbed,
@@ -84,6 +85,7 @@ __all__ = [
     "error_rates",
     "expected_noise",
     "family",
+    "fisher_exact",
     "fit",
     "holm",
     "interaction",
@@ -110,6 +112,7 @@ __all__ = [
     "seeds_needed",
     "seeds_range",
     "shapley",
+    "share_interval",
     "single",
     "smallest_detectable",
     "stein_half_width",

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, gmean, ttest_rel
+from scipy.stats import binomtest, fisher_exact, gmean, ttest_rel
+from statsmodels.stats.proportion import proportion_confint
 
 from ablate.store import attempt_reader
 from ablate.store.store import Store
@@ -196,7 +197,14 @@ def test_seeds_that_are_not_done_are_left_out_and_told(cli: Cli, store: Store) -
     interval = ttest_rel([0.93, 0.92], [0.90, 0.92]).confidence_interval(0.95)
     assert (top1["low"], top1["high"]) == pytest.approx((interval.low, interval.high))
     assert (top1["method"], top1["shared_seeds"]) == ("paired", [0, 2])
-    assert found["notes"] == ["group:1: seed 1 is diverged and left out"]
+    assert found["notes"] == [
+        "group:1: seed 1 is diverged and left out",
+        "group:1: diverged in 1 of 3, 95% interval 1–91%; only the others are compared",
+    ]
+    low, high = proportion_confint(1, 3, method="beta")
+    p = fisher_exact([[0, 3], [1, 2]]).pvalue
+    share = {"count": 1, "of": 3, "low": pytest.approx(low), "high": pytest.approx(high)}
+    assert found["diverged"] == {"before": None, "after": share, "p": pytest.approx(p)}
 
 
 def test_the_same_row_twice_and_other_seeds(cli: Cli, store: Store) -> None:

@@ -25,7 +25,7 @@ from tests.helpers.cli_process import ABLATE, Cli, run_cli
 from tests.helpers.environment import environment
 from tests.helpers.forked import Forked
 from tests.helpers.pty_process import on_terminal
-from tests.helpers.small_stores import make_study, new_store
+from tests.helpers.small_stores import make_study, new_store, train
 
 TOP = "select label, top1 from trials order by top1 desc, label limit 2"
 HINT = '  views: trials, epochs, predictions, effects · columns: ablate query "describe trials"\n'
@@ -106,6 +106,28 @@ def test_blocks_are_effects_too(here: Path) -> None:
     assert (first["verdict"], second["verdict"], first["note"]) == ("gain", None, "redundant")
     assert (second["delta"], second["quantity"]) == (-1.0, "left out")
     assert (third["mean"], "delta" in third) == (2.0, False)
+
+
+def test_no_effect_is_claimed_of_a_reference_that_diverged(
+    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = new_store(tmp_path / "ablate-results")
+    values = {
+        "baseline": [0.70, None, None],
+        "warmup": [0.751, 0.749, 0.75],
+        "mixup": [0.80, 0.799, 0.801],
+    }
+    resolved = make_study(store, values)
+    for key in resolved.tables[0].rows[0].keys[1:]:
+        train(store, resolved.trials[key], 0.1, status="diverged")
+    found = asked(cli, "select role, label, verdict from effects where verdict is not null")
+    assert [(row["role"], row["label"], row["verdict"]) for row in found] == [
+        ("baseline", "baseline", "diverged (2 of 3)"),
+        ("step", "+ warmup", "reference diverged (2 of 3)"),
+        ("step", "+ mixup", "gain"),
+        ("total", "all 2 tricks", "reference diverged (2 of 3)"),
+    ]
 
 
 def test_a_study_that_cannot_be_read_does_not_take_the_others_down(here: Path, cli: Cli) -> None:

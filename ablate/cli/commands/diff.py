@@ -267,6 +267,11 @@ def _document(found: Difference, test: ImageTest | None) -> dict[str, Any]:
             **{name: getattr(found.time.ratio, name, None) for name in ("ratio", "low", "high")},
             "why": found.time.why,
         },
+        "diverged": {
+            "before": vars(found.diverged[0]) if found.diverged[0] else None,
+            "after": vars(found.diverged[1]) if found.diverged[1] else None,
+            "p": found.diverged_p,
+        },
         "mcnemar": None if test is None else vars(test),
         "notes": list(found.notes),
     }

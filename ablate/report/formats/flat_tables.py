@@ -2,9 +2,9 @@
 
 The numbers are those of JSON, the metric of every seed stands in `seed_0`, `seed_1`, …. A line of a
 block has the role "block:NAME"; its differences stand where those of rows do, its values under
-`mean`, and `block_column` says which column of the block it is. These columns, and those of a
-publication, are there only where a table has such lines. In CSV a text that a spreadsheet would
-compute stands behind an apostrophe.
+`mean`, and `block_column` says which column of the block it is. These columns, those of trainings
+that diverged and those of a publication are there only where a table has such lines. In CSV a text
+that a spreadsheet would compute stands behind an apostrophe.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _FIELDS = (
     *("epoch_seconds", "time_ratio", "time_ratio_low", "time_ratio_high"),
     *_COST_FIELDS,
 )
+_DIVERGED_FIELDS = ("diverged", "diverged_low", "diverged_high", "delta_diverged_p")
 _BLOCK_FIELDS = ("block_column", "word", "mean_low", "mean_high")
 _TEXTS = frozenset(
     {
@@ -50,7 +51,7 @@ _TEXTS = frozenset(
     | {f"published_{name}" for name in ("source", "delta_source", "column", "step")}
     | {f"published_{name}" for name in ("against", "asked")}
 )
-_WHOLE = frozenset({"n", "delta_shared_seeds", "parameters", "macs", "published_table"})
+_WHOLE = frozenset({"n", "diverged", "delta_shared_seeds", "parameters", "macs", "published_table"})
 
 
 def fields(tables: Sequence[ReportTable]) -> dict[str, Kind]:
@@ -58,6 +59,8 @@ def fields(tables: Sequence[ReportTable]) -> dict[str, Kind]:
     seeds = sorted({seed for table in tables for seed in table.seeds})
     names = [*_FIELDS, *(_BLOCK_FIELDS if any(table.blocks for table in tables) else ())]
     names += [f"seed_{seed}" for seed in seeds]
+    if any(row.diverged for table in tables for row in table.rows):
+        names += _DIVERGED_FIELDS
     if any(table.against for table in tables):
         names.append("against")
     if any(table.paper for table in tables):
@@ -76,9 +79,10 @@ def records(tables: Sequence[ReportTable]) -> Iterator[dict[str, Any]]:
             values = {f"seed_{trial['seed']}": trial["value"] for trial in row["trials"]}
             published = row.get("published") or {}
             values |= {f"published_{name}": value for name, value in published.items()}
-            yield finite(common | _flat(row) | values)
+            yield finite(common | _flat(row) | _diverged(row) | values)
         if document["total"]:
-            yield finite(common | _flat(document["total"] | {"role": "total"}))
+            total = document["total"] | {"role": "total"}
+            yield finite(common | _flat(total) | _diverged(total))
         for block in document["blocks"]:
             for line in block["lines"]:
                 for i, cell in enumerate(line["cells"]):
@@ -115,6 +119,16 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     flat |= {name: row.get(name) for name in _COST_FIELDS}
     flat |= {"time_ratio_low": ratio.get("low"), "time_ratio_high": ratio.get("high")}
     return {name: value for name, value in flat.items() if name in _FIELDS}
+
+
+def _diverged(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The share of its trainings that diverged, and the test against its reference's."""
+    found: dict[str, Any] = {}
+    if share := row.get("diverged"):
+        found["diverged"] = share["count"]
+        found |= {f"diverged_{end}": share[end] for end in ("low", "high")}
+    p = (row.get("delta") or {}).get("diverged_p")
+    return found if p is None else found | {"delta_diverged_p": p}
 
 
 def _block_line(

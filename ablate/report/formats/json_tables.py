@@ -134,7 +134,9 @@ def _row(row: ReportRow, table: ReportTable) -> dict[str, Any]:
         "macs": row.macs,
         "time_ratio": _ratio(row.ratio),
         "trials": [_trial(cell, table) for cell in row.seeds],
-    } | ({"published": _published(row.published)} if table.paper else {})
+        **({"diverged": vars(row.diverged)} if row.diverged else {}),
+        **({"published": _published(row.published)} if table.paper else {}),
+    }
 
 
 def _block(block: Block, table: ReportTable) -> dict[str, Any]:
@@ -222,6 +224,8 @@ def _comparison(comparison: Comparison | None, scale: float) -> dict[str, Any] |
         "delta": _times(comparison.delta, scale),
         "band": _times(comparison.band, scale),
     }
+    if comparison.diverged_p is not None:
+        found["diverged_p"] = comparison.diverged_p
     for name in ("low", "high"):
         found[name] = _times(getattr(effect, name), scale) if effect else None
     return found | _tests(effect, scale) | {"wins": _wins(comparison.wins)}

@@ -17,6 +17,8 @@ from ablate.util.text import listed
 KINDS = ("markdown", "latex")
 
 _SOURCES = {
+    "Clopper and Pearson, 1934": "Clopper, C. J. and Pearson, E. S. (1934). The use of confidence "
+    "or fiducial limits illustrated in the case of the binomial. Biometrika 26, 404–413.",
     "Holm, 1979": "Holm, S. (1979). A simple sequentially rejective multiple test procedure. "
     "Scandinavian Journal of Statistics 6, 65–70.",
     "Schuirmann, 1987": "Schuirmann, D. J. (1987). A comparison of the two one-sided tests "
@@ -338,21 +340,26 @@ def _missing(tables: Sequence[ReportTable]) -> list[str]:
     if not short:
         return []
     where = "; ".join(f"on {title}: {_list(rows)}" for title, rows in short.items())
-    done = (
-        "has no result yet"
-        if tables[0].one_seed
-        else (
-            "is compared over the seeds it shares and gets no verdict of gain, loss or equivalence"
+    said = [f"Not every training gave a result, {where}"]
+    if tables[0].one_seed:
+        return [f"{said[0]}; such a variant has no result yet."]
+    said = [
+        f"{said[0]}; such a variant is compared over the seeds it shares, and neither it nor what "
+        "is compared with it gets a verdict of gain, loss or equivalence."
+    ]
+    if any(row.diverged for table in tables for row in table.rows):
+        said.append(
+            "Intervals of the shares of trainings that diverged are exact (Clopper and Pearson, "
+            "1934)."
         )
-    )
-    return [f"Not every training gave a result, {where}; such a variant {done}."]
+    return said
 
 
 def _lack(row: ReportRow, table: ReportTable) -> str:
-    if row.mark == "no effect":
+    if any(cell.status == "no_effect" for cell in row.seeds):
         return "its trick changed nothing"
-    if row.mark == "diverged":
-        return row.verdict
+    if row.diverged:
+        return f"diverged in {numbers.share(row.diverged, table.alpha)}"
     if row.n < len(table.seeds):
         return f"{row.n} of {numbers.count(len(table.seeds), 'seed')}"
     return ""

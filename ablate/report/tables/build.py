@@ -153,6 +153,7 @@ def _table(
                 parameters=cells.common(grid[i], "parameters"),
                 macs=cells.common(grid[i], "macs"),
                 images_per_second=cells.speed(grid[i]),
+                diverged=cells.share_diverged(grid[i], metric, alpha=alpha),
             )
         )
     total = judged.total and replace(judged.total, ratio=ratios.between(*judged.ends))
@@ -193,7 +194,7 @@ def _table(
         examples=examples,
         notes=(
             *metrics.notes(resolved, metric),
-            *cells.notes(table, grid, metric),
+            *cells.notes(table, grid, metric, alpha=alpha),
             *notes.notes(resolved, table),
             *filter(None, [notes.uneven(table, judged)]),
             *notes.known_before(resolved, table),

@@ -6,9 +6,11 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
+from ablate import stats
 from ablate.core.metrics import MEASURED, Metric
 from ablate.core.resolved_study import Row, Table
-from ablate.report.model import SeedValue, TrialResultLike, TrialStateLike
+from ablate.report import numbers
+from ablate.report.model import Diverged, SeedValue, TrialResultLike, TrialStateLike
 
 _WORDS = {"failed": "failed", "oom": "out of memory"}
 
@@ -101,12 +103,53 @@ def diverged(row: Sequence[SeedValue], metric: Metric) -> int:
     )
 
 
+def share_diverged(
+    row: Sequence[SeedValue], metric: Metric, *, alpha: float = 0.05
+) -> Diverged | None:
+    """The share of diverged trainings, with its interval; None where none diverged."""
+    count, of = _ended(row, metric)
+    return Diverged(count, of, *stats.share_interval(count, of, level=1 - alpha)) if count else None
+
+
+def diverged_p(
+    row: Sequence[SeedValue], reference: Sequence[SeedValue], metric: Metric
+) -> float | None:
+    """p that two rows diverge equally often; None where neither did, or one has not ended."""
+    mine, others = _ended(row, metric), _ended(reference, metric)
+    if not (mine[0] or others[0]) or not (mine[1] and others[1]):
+        return None
+    return stats.fisher_exact(mine, others)
+
+
+def _ended(row: Sequence[SeedValue], metric: Metric) -> tuple[int, int]:
+    """(diverged, those with a value or diverged)."""
+    lost = diverged(row, metric)
+    return lost, lost + len(finite(row, metric))
+
+
 def no_effect(row: Sequence[SeedValue]) -> bool:
     """Whether a trial found that the row's trick changes nothing."""
     return any(cell.status == "no_effect" for cell in row)
 
 
-def notes(table: Table, grid: Sequence[Sequence[SeedValue]], metric: Metric) -> list[str]:
+def _beside(
+    row: Row, other: Row, shares: tuple[tuple[int, int], tuple[int, int]], alpha: float
+) -> str | None:
+    """How often a row and its reference diverged, where so many seeds could show a difference."""
+    (mine, ended), (others, of) = shares
+    if not (mine or others) or stats.fisher_exact((ended, ended), (0, of)) >= alpha:
+        return None
+    p = stats.fisher_exact(*shares)
+    small = "< .001" if p < 0.001 else f"= {p:.2g}".replace("= 0.", "= .")
+    return (
+        f"{row.label} diverged in {mine} of {ended} seeds, {other.label} in {others} of {of}: "
+        f"Fisher's exact p {small}, not corrected"
+    )
+
+
+def notes(
+    table: Table, grid: Sequence[Sequence[SeedValue]], metric: Metric, *, alpha: float = 0.05
+) -> list[str]:
     """Seeds that diverged and are left out of a row's numbers, and tricks that changed nothing."""
     found = []
     for row, line in zip(table.rows, grid, strict=True):
@@ -114,9 +157,14 @@ def notes(table: Table, grid: Sequence[Sequence[SeedValue]], metric: Metric) -> 
             why = next((c.message for c in line if c.status == "no_effect" and c.message), "")
             found.append(f"{row.label}: no effect" + (f": {why}" if why else ""))
         lost = [str(cell.seed) for cell in line if diverged([cell], metric)]
-        if lost:
+        if share := share_diverged(line, metric, alpha=alpha):
             seeds = f"seed{'s' * (len(lost) > 1)} {', '.join(lost)}"
-            found.append(f"{row.label}: {seeds} diverged and left out of its mean and Δ")
+            how_often = numbers.share(share, alpha)
+            found.append(f"{row.label}: {seeds} diverged ({how_often}), left out of mean and Δ")
+        if row.above is not None:
+            other = table.rows[row.above]
+            shares = _ended(line, metric), _ended(grid[row.above], metric)
+            found += filter(None, [_beside(row, other, shares, alpha)])
         lacking = [
             cell.seed for cell in line if cell.status == "done" and metric.name not in cell.values
         ]

@@ -79,7 +79,7 @@ def judge(
 
     margin: in the metric's own unit. next_alpha: level at which more seeds would be judged. Rows of
     the same trials are fitted once. A comparison of rows that are not complete counts in the
-    family, as does that of a row with a diverged seed; neither gets a verdict.
+    family, as does that with a diverged seed on either side; neither gets a verdict.
     """
     return _Judge(table, grid, metric, margin, alpha, examples, next_alpha or alpha).judged()
 
@@ -137,8 +137,7 @@ class _Judge:
             if not self._same(i, reference):
                 deltas[i] = self._comparison(i, reference, effects)
             verdicts[i] = self._verdict(i, reference, effects)
-        if self.diverged[self.baseline] or self.missing[self.baseline]:
-            verdicts[self.baseline] = self._status(self.baseline)
+        verdicts[self.baseline] = self._lack(self.baseline) or verdicts[self.baseline]
         bases = tuple(
             None if self._same(i, self.baseline) else self._comparison(i, self.baseline, {})
             for i in range(len(table.rows))
@@ -203,7 +202,12 @@ class _Judge:
         both = np.isfinite(self.values[row]) & np.isfinite(self.values[reference])
         shared = int(both.sum())
         apart = self.values[row][both] - self.values[reference][both]
-        plain = Comparison(reference, shared, float(apart.mean()) if shared else None)
+        plain = Comparison(
+            reference,
+            shared,
+            float(apart.mean()) if shared else None,
+            diverged_p=cells.diverged_p(self.grid[row], self.grid[reference], self.metric),
+        )
         if len(self.table.seeds) == 1:
             return replace(plain, band=self._band(row, reference) if shared else None)
         if not self._judgeable(row, reference):
@@ -226,29 +230,29 @@ class _Judge:
     def _verdict(
         self, row: int, reference: int, effects: dict[tuple[int, int], stats.Effect]
     ) -> Said:
-        if cells.no_effect(self.grid[row]):
-            return Said("no effect", "no effect")
-        if self.diverged[row]:
-            return self._status(row)
+        """What a comparison may claim: nothing where either side lacks a seed."""
+        if own := self._lack(row):
+            return own
         if self._same(row, reference):
             return Said("=", "=")
+        if other := self._lack(reference):
+            return replace(other, text=f"reference {other.text}")
         effect = effects.get(self._pair(row, reference))
-        seeds = len(self.table.seeds)
-        if effect is not None and effect.verdict is not None:
-            dagger = effect.excludes_zero and effect.verdict in ("equivalent", "unresolved")
-            return Said(effect.verdict, MARKS[effect.verdict], dagger)
-        both = np.isfinite(self.values[row]) & np.isfinite(self.values[reference])
-        if both.all() and (seeds == 1 or not self.table.judges_rows):
+        if effect is None or effect.verdict is None:
             return Said()
-        return _incomplete(int(both.sum()), seeds)
+        dagger = effect.excludes_zero and effect.verdict in ("equivalent", "unresolved")
+        return Said(effect.verdict, MARKS[effect.verdict], dagger)
 
-    def _status(self, row: int) -> Said:
+    def _lack(self, row: int) -> Said | None:
+        """What a row lacks of its seeds, None where it has them all."""
         seeds = len(self.table.seeds)
         if cells.no_effect(self.grid[row]):
             return Said("no effect", "no effect")
         if self.diverged[row]:
             return Said(f"diverged ({self.diverged[row]} of {seeds})", "diverged")
-        return _incomplete(seeds - self.missing[row], seeds)
+        if self.missing[row]:
+            return Said(f"incomplete ({seeds - self.missing[row]} of {seeds} seeds)", "incomplete")
+        return None
 
 
 def detectable(worst: stats.Contrast | None, family: int, alpha: float) -> float | None:
@@ -288,7 +292,3 @@ def needed_range(
         return None
     rows, variance = len(fitted.fit.values), worst.variance_per_seed
     return stats.seeds_range(variance, worst.df, rows, family, margin, alpha=alpha, most_df=most_df)
-
-
-def _incomplete(done: int, seeds: int) -> Said:
-    return Said(f"incomplete ({done} of {seeds} seeds)", "incomplete")

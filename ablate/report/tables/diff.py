@@ -18,8 +18,9 @@ from ablate import stats
 from ablate.core.metrics import MEASURED, TOP1, Metric
 from ablate.core.trial import Trial
 from ablate.errors import AblateError, did_you_mean
+from ablate.report import numbers
 from ablate.report.captions import short_device
-from ablate.report.model import TrialResultLike
+from ablate.report.model import Diverged, TrialResultLike
 from ablate.report.tables import cells, timing
 from ablate.report.tables.fit import fit_rows
 from ablate.report.tables.metrics import asked_for
@@ -117,7 +118,8 @@ class Difference:
 
     same: both are the same trials. comparable: both are measured on the same test images. recorded:
     versions and devices that differ, each side's in words. examples: test images. notes: trials
-    that are not done.
+    that are not done. diverged: each side's share, of several seeds; diverged_p: that both shares
+    are equal, None where neither has one.
     """
 
     sides: tuple[Side, Side]
@@ -129,6 +131,8 @@ class Difference:
     recorded: dict[str, tuple[str, str]]
     examples: int | None
     notes: tuple[str, ...]
+    diverged: tuple[Diverged | None, Diverged | None] = (None, None)
+    diverged_p: float | None = None
 
 
 def pairs(a: Sequence[Side], b: Sequence[Side], dataset: str | None) -> list[tuple[Side, Side]]:
@@ -182,6 +186,9 @@ def differ(
     comparable = images[0] == images[1]
     examples = _examples(a, b, results)
     names = _metrics(a, b, results)
+    first, second = (_ended(side, results, statuses) for side in (a, b))
+    diverged = _share(first, alpha), _share(second, alpha)
+    either = any(diverged) and bool(first[1] and second[1])
     compared = {k: results[k] for s in (a, b) for k in s.keys.values() if k in results}
     return Difference(
         sides=(a, b),
@@ -197,7 +204,9 @@ def differ(
         time=_time(a, b, results),
         recorded=_recorded(a, b, results),
         examples=examples,
-        notes=tuple(_notes(a, b, statuses)),
+        notes=(*_notes(a, b, statuses), *_often(a, b, diverged, alpha)),
+        diverged=diverged,
+        diverged_p=stats.fisher_exact(first, second) if either else None,
     )
 
 
@@ -368,6 +377,34 @@ def _recorded(
 def _seen(environments: Sequence[Mapping[str, Any]], name: str) -> str:
     values = {str(e.get(name)) for e in environments if e.get(name) is not None}
     return " and ".join(sorted(values)) or "none"
+
+
+def _ended(
+    side: Side, results: Mapping[str, TrialResultLike], statuses: Mapping[str, str]
+) -> tuple[int, int]:
+    """(diverged, those that are done or diverged), by the study's metric as in its report."""
+    metric, done = asked_for(side.metric or TOP1.name, results), _done(side, results)
+    finite = len(_values(side, metric, results))
+    measured = sum(metric.name in result.final for result in done.values())
+    lost = sum(statuses[key] == "diverged" for key in side.keys.values()) + measured - finite
+    return lost, lost + finite
+
+
+def _share(ended: tuple[int, int], alpha: float) -> Diverged | None:
+    lost, of = ended
+    if not lost or of < 2:
+        return None
+    return Diverged(lost, of, *stats.share_interval(lost, of, level=1 - alpha))
+
+
+def _often(
+    a: Side, b: Side, shares: tuple[Diverged | None, Diverged | None], alpha: float
+) -> list[str]:
+    return [
+        f"{side.name}: diverged in {numbers.share(share, alpha)}; only the others are compared"
+        for side, share in zip((a, b), shares, strict=True)
+        if share
+    ]
 
 
 def _notes(a: Side, b: Side, statuses: Mapping[str, str]) -> list[str]:

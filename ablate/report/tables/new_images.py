@@ -81,7 +81,8 @@ def _line(
     assert delta is not None
     mine, other = hits[place], hits[delta.reference]
     if any(h is None for h in (*mine, *other)):
-        short = row.verdict if row.mark in ("incomplete", "diverged") else "no stored predictions"
+        lacks = row.mark in ("incomplete", "diverged", "no effect")
+        short = row.verdict if lacks else "no stored predictions"
         return BlockLine(row.label, (_default(delta), None), word=short)
     found = stats.new_images(
         np.array([h.correct for h in mine if h]),

@@ -111,10 +111,10 @@ def _headline(panel: Panel) -> Markup:
         return tag("p", _reference(table), class_="note")
     judged = total.asked.mark not in ("incomplete", "diverged", "no effect")
     big = tag("b", signed(total.delta, table), class_="big" if judged else "big about")
-    if total.comparison and not total.interval and not judged:
-        how = f"on {numbers.count(total.comparison.shared, 'seed')}, {total.asked.verdict}"
-    else:
-        how = interval_text(total.interval, table)
+    how = interval_text(total.interval, table)
+    if not judged:
+        on = f"on {numbers.count(total.comparison.shared if total.comparison else 0, 'seed')}"
+        how = f"{how or on}, {total.asked.verdict}"
     first, last = table.rows[table.baseline].mean, table.rows[total.row].mean
     what = "all " + numbers.count(_steps(table), "trick")
     from_to = f"{numbers.mean(first, table)} → {numbers.mean(last, table)}"
@@ -179,10 +179,11 @@ def _name(mark: Mark, line: Line) -> Markup:
     if mark == "equivalent":
         time = _time(line.asked.ratio, least=0.05)
         return join(label, f" {time}" if time else None)
-    if mark in ("incomplete", "diverged"):
-        _, bracket, how = line.asked.verdict.partition(" (")
-        return join(label, f" ({how}" if bracket else None)
-    return label
+    # what it lacks, or what the row it is compared with does
+    said, _, how = line.asked.verdict.rstrip(")").partition(" (")
+    whose = "its reference" if said.startswith("reference") else ""
+    lacks = ", ".join(part for part in (whose, how) if part)
+    return join(label, f" ({lacks})" if lacks else None)
 
 
 def _often(line: Line) -> Markup | None:
