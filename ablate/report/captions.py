@@ -19,6 +19,8 @@ _VENDOR = re.compile(r"NVIDIA |GeForce |AMD |\(R\)|\(TM\)|\(tm\)| CPU| Processor
 MARKS = {
     "gain": "▲",
     "loss": "▼",
+    "more together": "⊕",
+    "less together": "⊖",
     "equivalent": "■",
     "unresolved": "○",
     "incomplete": "…",

@@ -68,7 +68,17 @@ class TrialStateLike(Protocol):
 
 
 Mark = Literal[
-    "", "gain", "loss", "equivalent", "unresolved", "incomplete", "diverged", "no effect", "="
+    "",
+    "gain",
+    "loss",
+    "more together",  # of interactions
+    "less together",
+    "equivalent",
+    "unresolved",
+    "incomplete",
+    "diverged",
+    "no effect",
+    "=",
 ]
 
 
@@ -181,18 +191,21 @@ class Total:
 class BlockCell:
     """A number of a block, in the metric's own unit, with its interval where there is one.
 
-    effect: all that was computed of it, for formats that print everything.
+    effect: all that was computed of it, for formats that print everything. log_odds: the same of an
+    interaction on log-odds.
     """
 
     value: float | None
     low: float | None = None
     high: float | None = None
     effect: Effect | None = None
+    log_odds: Effect | None = None
 
 
 @dataclass(frozen=True)
 class BlockLine:
-    """One line of a block: a trick, a pair of tricks, a class. word: "redundant", "synergetic"."""
+    """One line of a block: a trick, a pair of tricks, a class. word: "less together, in points
+    only"."""
 
     label: str
     cells: tuple[BlockCell | None, ...]

@@ -44,7 +44,7 @@ from ablate.stats.power import (
     seeds_range,
     smallest_detectable,
 )
-from ablate.stats.shares import fisher_exact, share_interval
+from ablate.stats.shares import fisher_exact, log_odds, share_interval
 from ablate.stats.times import (
     Ratio,
     disturbed,
@@ -92,6 +92,7 @@ __all__ = [
     "kind_of_orders",
     "leave_out",
     "level_of",
+    "log_odds",
     "log_sum_exp",
     "look_at",
     "looks_until",

@@ -1,8 +1,22 @@
-"""Shares counted over trainings, such as of those that diverged: exact, since there are few."""
+"""Shares: of trainings, such as those that diverged, which are few, and of images, as log-odds."""
 
 from __future__ import annotations
 
 from math import comb
+from typing import Any
+
+import numpy as np
+
+from ablate.stats.noise import Floats
+
+
+def log_odds(shares: Any, *, examples: int | None) -> Floats:
+    """log p/(1 − p) of each share; one of none or of all of the examples is half of one from it."""
+    values = np.asarray(shares, dtype=float)
+    least = 0.5 / (examples or 1_000_000)
+    kept = np.clip(values, least, 1 - least)
+    found: Floats = np.log(kept / (1 - kept))
+    return found
 
 
 def share_interval(count: int, of: int, *, level: float = 0.95) -> tuple[float, float]:

@@ -94,7 +94,7 @@ def test_blocks_are_effects_too(here: Path) -> None:
     store = Store.open(here / "ablate-results", create=False)
     (table,) = tables_of(from_store("study", store).resolved, store)
     cells = (BlockCell(0.02, 0.01, 0.03), BlockCell(-0.01), None)
-    lines = (BlockLine("mixup", cells, verdict="gain", word="redundant"),)
+    lines = (BlockLine("mixup", cells, verdict="gain", word="less together"),)
     block = Block("attribution", "Attribution", ("alone", "left out", "gap"), lines, judged=0)
     values = replace(block, name="classes", signed=False, judged=None, lines=lines)
     found = list(_of_table(replace(table, blocks=(block, values))))
@@ -103,7 +103,7 @@ def test_blocks_are_effects_too(here: Path) -> None:
         *("block:attribution", "alone", "mixup"),
     )
     assert (first["delta"], first["low"], first["high"]) == (2.0, 1.0, 3.0)  # points
-    assert (first["verdict"], second["verdict"], first["note"]) == ("gain", None, "redundant")
+    assert (first["verdict"], second["verdict"], first["note"]) == ("gain", None, "less together")
     assert (second["delta"], second["quantity"]) == (-1.0, "left out")
     assert (third["mean"], "delta" in third) == (2.0, False)
 

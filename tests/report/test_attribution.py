@@ -52,7 +52,12 @@ def test_attribution_looks_sets_up_in_whichever_tables_have_them() -> None:
     df = round(Rule(by_seed, 3925).difference(("a",), ()).df, 1)
     # planted: a and b stand in for each other, c and d need each other
     words = {one.label: one.word for one in found.lines}
-    assert words == {"a": "redundant", "b": "redundant", "c": "synergetic", "d": "synergetic"}
+    assert words == {
+        "a": "less together",
+        "b": "less together",
+        "c": "more together",
+        "d": "more together",
+    }
     assert {one.verdict for one in found.lines} == {""}
     assert (
         "moderated intervals, not corrected, no verdicts; one fit over 11 rows of cumulative, "

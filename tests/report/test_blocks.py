@@ -45,8 +45,8 @@ Alone, left out, and the difference
             alone              left out           difference
             [95% interval]     [95% interval]     [95% interval]     verdict
 ─────────────────────────────────────────────────────────────────────────────────────────────
-warmup      +1.2 [+0.7, +1.7]  +0.4 [−0.1, +0.9]  −0.8 [−1.3, −0.3]  ▲ gain        redundant
-zero_gamma  +0.2 [−0.3, +0.7]  +1.3 [+0.8, +1.8]  +1.1 [+0.6, +1.6]  ○ unresolved  synergetic
+warmup      +1.2 [+0.7, +1.7]  +0.4 [−0.1, +0.9]  −0.8 [−1.3, −0.3]  ▲ gain        less together
+zero_gamma  +0.2 [−0.3, +0.7]  +1.3 [+0.8, +1.8]  +1.1 [+0.6, +1.6]  ○ unresolved  more together
 mixup       +0.2 [−0.3, +0.7]                                        … incomplete
 
             Shapley
@@ -97,7 +97,7 @@ def test_below_60_columns_each_line_is_a_block_of_its_own():
         "  left out    +0.4 [−0.1, +0.9]",
         "  difference  −0.8 [−1.3, −0.3]",
         "  verdict     ▲ gain",
-        "              redundant",
+        "              less together",
         "  Shapley     +0.8 [+0.3, +1.3]",
     ]
     at = lines.index("class 0")
@@ -112,7 +112,7 @@ def test_nothing_is_cut_at_any_width(width, ascii):
     words = re.split(r"\s+", text)
     for block in ALL:
         for line in block.lines:
-            for word in (*line.label.split(), *line.verdict.split(), line.word):
+            for word in (*line.label.split(), *line.verdict.split(), *line.word.split()):
                 assert not word or word.replace("×", "x" if ascii else "×") in words
             for cell in line.cells:
                 for value in (cell.value, cell.low, cell.high) if cell else ():
@@ -185,7 +185,7 @@ def test_markdown_renders_as_tables():
         "Shapley [95%]",
     ]
     assert attribution[0] == heads
-    assert attribution[2][3:] == ["+1.1 [+0.6, +1.6]", "unresolved", "synergetic", "+0.8"]
+    assert attribution[2][3:] == ["+1.1 [+0.6, +1.6]", "unresolved", "more together", "+0.8"]
     assert all(len(row) == len(rows[0]) for _, rows in found for row in rows)
 
 
@@ -277,7 +277,7 @@ def test_csv_stays_one_rectangle():
     assert [line["block_column"] for line in judged] == ["difference"]
     assert float(judged[0]["delta"]) == pytest.approx(-0.8)
     assert float(judged[0]["delta_p_holm"]) == pytest.approx(0.03)
-    assert judged[0]["word"] == "redundant"
+    assert judged[0]["word"] == "less together"
     value = own[-1]
     assert (value["role"], value["delta"], value["row"]) == ("block:classes", "", "class 9")
     assert float(value["mean"]) == pytest.approx(91.0)

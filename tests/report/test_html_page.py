@@ -427,7 +427,9 @@ def test_blocks_are_tables_too() -> None:
         heads=("Shapley [95%]", "leave-one-out"),
         lines=(
             BlockLine("warmup", (BlockCell(0.012, 0.002, 0.022), None), "gain", "gain"),
-            BlockLine("mix<up", (BlockCell(-0.004), BlockCell(0.001)), "", "", word="redundant"),
+            BlockLine(
+                "mix<up", (BlockCell(-0.004), BlockCell(0.001)), "", "", word="less together"
+            ),
         ),
         judged=0,
         comparisons=2,
@@ -442,7 +444,7 @@ def test_blocks_are_tables_too() -> None:
     assert "imagenette: Shares of the whole <effect>" in said
     assert "+1.20 [+0.20, +2.20]" in said
     assert "−0.40" in said
-    assert "redundant" in said
+    assert "less together" in said
     assert "Every order counts the same." in said
 
 

@@ -131,11 +131,15 @@ def test_planted_effects_are_found_and_judged() -> None:
         "b": "gain",
         "c": "loss",
         "d": "gain",
-        "a × b": "loss",
-        "c × d": "gain",
+        "a × b": "less together",
+        "c × d": "more together",
     }
-    assert (line(effects, "a × b").word, line(effects, "c × d").word) == ("redundant", "synergetic")
-    assert line(effects, "a").word == ""
+    marks = {one.label: one.mark for one in effects.lines}
+    assert (marks["a"], marks["a × b"], marks["c × d"]) == (
+        *("gain", "less together", "more together"),
+    )
+    words = {one.label: one.word for one in effects.lines}
+    assert {words[name] for name in ("a", "a × b", "c × d")} == {""}  # both scales agree
     assert (effects.comparisons, made.comparisons) == (10, 0)  # rows have no verdicts
 
 
@@ -190,8 +194,8 @@ def test_less_loss_is_a_gain_and_worth_more_together() -> None:
     pair = line(block(made, "factorial"), "a × b")
     assert pair.cells[0] is not None
     assert pair.cells[0].value == pytest.approx(-0.05, abs=0.005)
-    assert (pair.verdict, pair.word) == ("gain", "synergetic")
-    assert line(block(made, "attribution"), "a").word == "synergetic"
+    assert (pair.verdict, pair.mark) == ("more together", "more together")
+    assert line(block(made, "attribution"), "a").word == "more together"
 
 
 def share_sum(found: Block, head: str) -> float:

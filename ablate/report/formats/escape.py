@@ -15,7 +15,8 @@ _LIST = re.compile(r"^(\d*)([-+.)])(?=\s|$)")
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 _SIGNS = "±=+/- Δ=d ×=x −=- –=- ≈=~ →=-> †=* ‡=** °=? §=& √=sqrt ·=| ─=- │=| ┼=+ "
-_SIGNS += "α=alpha γ=gamma ε=epsilon λ=lambda ▲=^ ▼=v ■=[] ○=o …=... ↯=!! ∅=0 ●=# ◐=> ◆=s ✗=x ✓=ok"
+_SIGNS += "α=alpha γ=gamma ε=epsilon λ=lambda ▲=^ ▼=v ⊕=(+) ⊖=(-) "
+_SIGNS += "■=[] ○=o …=... ↯=!! ∅=0 ●=# ◐=> ◆=s ✗=x ✓=ok"
 _ASCII = {sign: word for sign, _, word in (pair.partition("=") for pair in _SIGNS.split())}
 _ASCII["\u00a0"] = " "
 

@@ -36,6 +36,7 @@ _FIELDS = (
     *_COST_FIELDS,
 )
 _DIVERGED_FIELDS = ("diverged", "diverged_low", "diverged_high", "delta_diverged_p")
+_LOG_ODDS_FIELDS = ("log_odds", "log_odds_low", "log_odds_high")
 _BLOCK_FIELDS = ("block_column", "word", "mean_low", "mean_high")
 _TEXTS = frozenset(
     {
@@ -58,6 +59,10 @@ def fields(tables: Sequence[ReportTable]) -> dict[str, Kind]:
     """The columns in order, and what they hold; no value beside these is ever in a line."""
     seeds = sorted({seed for table in tables for seed in table.seeds})
     names = [*_FIELDS, *(_BLOCK_FIELDS if any(table.blocks for table in tables) else ())]
+    blocks = (block for table in tables for block in table.blocks)
+    cells = (cell for block in blocks for line in block.lines for cell in line.cells)
+    if any(cell and cell.log_odds for cell in cells):
+        names += _LOG_ODDS_FIELDS
     names += [f"seed_{seed}" for seed in seeds]
     if any(row.diverged for table in tables for row in table.rows):
         names += _DIVERGED_FIELDS
@@ -146,6 +151,9 @@ def _block_line(
         names = {"mean": "value", "mean_low": "low", "mean_high": "high"}
         return flat | {name: cell.get(source) for name, source in names.items()}
     flat["delta"] = cell.get("value")
+    if other := cell.get("log_odds"):
+        flat |= {"log_odds": other["value"]}
+        flat |= {f"log_odds_{end}": other[end] for end in ("low", "high")}
     found = {f"delta_{name}": value for name, value in cell.items() if name != "value"}
     return flat | {name: value for name, value in found.items() if name in _FIELDS}
 

@@ -167,7 +167,13 @@ def _cell(cell: BlockCell | None, scale: float) -> dict[str, Any] | None:
     found: dict[str, Any] = {
         name: _times(getattr(cell, name), scale) for name in ("value", "low", "high")
     }
-    return found | _tests(cell.effect, scale)
+    found |= _tests(cell.effect, scale)
+    if cell.log_odds is not None:
+        ends = {"value": cell.log_odds.delta, "low": cell.log_odds.low, "high": cell.log_odds.high}
+        found["log_odds"] = ends | {
+            name: getattr(cell.log_odds, name) for name in ("se", "df", "p")
+        }
+    return found
 
 
 def _paper(paper: Published) -> dict[str, Any]:

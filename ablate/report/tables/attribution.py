@@ -7,14 +7,14 @@ by what is in force in a row, and one fit over all rows involved gives the diffe
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from ablate import stats
-from ablate.core.metrics import Metric
 from ablate.core.resolved_study import Table
 from ablate.report import numbers
 from ablate.report.model import Block, BlockCell, BlockLine, ReportTable
+from ablate.report.tables import interactions
 from ablate.report.tables.contrasts import cell
 from ablate.report.tables.fit import Fitted, fit_rows
 
@@ -188,7 +188,7 @@ class _Pool:
 
     keys: tuple[tuple[str, ...], ...]
     fitted: Fitted
-    metric: Metric
+    log_odds: Fitted | None
 
     @classmethod
     def of(cls, tables: Sequence[Table], reports: Sequence[ReportTable], full: Set) -> _Pool:
@@ -204,14 +204,16 @@ class _Pool:
             next((r.examples for r in reports if r.examples), None),
         )
         fitted = fit_rows(list(found), list(found.values()), metric, examples)
-        return cls(tuple(found), fitted, metric)
+        return cls(tuple(found), fitted, interactions.on_log_odds(fitted, metric, examples))
 
     def complete(self, *parts: Terms) -> bool:
         """Whether every row of these has a value for every seed, of several seeds."""
         rows = {self.keys.index(keys) for part in parts for _, keys in part}
         return self.fitted.complete(*rows)
 
-    def contrast(self, terms: Iterable[tuple[float, tuple[str, ...]]]) -> stats.Contrast | None:
+    def contrast(
+        self, terms: Iterable[tuple[float, tuple[str, ...]]], fitted: Fitted | None = None
+    ) -> stats.Contrast | None:
         """The contrast of these rows; None where all of it cancels, as of equal rows."""
         total: dict[int, float] = {}
         for weight, keys in terms:
@@ -219,23 +221,35 @@ class _Pool:
             total[place] = total.get(place, 0.0) + weight
         if all(abs(weight) < 1e-12 for weight in total.values()):
             return None
-        return self.fitted.weighted([(weight, place) for place, weight in total.items()])
+        return (fitted or self.fitted).weighted(
+            [(weight, place) for place, weight in total.items()]
+        )
 
 
 def _line(
     pool: _Pool, report: ReportTable, trick: str, alone: Terms, on_top: Terms, share: Terms | None
 ) -> BlockLine | None:
-    gap = pool.contrast((*alone, *((-weight, keys) for weight, keys in on_top)))
+    apart = (*alone, *((-weight, keys) for weight, keys in on_top))
+    gap = pool.contrast(apart)
     told = [pool.contrast(alone), pool.contrast(on_top), gap]
     told += [pool.contrast(share)] if share else []
     if not any(told):
         return None  # the trick changes nothing anywhere
-    cells = tuple(_cell(contrast, report.alpha) for contrast in told)
-    word, effect = "", cells[2].effect if cells[2] else None
-    if effect is not None and effect.excludes_zero:
-        better = 1 if report.metric.higher_is_better else -1
-        word = "redundant" if effect.delta * better > 0 else "synergetic"
-    return BlockLine(trick, cells, word=word)
+    cells = [_cell(contrast, report.alpha) for contrast in told]
+    effect = cells[2].effect
+    if effect is None:
+        return BlockLine(trick, tuple(cells))
+    word, differs = interactions.word(effect, more=_brings(effect, report) < 0), ""
+    if pool.log_odds and (other := pool.contrast(apart, pool.log_odds)):
+        cells[2] = replace(cells[2], log_odds=stats.effect(other, alpha=report.alpha))
+        differs = interactions.apart(effect, cells[2].log_odds)
+    words = ", ".join(part for part in (word, differs) if part)
+    return BlockLine(trick, tuple(cells), word=words)
+
+
+def _brings(effect: stats.Effect, report: ReportTable) -> float:
+    """The effect, above 0 where it is for the better."""
+    return effect.delta if report.metric.higher_is_better else -effect.delta
 
 
 def _cell(contrast: stats.Contrast | None, alpha: float) -> BlockCell:
@@ -255,8 +269,9 @@ def _caption(
     said = [
         "Alone: the trick against the baseline. On top of all others: all tricks against all but "
         "it. Difference: the first minus the second.",
-        "Redundant: it brings more alone. Synergetic: it brings more with the others. Said only "
-        "where the interval of the difference leaves out 0.",
+        "Less together: it brings more alone. More together: it brings more with the others. Said "
+        "only where the interval of the difference leaves out 0.",
+        *interactions.sentences(list(lines), 2),
     ]
     if shapley:
         said.append("Shapley: what it adds to those before it, averaged over all orders.")

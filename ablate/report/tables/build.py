@@ -160,7 +160,14 @@ def _table(
     errors = judged.standard_errors or [c.se for c in asked.contrasts if c.se is not None]
     decimals = _decimals(metric, errors, rows)
     block = contrasts.block(
-        table, judged, asked, metric, margin=margin, alpha=alpha, decimals=decimals
+        table,
+        judged,
+        asked,
+        metric,
+        margin=margin,
+        alpha=alpha,
+        decimals=decimals,
+        examples=examples,
     )
     detectable = judged.detectable if asked.detectable is None else asked.detectable
     made = ReportTable(

@@ -7,7 +7,7 @@ rows together ask: main effects and interactions, or shares; a block below the t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import factorial
 
@@ -17,7 +17,7 @@ from ablate.core.metrics import Metric
 from ablate.core.resolved_study import Table
 from ablate.report import numbers
 from ablate.report.model import Block, BlockCell, BlockLine, Mark
-from ablate.report.tables import compare
+from ablate.report.tables import compare, interactions
 from ablate.report.tables.compare import Judged
 
 FEW_ORDERS = 4  # whose marginals stand in columns of their own
@@ -119,22 +119,31 @@ def block(
     margin: float,
     alpha: float,
     decimals: int,
+    examples: int | None,
 ) -> Block | None:
     """The block of a factorial or of orderings; None of other kinds and of incomplete tables."""
     if not answers.asked:
         return None
-    lines, effects = [], iter(answers.effects)
+    lines, effects = list[BlockLine](), iter(answers.effects)
+    log_odds = interactions.on_log_odds(judged.fitted, metric, examples)
     for question, contrast in answers.asked:
         more = _marginals(table, judged, question, alpha)
         if contrast is None:
             lines.append(BlockLine(question.label, (None, *more), "=", "="))
             continue
         effect = next(effects)
-        said = effect.verdict or ""
+        said: str = effect.verdict or ""
         mark: Mark = compare.MARKS.get(said, "")
         dagger = effect.excludes_zero and said in ("equivalent", "unresolved")
-        word = _WORDS.get(mark, "") if question.part == "interactions" else ""
-        lines.append(BlockLine(question.label, (cell(effect), *more), said, mark, dagger, word))
+        found, word = cell(effect), ""
+        if question.part == "interactions":
+            said, other = interactions.verdict(said)
+            mark = other or mark
+            on_odds = log_odds and log_odds.fit.contrast(question.coefficients)
+            if on_odds:
+                found = replace(found, log_odds=stats.effect(on_odds, alpha=alpha))
+                word = interactions.apart(effect, found.log_odds)
+        lines.append(BlockLine(question.label, (found, *more), said, mark, dagger, word))
     family = len(answers.effects)
     level = f"{100 * (1 - alpha):g}%"
     within = f"±{numbers.plain(round(margin * metric.scale, 9))}{metric.points}"
@@ -153,7 +162,17 @@ def block(
             lines=tuple(lines),
             judged=0,
             comparisons=family,
-            caption=tuple(filter(None, (*_factorial_caption(table), judged_how, seen))),
+            caption=tuple(
+                filter(
+                    None,
+                    (
+                        *_factorial_caption(table),
+                        judged_how,
+                        *interactions.sentences(lines, 0),
+                        seen,
+                    ),
+                )
+            ),
         )
     return Block(
         name="shapley",
@@ -171,10 +190,6 @@ def block(
 def cell(effect: stats.Effect) -> BlockCell:
     """An effect with its interval."""
     return BlockCell(effect.delta, effect.low, effect.high, effect)
-
-
-# An interaction that is judged: what the two do to each other.
-_WORDS = {"gain": "synergetic", "loss": "redundant"}
 
 
 def _contrast(table: Table, judged: Judged, question: Question) -> stats.Contrast | None:
@@ -224,8 +239,8 @@ def _factorial_caption(table: Table) -> list[str]:
     said = [f"A main effect is the mean of the {half} with the trick minus that of the others."]
     if len(table.factors) > 1:
         said.append(
-            "An interaction a × b is what a brings with b minus what it brings without b: gain, "
-            "they bring more together (synergetic); loss, one replaces the other (redundant)."
+            "An interaction a × b is what a brings with b minus what it brings without b: whether "
+            "they bring more or less together than each for itself."
         )
     if len(table.factors) > 2:
         said.append("Interactions of three tricks and more are averaged over and not shown.")

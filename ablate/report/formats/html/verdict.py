@@ -52,29 +52,26 @@ def _panel(place: markup.Place, panel: Panel) -> Markup:
     )
 
 
-# By mark and word; an interaction that is judged has a word.
-_LEADS: dict[tuple[Mark, str], str] = {
-    ("gain", ""): "Helps",
-    ("loss", ""): "Hurts",
-    ("gain", "synergetic"): "Bring more together:",
-    ("loss", "redundant"): "Bring less together:",
-    ("equivalent", ""): "No difference",
-    ("unresolved", ""): "Unresolved",
-    ("=", ""): "Changes nothing:",
+_LEADS: dict[Mark, str] = {
+    "gain": "Helps",
+    "loss": "Hurts",
+    "more together": "Bring more together:",
+    "less together": "Bring less together:",
+    "equivalent": "No difference",
+    "unresolved": "Unresolved",
+    "=": "Changes nothing:",
 }
+
+
+_PRINTED = frozenset({"gain", "loss", "more together", "less together"})
 
 
 def _block(block: Block, table: ReportTable) -> Markup:
     """What a block's lines say, whose questions have no other sentence: a trick's main effect, an
     interaction ("cosine × ema"), a share."""
     found = []
-    together = {word for _, word in _LEADS}
-    for (mark, word), lead in _LEADS.items():
-        lines = [
-            line
-            for line in block.lines
-            if (line.mark, line.word if line.word in together else "") == (mark, word)
-        ]
+    for mark, lead in _LEADS.items():
+        lines = [line for line in block.lines if line.mark == mark]
         margin = f" within ±{numbers.plain(table.margin)}" if mark == "equivalent" else ""
         names = [_answer(line, block, table) for line in lines]
         parts_ = [join(", " if i else None, each) for i, each in enumerate(names)]
@@ -86,10 +83,10 @@ def _block(block: Block, table: ReportTable) -> Markup:
 
 
 def _answer(line: BlockLine, block: Block, table: ReportTable) -> Markup:
-    label = tag("b", name(line.label))
+    label = join(tag("b", name(line.label)), f" ({line.word})" if line.word else None)
     cell = line.cells[block.judged] if block.judged is not None else None
     value = scaled(cell.value, table) if cell else None
-    if cell is None or value is None or line.mark not in ("gain", "loss"):
+    if cell is None or value is None or line.mark not in _PRINTED:
         return label
     low, high = scaled(cell.low, table), scaled(cell.high, table)
     ends = None if low is None or high is None else (low, high)

@@ -22,7 +22,7 @@ _WRAP = 14.0  # em, from which a text is set in several lines
 # command, points of an em, of \tabcolsep, between lines
 _SIZES = (("", 10.0, 6, 12.0), ("\\small", 9.25, 5, 11.0), ("\\footnotesize", 8.5, 3, 9.5))
 _NOTES = 8  # lines below a table; more than that go on in the text after it
-_MARK = re.compile(r"^[▲▼■○…↯∅] ")
+_MARK = re.compile(r"^[▲▼⊕⊖■○…↯∅] ")
 
 
 @dataclass(frozen=True)

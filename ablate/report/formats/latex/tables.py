@@ -203,7 +203,7 @@ def _verdict(row: parts.Judged) -> str:
 
 def _word(text: str) -> str:
     """A verdict or a band without its mark."""
-    return re.sub(r"^[▲▼■○…↯∅] ", "", text)
+    return re.sub(r"^[▲▼⊕⊖■○…↯∅] ", "", text)
 
 
 def _where(table: ReportTable) -> list[str]:
