@@ -47,6 +47,12 @@ def reference_row(table: ReportTable) -> str:
     return table.against or f"the {REFERENCE[table.reference]}"
 
 
+def over_seeds(table: ReportTable) -> str:
+    """What a Δ is taken over: "over the same seeds", and where that is not so."""
+    fitted = ", fitted where one diverged" if table.fits_around else ""
+    return f"over the same seeds{fitted}"
+
+
 def title(table: ReportTable) -> str:
     """What the rows are trained on: "imagenette, batch_size 256"."""
     return ", ".join(part for part in (table.dataset, table.column) if part)
@@ -75,7 +81,7 @@ def short_caption(table: ReportTable) -> str:
         facts.append("about the settings chosen once")
     if table.df is not None:
         interval = f"moderated {numbers.level(table)} interval ({numbers.degrees(table)} df)"
-        facts.append(f"Δ over the same seeds, {interval}")
+        facts.append(f"Δ {over_seeds(table)}, {interval}")
         if table.comparisons:  # else the rows have no verdicts of their own
             over = numbers.count(table.comparisons, "comparison")
             facts.append(f"verdicts Holm-corrected over {over}, {equivalent(table)}")
@@ -138,7 +144,7 @@ def long_caption(table: ReportTable) -> str:
         said.append("About the settings that were chosen once, not about rows tuned anew.")
     if table.df is not None:
         said.append(
-            f"Δ: mean difference over the same seeds, {numbers.level(table)} interval from its own "
+            f"Δ: mean difference {over_seeds(table)}, {numbers.level(table)} interval from its own "
             f"seeds and the noise of all rows (moderated t, {numbers.degrees(table)} df), not "
             "corrected."
         )

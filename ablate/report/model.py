@@ -244,7 +244,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the numbers come from. machines: (how many, name); epochs: None where rows differ."""
+    """Where the numbers come from.
+
+    machines: (how many, name). epochs: None where rows differ. limit: images that were used of a
+    split, None for all.
+    """
 
     headline: str
     command: str
@@ -253,6 +257,7 @@ class Provenance:
     machines: tuple[tuple[int, str], ...]
     torch: tuple[str, ...]
     ablate: tuple[str, ...]
+    limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -341,6 +346,14 @@ class ReportTable:
         lines = [(f"{b.title}: {one.label}", one) for b in self.blocks for one in b.lines]
         every = [*((one.label, one) for one in self.judged), *lines]
         return [(name, one.verdict) for name, one in every if one.mark in JUDGED]
+
+    @property
+    def fits_around(self) -> bool:
+        """Whether some difference is no mean over the seeds that both rows have: where one
+        diverged, it is the fit's."""
+        rows = (found for row in self.rows for found in (row.delta, row.base))
+        compared = [*rows, *([self.total.delta] if self.total else [])]
+        return any(c and c.effect and c.shared < len(self.seeds) for c in compared)
 
     @property
     def has_base(self) -> bool:

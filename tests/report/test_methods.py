@@ -78,7 +78,8 @@ def test_one_seed_is_no_finding():
     assert "Every variant was trained once, with seed 0" in text
     assert "no interval and no test" in text
     assert "differ by up to ±1.4 points from re-running alone" in text
-    assert "no difference here is a finding" in text
+    assert "it may be twice as much. No difference here is a finding" in text
+    assert "lower bound" not in text
     for word in ("Holm", "Schuirmann", "standard deviation", "95% intervals for", "four times"):
         assert word not in text
 
@@ -134,11 +135,26 @@ def test_looks_are_told_with_their_levels():
     values = {label: (70.0 + i, 70.3 + i / 2, 71.0) for i, (label, *_) in enumerate(GROUP1)}
     text = render_methods(build_tables(study(table(GROUP1), until=looks), results(values), {}))
     assert (
-        "at looks planned before any training (α = 0.005 at 3 seeds and α = 0.015 at 6 seeds), "
-        "which share an error rate of 0.02; this is look 1, at 3 seeds." in text
+        "at looks planned before any training, after 3 seeds (α = 0.005) and 6 seeds (α = 0.015), "
+        "which share an error rate of 0.02; these are the results of look 1, at 3 seeds." in text
     )
-    assert text.count("looks planned") == 1
+    assert text.count("Seeds were added") == text.count("0.015") == 1
     assert "looks planned" not in render_methods(nette())
+
+
+def test_a_limit_of_images_is_told():
+    def limited(trial):
+        dataset = trial.dataset.model_copy(update={"limit": 1500})
+        return trial.model_copy(update={"dataset": dataset})
+
+    resolved = study(table(GROUP1))
+    some = resolved.model_copy(
+        update={"trials": {k: limited(t) for k, t in resolved.trials.items()}}
+    )
+    values = {label: (70.0 + i, 70.3 + i / 2, 71.0) for i, (label, *_) in enumerate(GROUP1)}
+    said = "Of every split at most 1,500 images were used, balanced over classes."
+    assert said in render_methods(build_tables(some, results(values), {}))
+    assert "Of every split" not in render_methods(build_tables(resolved, results(values), {}))
 
 
 def test_a_choice_of_settings_is_told():

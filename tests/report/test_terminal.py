@@ -31,7 +31,7 @@ baseline      78.0 ±0.2                                                        
 + warmup      79.1 ±0.4   +1.1 [+0.1, +2.1]  ○ unresolved †               +1.1   97.1  8.0 s ×1.00
 + fp16        79.3 ±0.7   +0.3 [−0.9, +1.5]  ○ unresolved                 +1.3   97.2  4.1 s ×0.51
 + mixup       78.2 ±0.4   −1.1 [−2.4, +0.2]  ○ unresolved                 +0.2   97.0  4.2 s ×1.02
-+ zero_gamma  80.4 (n 2)  +2.1 on 2 seeds    … incomplete (2 of 3 seeds)  +2.5   97.4  4.2 s ×1.00
++ zero_gamma  80.4 (n 2)  +2.1 on 2 seeds    … incomplete (2 of 3 seeds)         97.4  4.2 s ×1.00
 ──────────────────────────────────────────────────────────────────────────────────────────────────
 all 4 tricks              +2.5 on 2 seeds    … incomplete (2 of 3 seeds)                     ×0.52
 † the interval leaves out 0, the test corrected for 5 comparisons does not

@@ -180,7 +180,14 @@ def _verdicts(table: ReportTable) -> tuple[Cell, ...]:
 
 
 def _bases(table: ReportTable) -> Column:
-    texts = [numbers.delta(row.base, table) for row in table.rows]
+    # one over fewer seeds needs their number, for which there is no room
+    whole = [
+        row.base and (row.base.effect or row.base.shared == len(table.seeds)) for row in table.rows
+    ]
+    texts = [
+        numbers.delta(row.base, table) if of_all else ""
+        for row, of_all in zip(table.rows, whole, strict=True)
+    ]
     cells = _plain([*texts, *([""] if table.total else [])])
     return Column("Δ base", ("Δ", "base"), cells, right=True)
 

@@ -183,7 +183,10 @@ def _data(group: Sequence[ReportTable]) -> str:
         seeds = f"once, with seed {first.seeds[0]}"
     else:
         seeds = f"with the same n = {len(first.seeds)} seeds ({numbers.span(first.seeds)})"
-    return f"Every variant was trained {seeds}, on {_list(named)}{each}."
+    said = f"Every variant was trained {seeds}, on {_list(named)}{each}."
+    limits = dict.fromkeys(t.provenance.limit for t in group if t.provenance.limit)
+    few = [f"at most {limit:,} images" for limit in limits]
+    return f"{said} Of every split {_list(few)} were used, balanced over classes." if few else said
 
 
 def _judged(tables: Sequence[ReportTable]) -> list[str]:
@@ -194,12 +197,13 @@ def _judged(tables: Sequence[ReportTable]) -> list[str]:
     spread = "" if first.one_seed else " as mean and standard deviation over seeds"
     said = [f"We report {first.metric.prose} at {which}{spread}; no epoch was selected."]
     if first.until is not None:
-        looks = [f"α = {alpha:g} at {seeds} seeds" for seeds, alpha in first.until.looks]
+        looks = [f"{seeds} seeds (α = {alpha:g})" for seeds, alpha in first.until.looks]
         whole = sum(alpha for _, alpha in first.until.looks)
         said.append(
             "Seeds were added to every variant until no comparison was unresolved, at looks "
-            f"planned before any training ({_list(looks)}), which share an error rate of "
-            f"{whole:g}; this is look {first.until.number}, at {first.until.seeds} seeds."
+            f"planned before any training, after {_list(looks)}, which share an error rate of "
+            f"{whole:g}; these are the results of look {first.until.number}, at "
+            f"{first.until.seeds} seeds."
         )
     if first.declared:
         declared = metric_named(first.declared).label
@@ -211,7 +215,9 @@ def _judged(tables: Sequence[ReportTable]) -> list[str]:
     fitted = [table for table in tables if table.df is not None]
     if not any(table.compares for table in tables):
         return said
-    said.append("Differences are means over the seeds that both variants have.")
+    around = any(table.fits_around for table in tables)
+    where = "; where a training diverged they are those of the fit below" if around else ""
+    said.append(f"Differences are means over the seeds that both variants have{where}.")
     if fitted:
         said += _fit(fitted, several=len(tables) > 1)
     said += dict.fromkeys(_looked(table) for table in tables if captions.look_again(table))
@@ -323,9 +329,9 @@ def _one_seed(tables: Sequence[ReportTable]) -> list[str]:
             for name, band in bands.items()
         ]
         said.append(
-            f"Two trainings of one recipe differ by up to {_list(each)} from re-running alone "
-            f"({numbers.level(first)}, from the binomial noise of a test set, sd ≈ √(error/2N)), "
-            f"which is a lower bound of that noise; no difference here is a finding."
+            f"If the noise of a training is that of its test set, sd ≈ √(error/2N), two trainings "
+            f"of one recipe differ by up to {_list(each)} from re-running alone "
+            f"({numbers.level(first)}); it may be twice as much. No difference here is a finding."
         )
     return said
 

@@ -98,7 +98,8 @@ def caption(group: Sequence[ReportTable]) -> str:
         return max((captions.one_seed(table) for table in group), key=len)
     facts = [f"± sd over n = {numbers.count(len(first.seeds), 'seed')}"]
     if any(table.df is not None for table in group):
-        facts.append("Δ over the same seeds, moderated interval of each line")
+        over = max((captions.over_seeds(table) for table in group), key=len)
+        facts.append(f"Δ {over}, moderated interval of each line")
         facts.append(f"verdicts Holm-corrected within each line, {captions.equivalent(first)}")
     devices = dict.fromkeys(name for table in group for _, name in table.provenance.machines)
     return " · ".join([*facts, "last epoch", *map(short_device, devices)])

@@ -37,6 +37,7 @@ def of(resolved: ResolvedStudy, table: Table, results: Mapping[str, TrialResultL
         machines=tuple((len(where), name) for name, where in sorted(places.items())),
         torch=_versions(done, "torch"),
         ablate=_versions(done, "ablate"),
+        limit=trials[0].dataset.limit if trials else None,
     )
 
 

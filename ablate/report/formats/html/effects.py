@@ -217,7 +217,8 @@ def _sentences(panels: Sequence[Panel]) -> list[str]:
     if first.one_seed:
         return [f"Shaded: how far two trainings of one recipe may differ ({numbers.level(first)})."]
     seeds = numbers.count(len(first.seeds), "seed")
-    found = [f"Mean difference over the same {seeds}"]
+    around = ", fitted where one diverged" if any(t.fits_around for t in tables) else ""
+    found = [f"Mean difference over the same {seeds}{around}"]
     fitted = [table for table in tables if table.df is not None]
     if fitted:
         df = listed(dict.fromkeys(numbers.degrees(table) for table in fitted))
