@@ -315,9 +315,8 @@ def recipe(tables: Sequence[ReportTable]) -> str:
 
 
 def notes(tables: Sequence[ReportTable]) -> list[str]:
-    """What differs between studies and makes their rows no comparison, a sentence each.
-
-    Between the tables of one study only the times can: they may come from different devices.
+    """What holds for all tables together, a sentence each: what differs between studies and makes
+    their rows no comparison, how many families there are, times from different devices.
     """
     found = []
     if len(by_study(tables)) > 1:
@@ -329,7 +328,26 @@ def notes(tables: Sequence[ReportTable]) -> list[str]:
         if found:
             found.append("compare rows within a study only: these are not trained or judged alike")
     timed = [table for table in tables if any(row.seconds is not None for row in table.rows)]
-    return found + _differ("devices", timed, _devices, "times are not comparable: devices differ")
+    found += _differ("devices", timed, _devices, "times are not comparable: devices differ")
+    return found + _families(tables)
+
+
+def _families(tables: Sequence[ReportTable]) -> list[str]:
+    """Each family of comparisons errs at its level, and a report of several more often."""
+    levels = [
+        table.alpha
+        for table in tables
+        for size in (table.comparisons, *(block.comparisons for block in table.blocks))
+        if size
+    ]
+    if len(levels) < 2:
+        return []
+    one_or_more = 1 - math.prod(1 - level for level in levels)
+    each = f"up to {100 * levels[0]:g}%" if len(set(levels)) == 1 else "its own share"
+    return [
+        f"{len(levels)} families of comparisons: of useless tricks each claims something in {each} "
+        f"of reports, one of them or more in up to about {100 * one_or_more:.0f}%"
+    ]
 
 
 def _differ(

@@ -1,16 +1,21 @@
-"""What the plan warned of, in the tables that it is about; a row whose noise stands out."""
+"""What the plan warned of, in the tables that it is about; rows that stand out or cannot be told
+apart."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
+from scipy.stats import binom
 
 from ablate.design import resolve
 from ablate.report import build_tables, render_terminal
 from ablate.report.tables.notes import known_before
 from ablate.study import load_study
-from tests.helpers.report_studies import GROUP1, results, study, table
+from tests.helpers.report_studies import GROUP1, cumulative, results, study, table
+from tests.helpers.set_studies import built, of_sets, set_table, subsets
 
 STUDY = """\
 [study]
@@ -101,3 +106,56 @@ def test_rows_of_equal_noise_are_not() -> None:
     }
     assert named[9] >= 38
     assert named[1] <= 5  # tested at 5%
+
+
+ROWS = cumulative("warmup", "mixup")
+CEILING = "all rows are within one image of 100%: the test set cannot tell them apart"
+
+
+def told(values: dict[str, Any], **more: Any) -> list[str]:
+    """Of a table on 3,925 images of 10 classes."""
+    (made,) = build_tables(study(table(ROWS), **more), results(values), {})
+    return [note for note in made.notes if "chance" in note or "100%" in note]
+
+
+def test_rows_within_an_image_of_100_are_not_told_apart() -> None:
+    image = 100 / 3925
+    all_right = (100.0, 100.0, 100.0)
+    near = {"baseline": (100.0, 100 - image, 100.0), "+ warmup": all_right, "+ mixup": all_right}
+    assert told(near) == [CEILING]
+    near["+ mixup"] = (100.0, 100 - 2 * image, 100 - 2 * image)
+    assert told(near) == []
+
+
+def test_equivalent_at_chance_says_that_nothing_was_learned() -> None:
+    values = {"baseline": (10.0, 10.1, 9.9), "+ warmup": (10.1, 9.9, 10.05)}
+    values["+ mixup"] = (60.0, 60.2, 59.9)
+    assert told(values, margin=1.0) == [
+        "baseline, + warmup: no better than chance (10%): equivalent says there that neither has "
+        "learned, not that a trick does nothing"
+    ]
+    values["+ warmup"] = (14.0, 14.2, 13.9)  # a gain of one that learns a little
+    values["+ mixup"] = (14.0, 14.2, 13.9)
+    assert told(values, margin=1.0) == []
+
+
+@pytest.mark.parametrize("far", [0.9, 1.1])
+def test_chance_is_what_so_many_guesses_come_to(far: float) -> None:
+    """95% of what guessing 3,925 images of 10 classes gives, by scipy's binomial."""
+    high = binom.ppf(0.975, 3925, 0.1) / 3925 - 0.1
+    value = 100 * (0.1 + far * high)
+    values = {label: (value, value + 0.01, value - 0.01) for label, *_ in ROWS}
+    values["+ warmup"] = (value, value - 0.01, value + 0.02)
+    assert bool(told(values, margin=1.0)) == (far < 1)
+
+
+def test_a_factorial_at_chance() -> None:
+    values = {m: [0.1 + 0.0003 * s for s in (1, -1, len(m))] for m in subsets("ab")}
+    (made,) = built(set_table("factorial", subsets("ab"), "ab"), results=of_sets(values), margin=2)
+    said = "baseline, a, b, a + b: no better than chance (10%)"
+    assert [note.startswith(said) for note in made.notes] == [True]
+
+
+def test_other_metrics_have_no_chance_and_no_ceiling() -> None:
+    values = {label: (100.0, 99.9, 100.0) for label, *_ in ROWS}
+    assert told(values, metric="loss", margin=1.0) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from ablate.report import build_tables, render_json, render_latex, render_markdown
@@ -12,6 +13,10 @@ from ablate.report.captions import notes
 from tests.helpers.reference_tables import NETTE_100, nette, one_seed, show, woof
 from tests.helpers.report_studies import GPU, GROUP1, results, study, table
 
+TWO = (
+    "2 families of comparisons: of useless tricks each claims something in up to 5% of reports, "
+    "one of them or more in up to about 10%"
+)
 VALUES = {label: (70.0 + i, 71.5, 71.0) for i, (label, *_) in enumerate(GROUP1)}
 
 
@@ -37,7 +42,7 @@ def test_studies_stand_below_their_titles():
     ]
     document = json.loads(render_json(nette() + other()))
     assert [table["study"] for table in document["tables"]] == ["group1", "group2"]
-    assert document["notes"] == []
+    assert document["notes"] == [TWO]
     text = render_latex(nette() + other())
     assert text.index("% group1") < text.index("tab:group1") < text.index("% group2")
 
@@ -81,7 +86,7 @@ def test_one_study_has_no_title():
 def test_another_protocol_is_flagged(second, said):
     found = notes(nette() + second())
     assert said in found
-    assert found[-1].startswith("compare rows within a study only")
+    assert any(note.startswith("compare rows within a study only") for note in found)
     for text in (show(nette() + second(), 200), render_markdown(nette() + second())):
         assert said.replace("~", "\\~") in text
     assert said in json.loads(render_json(nette() + second()))["notes"]
@@ -89,21 +94,41 @@ def test_another_protocol_is_flagged(second, said):
 
 def test_times_of_other_devices_are_flagged():
     found = notes(nette() + other(device="NVIDIA H100"))
-    assert found == ["times are not comparable: devices differ: RTX 4090 in group1, H100 in group2"]
+    assert found == [
+        "times are not comparable: devices differ: RTX 4090 in group1, H100 in group2",
+        TWO,
+    ]
     # between the tables of one study as well, where each has times of its own
     [second] = [
         replace(t, study="group1", dataset="imagewoof") for t in other(device="NVIDIA H100")
     ]
     assert notes([*nette(), second]) == [
-        "times are not comparable: devices differ: RTX 4090 in imagenette, H100 in imagewoof"
+        "times are not comparable: devices differ: RTX 4090 in imagenette, H100 in imagewoof",
+        TWO,
     ]
     assert "! times are not comparable" in show([*nette(), second])
 
 
 def test_what_agrees_is_not_flagged():
-    assert notes(nette() + other()) == []
-    assert notes(nette() + woof()) == []
+    assert notes(nette() + other()) == [TWO]
+    assert notes(nette() + woof()) == [TWO]
     assert notes(nette()) == []
+    assert notes(one_seed() + one_seed()) == []  # no verdict, no family
+
+
+def test_several_families_err_more_often_than_one():
+    """Against a simulation: k families at 5% each of reports of useless tricks."""
+    drawn = np.random.default_rng(5).random((20_000, 5)) < 0.05
+    share = 100 * drawn.any(axis=1).mean()
+    [said] = notes([replace(t, dataset=f"d{i}") for i in range(5) for t in nette()])
+    assert said.startswith("5 families of comparisons: of useless tricks each claims something")
+    assert float(said.split("up to about ")[1].rstrip("%")) == pytest.approx(share, abs=1.5)
+    other_level = [replace(t, alpha=0.10) for t in nette()]
+    [said] = [note for note in notes(nette() + other_level) if "families" in note]
+    assert "each claims something in its own share of reports" in said
+    assert said.endswith(f"about {100 * (1 - 0.95 * 0.90):.0f}%")
+    for text in (show(nette() + woof(), 250), render_markdown(nette() + woof())):
+        assert TWO in text.replace("\\", "")
 
 
 def test_names_are_escaped_and_many_are_counted():

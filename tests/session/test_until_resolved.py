@@ -112,7 +112,7 @@ def test_each_looks_numbers_are_at_its_level(tmp_path: Path) -> None:
         methods = render_methods([table])
         assert f"at α = {level:g} with Holm's correction" in methods
         assert "look" in methods
-        assert "α = 0.005 at 3 seeds" in methods
+        assert "after 3 seeds (α = 0.005)" in methods
         assert "95\\%" not in latex
         assert not re.search(r"95\s?% (interval|CI)", page)
         # the last invocation of the study is this one

@@ -202,6 +202,7 @@ def _table(
         notes=(
             *metrics.notes(resolved, metric),
             *cells.notes(table, grid, metric, alpha=alpha),
+            *notes.at_a_limit(resolved, table, judged, asked, metric, examples),
             *notes.notes(resolved, table),
             *filter(None, [notes.uneven(table, judged)]),
             *notes.known_before(resolved, table),

@@ -1,5 +1,5 @@
-"""What the rows of a tuned table chose, what was known of rows before they were trained, and a row
-whose noise stands out."""
+"""What the rows of a tuned table chose, what was known before they were trained, a row whose noise
+stands out, and rows that the test set cannot tell apart."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from ablate.core.metrics import Metric
 from ablate.core.resolved_study import (
     ResolvedStudy,
     Row,
@@ -17,6 +20,7 @@ from ablate.core.resolved_study import (
 )
 from ablate.report import captions
 from ablate.report.tables.compare import Judged
+from ablate.report.tables.contrasts import Answers
 
 
 def notes(resolved: ResolvedStudy, table: Table) -> list[str]:
@@ -138,3 +142,48 @@ def uneven(table: Table, judged: Judged) -> str | None:
         f"{row.label}: its seeds differ {times} those of the other rows; what is compared with it "
         "is less certain than the rest"
     )
+
+
+def at_a_limit(
+    resolved: ResolvedStudy,
+    table: Table,
+    judged: Judged,
+    answers: Answers,
+    metric: Metric,
+    examples: int | None,
+) -> list[str]:
+    """What "equivalent" means where rows are right on all images, or no better than chance.
+
+    No better than chance: within 1.96 standard deviations of that many guesses.
+    """
+    if not (metric.of_examples and examples and len(table.rows) > 1):
+        return []
+    means = [
+        float(np.mean(metric.right(line[np.isfinite(line)]))) if np.isfinite(line).any() else np.nan
+        for line in judged.fitted.values
+    ]
+    if all(mean >= 1 - 1 / examples - 1e-12 for mean in means):
+        return ["all rows are within one image of 100%: the test set cannot tell them apart"]
+    classes = resolved.trials[table.rows[0].keys[0]].dataset.num_classes
+    chance = (metric.among or 1) / classes
+    if metric.among is None or chance >= 1:
+        return []
+    guessing = 1.96 * (chance * (1 - chance) / examples) ** 0.5
+    lost = {i for i, mean in enumerate(means) if abs(mean - chance) <= guessing}
+    pairs = [
+        (i, reference)
+        for i, reference in enumerate(judged.references)
+        if reference is not None and judged.verdicts[i].mark == "equivalent"
+    ]
+    if judged.total is not None and judged.total.mark == "equivalent":
+        pairs.append(judged.ends)
+    told = dict.fromkeys(i for pair in pairs if lost.issuperset(pair) for i in sorted(pair))
+    if any(effect.verdict == "equivalent" for effect in answers.effects):
+        told |= dict.fromkeys(sorted(lost)) if len(lost) == len(table.rows) else {}
+    if not told:
+        return []
+    labels = ", ".join(table.rows[i].label for i in told)
+    return [
+        f"{labels}: no better than chance ({100 * chance:.3g}%): equivalent says there that "
+        "neither has learned, not that a trick does nothing"
+    ]
