@@ -88,11 +88,10 @@ def test_incomplete_and_diverged_rows_are_named():
     text = render_methods(nette() + woof())
     assert "gave a result, on imagewoof: + zero_gamma (2 of 3 seeds); such a variant" in text
     assert "imagenette (3,925 test images) and imagewoof (3,925 test images)" in text
-    assert "5.4 (imagenette) and 5 (imagewoof) degrees of freedom" in text
-    assert "over 5 comparisons" in text  # those that are missing count
     text = render_methods(incomplete())
     assert (
-        "+ mixup (2 of 3 seeds), + cosine (diverged (1 of 3)) and + distill (2 of 3 seeds)" in text
+        "+ mixup (2 of 3 seeds), + cosine (diverged in 1 of 3, 95% interval 1–91%) and + distill "
+        "(2 of 3 seeds)" in text
     )
     assert "distill was added to the last of these and not carried on." in text
     assert "2 epochs longer is a control" in text
@@ -177,6 +176,59 @@ def test_several_ablations_have_a_sentence_each():
     assert "Ablation main: The tricks warmup" in text
     assert "Ablation alone: The tricks warmup and mixup were each added alone" in text
     assert "Within each table, which is a family of its own, differences were tested" in text
+
+
+def paragraphs(tables):
+    return render_methods(tables).strip().split("\n\n")
+
+
+def test_what_differs_by_table_is_a_paragraph_of_its_own():
+    tables = nette() + woof()
+    design, analysis, by_table, lacking, *_ = paragraphs(tables)
+    assert design.startswith("The tricks warmup")
+    assert analysis.startswith("We report top-1 accuracy")
+    assert "imagenette" not in analysis
+    assert "imagewoof" not in analysis
+    # the numbers are those of the tables, each in its own sentence
+    for table_, said in zip(tables, by_table.split(". For "), strict=True):
+        facts = (
+            f"{table_.dataset}: {round(table_.df, 1):g} degrees of freedom, "
+            f"{table_.comparisons} comparisons, differences from about {table_.detectable:.1f} "
+            f"points detected four times in five"
+        )
+        assert facts in said
+    assert lacking.startswith("Not every training gave a result, on imagewoof: + zero_gamma")
+    # one table, or two that are alike, have them in the analysis
+    twin = [replace(nette()[0], dataset="imagewoof")]
+    for same in (nette(), nette() + twin):
+        design, analysis, machines, *_ = paragraphs(same)
+        assert f"{round(same[0].df, 1):g} degrees of freedom" in analysis
+        assert "correction over 5 comparisons" in analysis
+        assert machines.startswith("Trainings ran on")
+
+
+def test_what_ablations_have_in_common_is_said_once():
+    subsets_ = [(), ("a",), ("b",), ("a", "b")]
+    kinds = {
+        "one_at_a_time": [(), ("a",), ("b",)],
+        "leave_one_out": [("a", "b"), ("b",), ("a",)],
+        "factorial": subsets_,
+    }
+    tables = [set_table(kind, sets, ("a", "b")) for kind, sets in kinds.items()]
+    values = planted({("a",): 0.02}, ("a", "b"), seeds=3, noise=0.002)
+    made_ = built(*tables, results=of_sets(values))
+    found = paragraphs(made_)
+    assert "\n\n".join(found).count("The recipe was resnet50_v1") == 1
+    assert found[0].count("Every variant was trained with the same n = 3 seeds") == 1
+    assert [found[0].count(f"Ablation {kind}: ") for kind in kinds] == [1, 1, 1]
+    # a block below a table is a paragraph
+    blocks = [part for part in found if part.startswith("Also given: ")]
+    titles = ["main effects and interactions", "each trick alone, and on top of all others"]
+    assert [part.split(".")[0].split(",")[0] for part in blocks] == [
+        f"Also given: {title.split(',')[0]}" for title in titles
+    ]
+    sentences = [s for part in found for s in part.split(". ")]
+    assert len(sentences) == len(set(sentences))
 
 
 def test_several_studies_are_named_and_what_differs_is_said():

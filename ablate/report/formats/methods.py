@@ -81,16 +81,27 @@ def render_methods(tables: Sequence[ReportTable], kind: str = "markdown") -> str
 
 
 def _paragraphs(tables: Sequence[ReportTable]) -> list[list[str]]:
-    """Of one study: each ablation's design, then how all are judged, then what they ran on."""
-    found = []
-    for _, group in groupby(tables, key=lambda table: table.ablation):
-        found.append(_design(list(group)))
-    found.append([*_judged(tables), *_missing(tables), *_further(tables)])
-    found.append(_machines(tables))
-    return found
+    """Of one study: the design, the analysis, what of it differs by table, what is missing, what
+    else is given, what it ran on."""
+    groups = [list(group) for _, group in groupby(tables, key=lambda table: table.ablation)]
+    return [
+        _once([_design(group, several=len(groups) > 1) for group in groups]),
+        _judged(tables),
+        _by_table(tables),
+        _missing(tables),
+        *_further(tables),
+        _machines(tables),
+    ]
 
 
-def _design(group: Sequence[ReportTable]) -> list[str]:
+def _once(parts: Sequence[Sequence[str]]) -> list[str]:
+    """The sentences of all parts, those that every part has last and once."""
+    shared = [said for said in parts[0] if all(said in part for part in parts)]
+    own = [said for part in parts for said in part if said not in shared]
+    return [*own, *shared]
+
+
+def _design(group: Sequence[ReportTable], *, several: bool) -> list[str]:
     first = group[0]
     said = []
     base = first.rows[first.baseline]
@@ -133,7 +144,8 @@ def _design(group: Sequence[ReportTable]) -> list[str]:
     recipe = [part for part in parts if all(part in other for other in others)]
     had = f", with {_list(shared)}" if shared else ""
     settings = f" ({', '.join(recipe)})" if recipe else ""
-    what = "The recipe" if first.kind == "leave_one_out" else "The baseline"
+    recipe_of_all = several or first.kind == "leave_one_out"
+    what = "The recipe" if recipe_of_all else "The baseline"
     said.append(f"{what} was {model}{settings}{had}.")
     said.append(_data(group))
     tuned = dict.fromkeys(_tuned(t.tuning, one_seed=t.one_seed) for t in group if t.tuning)
@@ -252,21 +264,17 @@ def _fit(tables: Sequence[ReportTable], *, several: bool) -> list[str]:
     )
     level, inner = numbers.level(first), numbers.inner_level(first)
     margin = f"±{numbers.plain(first.margin)}{first.metric.points}"
-    df = _each(
-        tables,
-        numbers.degrees,
-        "degree of freedom",
-        "degrees of freedom",
-    )
+    df = _same(tables, _freedom)
     said = [
         f"Their intervals come from a least-squares fit of the metric on variant and seed"
         f"{weighted}, and from each difference's own variance over seeds, moderated by the "
-        f"residual variance of all variants (Smyth, 2004; {df}); they are {level} intervals for "
-        f"new seeds on these test images, not corrected for the number of comparisons."
+        f"residual variance of all variants (Smyth, 2004{f'; {df}' if df else ''}); they are "
+        f"{level} intervals for new seeds on these test images, not corrected for the number of "
+        f"comparisons."
     ]
     tested = [table for table in tables if table.comparisons]
     if tested:
-        over = _each(tested, lambda table: table.comparisons, "comparison", "comparisons")
+        over = _same(tested, _compared) or "its comparisons"
         family = "Within each table, which is a family of its own, d" if several else "D"
         said.append(
             f"{family}ifferences were tested against zero at α = {first.alpha:g} with Holm's "
@@ -293,15 +301,51 @@ def _fit(tables: Sequence[ReportTable], *, several: bool) -> list[str]:
             "by the noncentral t distribution."
         )
     seen = [table for table in tables if table.detectable is not None]
-    if seen:
-        least = _each(seen, captions.could_see, "", "")
-        needs = _each(seen, captions.seeds_needed, "", "")
-        said.append(
-            f"The smallest difference that these seeds would detect with 80% power at the "
+    found = []
+    if least := _same(seen, _seen):
+        found.append(
+            "the smallest difference that these seeds would detect with 80% power at the "
             f"corrected level is about {least}"
-            + (f"; the margin of {margin} would take {needs}." if first.margin else ".")
         )
-    return said
+    if first.margin and (needs := _same(seen, captions.seeds_needed)):
+        found.append(f"the margin of {margin} would take {needs}")
+    text = "; ".join(found)
+    return [*said, f"{text[:1].upper()}{text[1:]}."] if text else said
+
+
+def _by_table(tables: Sequence[ReportTable]) -> list[str]:
+    """The numbers of the analysis that are not the same in all tables."""
+    fitted = [table for table in tables if table.df is not None]
+    seen = [table for table in fitted if table.detectable is not None]
+    judged = [table for table in fitted if table.comparisons]
+    asked = (
+        (fitted, _freedom, "{}"),
+        (judged, _compared, "{}"),
+        (seen, _seen, "differences from about {} detected with 80% power"),
+        (
+            [table for table in seen if table.margin],
+            captions.seeds_needed,
+            "the margin would take {}",
+        ),
+    )
+    differing = [part for part in asked if part[0] and not _same(*part[:2])]
+    named: dict[str, list[ReportTable]] = {}
+    for table in fitted:
+        facts = [words.format(value(table)) for those, value, words in differing if table in those]
+        if facts:
+            named.setdefault(", ".join(facts), []).append(table)
+    return [f"For {_named(those, fitted)}: {facts}." for facts, those in named.items()]
+
+
+def _named(those: Sequence[ReportTable], every: Sequence[ReportTable]) -> str:
+    """Ablations all of whose tables are among those by their name, tables of others by theirs."""
+    found: dict[str, None] = {}
+    for table in those:
+        whole = [other for other in every if other.ablation == table.ablation]
+        alone = bool(table.ablation) and all(other in those for other in whole)
+        name = table.ablation, "" if alone else captions.title(table)
+        found[" ".join(part for part in name if part)] = None
+    return _list(found)
 
 
 def _families(tables: Sequence[ReportTable]) -> Iterable[tuple[str, int]]:
@@ -371,22 +415,24 @@ def _lack(row: ReportRow, table: ReportTable) -> str:
     return ""
 
 
-def _further(tables: Sequence[ReportTable]) -> list[str]:
-    """Blocks and published figures."""
-    said = []
-    headed = dict.fromkeys(
-        (block.title, block.name, block.heads, block.caption)
-        for table in tables
-        for block in table.blocks
-    )
-    for title, name, heads, caption in headed:
-        shapley = any("shapley" in text.lower() for text in (title, name, *heads))
+def _further(tables: Sequence[ReportTable]) -> list[list[str]]:
+    """Blocks, a paragraph for each kind, and published figures."""
+    found = []
+    every = [block for table in tables for block in table.blocks]
+    for title, name in dict.fromkeys((block.title, block.name) for block in every):
+        blocks = [block for block in every if (block.title, block.name) == (title, name)]
+        heads = {head.lower() for block in blocks for head in block.heads}
+        shapley = any("shapley" in text for text in (title.lower(), name, *heads))
         source = ", Shapley values after Shapley (1953)" if shapley else ""
-        sentences = (part if part.endswith((".", "!", "?")) else f"{part}." for part in caption)
-        said.append(" ".join([f"Also given: {title}{source}.", *sentences]))
+        sentences = dict.fromkeys(
+            part if part.endswith((".", "!", "?")) else f"{part}."
+            for block in blocks
+            for part in block.caption
+        )
+        found.append([f"Also given: {title}{source}.", *sentences])
     if any(table.paper for table in tables):
-        said.append("Published figures beside the measured ones are those of He et al. (2019).")
-    return said
+        found.append(["Published figures beside the measured ones are those of He et al. (2019)."])
+    return found
 
 
 def _machines(tables: Sequence[ReportTable]) -> list[str]:
@@ -417,22 +463,23 @@ def _machines(tables: Sequence[ReportTable]) -> list[str]:
     return said
 
 
-def _each(
-    tables: Sequence[ReportTable],
-    value: Callable[[ReportTable], object],
-    one: str,
-    many: str,
-) -> str:
-    """ "8 degrees of freedom", or "8 (imagenette) and 7 (imagewoof) degrees of freedom"."""
-    values = [value(table) for table in tables]
-    unit = one if set(values) == {1} else many
-    if len(set(values)) == 1:
-        return f"{values[0]} {unit}".strip()
-    each = [
-        f"{found} ({', '.join(p for p in (table.ablation, captions.title(table)) if p)})"
-        for found, table in zip(values, tables, strict=True)
-    ]
-    return f"{_list(each)} {unit}".strip()
+def _same(tables: Sequence[ReportTable], value: Callable[[ReportTable], str]) -> str:
+    """What all of these tables have; "" where they differ, and of none."""
+    values = {value(table) for table in tables}
+    return values.pop() if len(values) == 1 else ""
+
+
+def _freedom(table: ReportTable) -> str:
+    df = numbers.degrees(table)
+    return f"{df} degree{'' if df == '1' else 's'} of freedom"
+
+
+def _seen(table: ReportTable) -> str:
+    return captions.could_see(table) or ""
+
+
+def _compared(table: ReportTable) -> str:
+    return numbers.count(table.comparisons, "comparison")
 
 
 def _list(parts: Iterable[str]) -> str:
