@@ -318,6 +318,7 @@ def _by_table(tables: Sequence[ReportTable]) -> list[str]:
     fitted = [table for table in tables if table.df is not None]
     seen = [table for table in fitted if table.detectable is not None]
     judged = [table for table in fitted if table.comparisons]
+    within = [table for table in seen if table.margin]
     asked = (
         (fitted, _freedom, "{}"),
         (judged, _compared, "{}"),
