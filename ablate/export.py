@@ -303,6 +303,9 @@ def _provenance(
                 "command": study.command,
                 "overrides": list(study.overrides),
                 "headline": study.headline,
+                "tuning": _distinct(
+                    t.tuning.model_dump(mode="json") for t in study.tables if t.tuning is not None
+                ),
                 "seeds": list(study.seeds),
                 "metric": study.metric,
                 "margin": study.margin,

@@ -165,8 +165,10 @@ class Session:
         same time."""
         first: dict[str, str] = {}
         for key in self.work.to_train:
-            row = self.resolved.trials[key].model_copy(update={"seed": 0}).key
-            seed = self.resolved.trials[key].seed
+            trial = self.resolved.trials[key]
+            dataset = trial.dataset.model_copy(update={"fold": 0})
+            row = trial.model_copy(update={"seed": 0, "dataset": dataset}).key
+            seed = trial.seed
             if row not in first or seed < self.resolved.trials[first[row]].seed:
                 first[row] = key
         return frozenset(first.values())

@@ -184,6 +184,7 @@ def test_what_seeds_chose_is_in_diff_in_reports_and_in_queries(
     (change,) = [c for c in document["differences"][0]["settings"] if c["name"] == "lr"]
     assert change["before"] == pytest.approx([0.3] * 3)
     assert change["after"] == pytest.approx([0.3, 0.03, 0.3])
+    assert not any("tuned anew" in note for note in document["differences"][0]["notes"])
     report = json.loads(cli("report", "study", "--json").stdout)
     (table,) = report["tables"]
     assert table["recipe"] == (
@@ -195,6 +196,10 @@ def test_what_seeds_chose_is_in_diff_in_reports_and_in_queries(
     assert [row["lr"] if isinstance(row, dict) else row[2] for row in rows] == pytest.approx(
         [0.3, 0.3, 0.3, 0.3, 0.03, 0.3]
     )
+    Path("once.toml").write_text(ONCE.replace('["mixup", "adam"]', '["mixup"]'))
+    assert cli("run", "once.toml", "--seeds", "3").returncode == 0
+    once = cli("diff", "once:baseline", "once:mixup")
+    assert "baseline: settings were chosen once, for all seeds" in " ".join(once.stderr.split())
 
 
 def test_trained_for_real_seeds_choose_apart_and_are_trained_with_what_they_chose(

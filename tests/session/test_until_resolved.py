@@ -220,8 +220,11 @@ def test_looks_are_the_declared_ones() -> None:
 
 
 def test_tuning_comes_before_the_first_look(tmp_path: Path) -> None:
-    from tests.helpers.planted_runs import TUNED
+    from tests.helpers.planted_runs import ONCE, TUNED
 
+    (tmp_path / "once").mkdir()
+    once = run(tmp_path / "once", null, ONCE)
+    assert seeds_of(once) == [("tune", 12), ("look", 12), ("look", 12), ("look", 16)]
     planted = run(tmp_path, null, TUNED)
     # later looks let their new seeds choose first, and those that chose keep what they have
     assert seeds_of(planted) == [

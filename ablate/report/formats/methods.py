@@ -323,11 +323,7 @@ def _by_table(tables: Sequence[ReportTable]) -> list[str]:
         (fitted, _freedom, "{}"),
         (judged, _compared, "{}"),
         (seen, _seen, "differences from about {} detected with 80% power"),
-        (
-            [table for table in seen if table.margin],
-            captions.seeds_needed,
-            "the margin would take {}",
-        ),
+        (within, captions.seeds_needed, "the margin would take {}"),
     )
     differing = [part for part in asked if part[0] and not _same(*part[:2])]
     named: dict[str, list[ReportTable]] = {}

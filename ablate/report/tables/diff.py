@@ -19,7 +19,7 @@ from ablate.core.metrics import MEASURED, TOP1, Metric
 from ablate.core.trial import Trial
 from ablate.errors import AblateError, did_you_mean
 from ablate.report import numbers
-from ablate.report.captions import short_device
+from ablate.report.captions import CHOSEN_ONCE, short_device
 from ablate.report.model import Diverged, TrialResultLike
 from ablate.report.tables import cells, timing
 from ablate.report.tables.fit import fit_rows
@@ -416,4 +416,7 @@ def _notes(a: Side, b: Side, statuses: Mapping[str, str]) -> list[str]:
                     statuses[key], statuses[key].replace("_", " ")
                 )
                 found.append(f"{side.name}: seed {seed} is {word} and left out")
+        tuning = side.place.table.tuning if side.place else None
+        if tuning is not None and tuning.once and not side.single:
+            found.append(f"{side.name}: {CHOSEN_ONCE}")
     return list(dict.fromkeys(found))
