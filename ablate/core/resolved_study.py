@@ -11,11 +11,20 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from ablate.core.recipe import Frozen
 from ablate.core.trial import Trial
 from ablate.util.text import name_key
+
+# The newest format of a saved study that this reads. 1: every row of a tuned table chose once. 2:
+# its seeds choose for themselves, which an older release would take for a damaged file.
+STUDY_FORMAT = 2
 
 Kind = Literal["cumulative", "leave_one_out", "one_at_a_time", "factorial", "orderings"]
 # Kinds whose rows are sets that are judged together, not each by itself.
@@ -157,6 +166,17 @@ class Row(Frozen):
         each = {name: [value.get(name)] * count for name in ("tuning", "chosen")}
         return value | each | {"unchosen": [value.get("unchosen", "")] * count}
 
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialised: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """In that shape where all seeds have one choice, or none is to be made: releases that know
+        no other read these."""
+        document: dict[str, Any] = serialised(self)
+        if not self.tuning:
+            document |= {"chosen": None, "unchosen": ""}
+        elif len(set(zip(self.tuning, self.chosen, self.unchosen, strict=True))) == 1:
+            document |= {name: document[name][0] for name in ("tuning", "chosen", "unchosen")}
+        return document
+
     @property
     def open(self) -> tuple[bool, ...]:
         """For each seed whether its settings are not chosen, so that nothing of it can be trained
@@ -219,7 +239,8 @@ class Table(Frozen):
 class ResolvedStudy(Frozen):
     """Everything `ablate run` was asked for, with every key.
 
-    headline: the recipe in words, "resnet50_v1 · 20 epochs · batch 64 · lr 0.025 · 160 px".
+    format: 2 where seeds choose settings for themselves, else 1. headline: the recipe in words,
+    "resnet50_v1 · 20 epochs · batch 64 · lr 0.025 · 160 px".
     file: as the user named it; toml: its text with those it extends, by path. trials: the
     definition of every key, teachers included; `labels` says where each is first used:
     "imagenette · + warmup · seed 0". order: keys in the order of work, teachers before those who

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ablate.core.resolved_study import ResolvedStudy
+from ablate.core.resolved_study import STUDY_FORMAT, ResolvedStudy
 from ablate.core.trial import Numerics
 from ablate.design.ordering import graphs, work_order
 from ablate.design.planner import Planner
@@ -65,7 +65,9 @@ def resolve(
         where = study.document.problem(("recipe",), problem.message, hint=problem.hint)
         raise StudyError([where]) from problem
     shared = graphs(planner.trials, study.catalogue)
+    each = any(table.tuning is not None and not table.tuning.once for table in tables)
     return ResolvedStudy(
+        format=STUDY_FORMAT if each else 1,
         name=study.name,
         file=study.file,
         toml=study.toml,

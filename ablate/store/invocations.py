@@ -18,9 +18,8 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from ablate.core.resolved_study import ResolvedStudy
+from ablate.core.resolved_study import STUDY_FORMAT, ResolvedStudy
 from ablate.store.format_version import refuse_newer
-from ablate.store.store import STUDY_FORMAT
 from ablate.store.untrusted import Unfit, plain
 from ablate.util import files
 

@@ -24,7 +24,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from ablate.core.resolved_study import ResolvedStudy
+from ablate.core.resolved_study import STUDY_FORMAT, ResolvedStudy
 from ablate.core.trial import Trial
 from ablate.errors import AblateError
 from ablate.store import attempt_reader, format_version
@@ -34,7 +34,6 @@ from ablate.store.journal import finite_or_nan, last_epoch, read_epochs, seconds
 from ablate.store.lease import Lease, holder
 from ablate.util import files
 
-STUDY_FORMAT: Final[int] = ResolvedStudy.model_fields["format"].default
 _NAN: Final = float("nan")
 
 Ending = dict[str, Any] | None  # done.json, None without it

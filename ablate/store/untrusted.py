@@ -19,13 +19,12 @@ from typing import Any, BinaryIO, Final
 
 from pydantic import ValidationError
 
-from ablate.core.resolved_study import ResolvedStudy
+from ablate.core.resolved_study import STUDY_FORMAT, ResolvedStudy
 from ablate.core.trial import Trial
 from ablate.store import attempt_reader, ledger
 from ablate.store.format_version import FORMAT
 from ablate.store.journal import finite_or_nan, read_pieces
 from ablate.store.lease import Lease, holder
-from ablate.store.store import STUDY_FORMAT
 from ablate.util import files
 
 _KEY: Final = re.compile(r"[0-9a-f]{64}")

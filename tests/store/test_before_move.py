@@ -157,8 +157,12 @@ def test_nothing_is_trained_again(folder: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert "nothing to train" in done.stderr
         assert of_both(done.stdout) == of_both(report(study, "txt"))
-        saved = max((folder / "ablate-results" / "studies" / study).iterdir())  # begins with a time
-        keys |= json.loads(saved.read_text("utf-8"))["labels"]
+        *_, last, saved = sorted((folder / "ablate-results" / "studies" / study).iterdir())
+        was, now = (json.loads(path.read_text("utf-8")) for path in (last, saved))
+        assert now["format"] == was["format"] == 1
+        # an older release reads what this one saved
+        assert [t["rows"] for t in now["tables"]] == [t["rows"] for t in was["tables"]]
+        keys |= now["labels"]
     assert trials(folder) == before  # no attempt more, and none touched
     assert {key[:40]: label for key, label in keys.items()} == KEYS
     assert {path.split("/")[0] for path in before} == set(keys)
@@ -182,6 +186,7 @@ def test_the_choices_of_seed_0_are_those_that_were_made(folder: Path) -> None:
     ]
     assert [data.get("fold") for data in tried] == [1] * 4
     assert before.items() <= trials(folder).items()
+    assert document["format"] == 2  # an older release refuses it in one line
     for row in document["tables"][0]["rows"]:
         labels = [document["labels"][key].split(" · ")[2] for key in row["tuning"][0]]
         assert {key[:40] for key in row["tuning"][0]} < set(KEYS)
