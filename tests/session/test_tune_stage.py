@@ -119,6 +119,43 @@ def test_every_seed_is_trained_with_what_it_chose(tmp_path: Path) -> None:
         assert "not about rows tuned anew" not in text
 
 
+def test_headers_give_what_was_chosen_among_instead_of_what_the_file_says(tmp_path: Path) -> None:
+    other = """
+[[ablation]]
+name  = "fixed"
+kind  = "one_at_a_time"
+stack = ["mixup"]
+"""
+    tune = "{ batch_size = [8, 16], lr.factor = [1, 3] }"
+    text = TUNED.replace('["mixup", "adam"]', '["mixup"]') + other
+    text = text.replace("{ lr.factor = [0.3, 1, 3] }", tune)
+    ran = Planted(peaked).run(session(tmp_path, text))
+    tables = tables_of(ran.session.resolved, ran.session.store)
+    tuned = "resnet8 · 1 epoch · batch_size tuned of 8, 16, lr of 1, 3 × 0.1 by each seed · 8 px"
+    fixed = "resnet8 · 1 epoch · batch 16 · lr 0.1 · 8 px"
+    assert [table.provenance.headline for table in tables] == [tuned, fixed]
+    assert "batch 16" not in tables[0].provenance.settings
+    page = unescape(render("html", tables))
+    header = page.partition("<header>")[2].partition("</header>")[0]
+    assert f"{tuned} (main digits); {fixed} (fixed digits)" in header
+    said = unescape(render_methods(tables))
+    first, second = said.split("\n\n")[:2]
+    assert "(1 epoch, batch_size tuned of 8, 16, lr of 1, 3 × 0.1 by each seed, 8 px)" in first
+    assert "(1 epoch, batch 16, lr 0.1, 8 px)" in second
+    assert "Chosen were: baseline batch_size 8 lr 0.3; mixup batch_size 8 lr 0.3." in first
+    (once,) = tables_of(*study_of(tmp_path, ONCE))
+    assert once.provenance.headline == (
+        "resnet8 · 1 epoch · batch 16 · lr tuned of 0.3, 1, 3 × each row's own once for all seeds "
+        "· 8 px"
+    )
+
+
+def study_of(folder: Path, text: str) -> tuple[ResolvedStudy, Store]:
+    """Trained, with its store."""
+    ran = Planted(peaked).run(session(folder, text, name="other"))
+    return ran.session.resolved, ran.session.store
+
+
 def test_a_seed_that_cannot_choose_leaves_the_others(tmp_path: Path) -> None:
     def faulty(trial: Trial) -> float | str:
         mixed = any(spec.name == "mixup" for spec in trial.tricks)
