@@ -180,7 +180,7 @@ def smallest_seen(se: float, df: float, comparisons: int, alpha: float = 0.05) -
 def seeds_for(margin: float, told: Told, seeds: int, rows: int, comparisons: int) -> int:
     """How many would see the margin, if noise is as it was and no row stands out."""
     for n in range(2, 10_000):
-        b, law_df = (n - 1) / (3 + n - 1), (rows - 1) * (n - 1)
+        b, law_df = (n - 1) / (2.5 + n - 1), (rows - 1) * (n - 1)
         df = min(4 + n - 1, 1 / ((1 - b**2) / law_df + b**2 / (n - 1)))
         if smallest_seen(told.se * (seeds / n) ** 0.5, df, comparisons) <= margin:
             return n

@@ -56,14 +56,14 @@ imagenette    top-1 %    Δ row above                                      Δ  t
 ───────────────────────────────────────────────────────────────────────────────────────────────
 baseline      89.8 ±0.4                                                       98.7  8.0 s
 + warmup      90.1 ±0.3  +0.4 [−0.4, +1.2]  ○ unresolved               +0.4   98.8  8.0 s ×1.00
-+ fp16        90.1 ±0.3  −0.1 [−0.8, +0.7]  ○ unresolved               +0.3   98.7  4.1 s ×0.51
++ fp16        90.1 ±0.3  −0.1 [−0.9, +0.7]  ○ unresolved               +0.3   98.7  4.1 s ×0.51
 + mixup       90.4 ±0.3  +0.3 [−0.4, +1.0]  ○ unresolved               +0.6   98.9  4.2 s ×1.02
 + zero_gamma  91.6 ±0.3  +1.2 [+0.7, +1.8]  ▲ gain                     +1.9   99.1  4.2 s ×1.00
 ───────────────────────────────────────────────────────────────────────────────────────────────
 all 4 tricks             +1.9 [+1.3, +2.4]  ▲ gain                                        ×0.52
-± sd over n = 3 seeds · Δ over the same seeds, moderated 95% interval (5.4 df) · verdicts
-Holm-corrected over 5 comparisons, equivalent = within ±0.5 · could see about 1.6 points; ±0.5
-needs about 17 seeds · last epoch · RTX 4090
+± sd over n = 3 seeds · Δ over the same seeds, moderated 95% interval (5 df) · verdicts
+Holm-corrected over 5 comparisons, equivalent = within ±0.5 · could see about 1.1 to 1.7 points
+(80% power); ±0.5 needs 11 to 50 seeds · last epoch · RTX 4090
 """
 
 NASTY = "a|b`c<img src=x>*_d_\u202e\x1b[2J\n"
@@ -75,16 +75,16 @@ MARKDOWN = """\
 | baseline | 89.8 ± 0.4 | | | | 98.7 | 8.0 s |
 | + warmup | 90.1 ± 0.3 | +0.4 [−0.4, +1.2] | unresolved | +0.4 [−0.4, +1.2] | 98.8 | \
 8.0 s (×1.00) |
-| + fp16 | 90.1 ± 0.3 | −0.1 [−0.8, +0.7] | unresolved | +0.3 [−0.2, +0.8] | 98.7 | 4.1 s (×0.51) |
+| + fp16 | 90.1 ± 0.3 | −0.1 [−0.9, +0.7] | unresolved | +0.3 [−0.2, +0.8] | 98.7 | 4.1 s (×0.51) |
 | + mixup | 90.4 ± 0.3 | +0.3 [−0.4, +1.0] | unresolved | +0.6 [−0.1, +1.3] | 98.9 | 4.2 s (×1.02) |
 | + zero_gamma | 91.6 ± 0.3 | +1.2 [+0.7, +1.8] | gain | +1.9 [+1.3, +2.4] | 99.1 | 4.2 s (×1.00) |
 | **all 4 tricks** | | | **gain** | +1.9 [+1.3, +2.4] | | (×0.52) |
 
 Top-1 at the last of 20 epochs, mean ± standard deviation over n = 3 seeds (0–2). \
 Δ: mean difference over the same seeds, 95% interval from its own seeds and the noise of all rows \
-(moderated t, 5.4 df), not corrected. Verdicts: Holm-corrected over 5 comparisons, p < .05; \
-equivalent: 90% interval within ±0.5 points. This table could see differences from about 1.6 \
-points; the declared ±0.5 needs about 17 seeds. × is against the row above.
+(moderated t, 5 df), not corrected. Verdicts: Holm-corrected over 5 comparisons, p < .05; \
+equivalent: 90% interval within ±0.5 points. This table could see differences from about 1.1 to \
+1.7 points with 80% power; the declared ±0.5 needs 11 to 50 seeds. × is against the row above.
 
 resnet50_v1, batch 64, 160 px, fast numerics; 1 × NVIDIA RTX 4090, torch 2.8.0, ablate 0.1.0. \
 `ablate run studies/group1.toml`

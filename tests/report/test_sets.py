@@ -175,9 +175,10 @@ def test_a_factorial_is_a_linear_model_of_signs() -> None:
     by_law = (np.array(factor) * fit.bse[4:10]) ** 2
     products, losses = np.array(design)[::4, 4:10], 1 - np.array([values[s] for s in values])
     own = np.var(np.array(factor) / 8 * (losses.T @ products), axis=0, ddof=1) / 4
-    se = np.sqrt((3 * by_law + 3 * own) / 6)
+    se = np.sqrt((2.5 * by_law + 3 * own) / 5.5)
     assert [e.se for e in told] == pytest.approx(se)
-    df = 1 / ((1 - 0.5**2) / 21 + 0.5**2 / 3)  # more than the prior's 4 and the 3 of its own
+    b = 3 / 5.5
+    df = 1 / ((1 - b**2) / 21 + b**2 / 3)  # more than the prior's 4 and the 3 of its own
     p = 2 * scipy_stats.t.sf(np.abs(wanted) / se, min(7, df))
     assert [e.p_holm for e in told] == pytest.approx(multipletests(p, method="holm")[1])
 

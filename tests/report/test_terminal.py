@@ -15,7 +15,7 @@ imagenette    top-1 %    Δ row above                                      Δ
 ───────────────────────────────────────────────────────────────────────────
 baseline      89.8 ±0.4
 + warmup      90.1 ±0.3  +0.4 [−0.4, +1.2]  ○ unresolved               +0.4
-+ fp16        90.1 ±0.3  −0.1 [−0.8, +0.7]  ○ unresolved               +0.3
++ fp16        90.1 ±0.3  −0.1 [−0.9, +0.7]  ○ unresolved               +0.3
 + mixup       90.4 ±0.3  +0.3 [−0.4, +1.0]  ○ unresolved               +0.6
 + zero_gamma  91.6 ±0.3  +1.2 [+0.7, +1.8]  ▲ gain                     +1.9
 ───────────────────────────────────────────────────────────────────────────
@@ -29,8 +29,8 @@ imagewoof     top-1 %     Δ row above                                        Δ
 ──────────────────────────────────────────────────────────────────────────────────────────────────
 baseline      78.0 ±0.2                                                          96.9  8.0 s
 + warmup      79.1 ±0.4   +1.1 [+0.1, +2.1]  ○ unresolved †               +1.1   97.1  8.0 s ×1.00
-+ fp16        79.3 ±0.7   +0.3 [−0.9, +1.5]  ○ unresolved                 +1.3   97.2  4.1 s ×0.51
-+ mixup       78.2 ±0.4   −1.1 [−2.4, +0.2]  ○ unresolved                 +0.2   97.0  4.2 s ×1.02
++ fp16        79.3 ±0.7   +0.3 [−1.0, +1.5]  ○ unresolved                 +1.3   97.2  4.1 s ×0.51
++ mixup       78.2 ±0.4   −1.1 [−2.5, +0.2]  ○ unresolved                 +0.2   97.0  4.2 s ×1.02
 + zero_gamma  80.4 (n 2)  +2.1 on 2 seeds    … incomplete (2 of 3 seeds)         97.4  4.2 s ×1.00
 ──────────────────────────────────────────────────────────────────────────────────────────────────
 all 4 tricks              +2.5 on 2 seeds    … incomplete (2 of 3 seeds)                     ×0.52
@@ -136,7 +136,7 @@ def test_ascii_signs():
     text = show(woof(), ascii=True)
     assert "+ zero_gamma  80.4 (n 2)   +2.1 on 2 seeds    ... incomplete (2 of 3 seeds)" in text
     assert "+1.1 [+0.1, +2.1]  o unresolved *" in text
-    assert "-1.1 [-2.4, +0.2]  o unresolved" in text
+    assert "-1.1 [-2.5, +0.2]  o unresolved" in text
 
 
 def test_names_that_would_move_the_cursor_are_shown():

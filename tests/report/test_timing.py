@@ -15,7 +15,7 @@ from ablate.core.trial import Numerics
 from ablate.execution.runner import Runner
 from ablate.report import build_tables
 from ablate.report.model import ReportTable
-from ablate.session.lookup import tables_of
+from ablate.session.judged_tables import tables_of
 from ablate.util.devices import Device
 from tests.helpers.planted_runs import STUDY, session
 from tests.helpers.reference_tables import show

@@ -92,9 +92,9 @@ def _answer(line: BlockLine, block: Block, table: ReportTable) -> Markup:
     ends = None if low is None or high is None else (low, high)
     interval = tag("span", interval_text(ends, table), class_="about")
     small = " (negligible)" if "negligible" in line.verdict else None
-    everywhere = f", {line.word}" if " on " in line.word else None
     delta = tag("b", signed(value, table))
-    return tag("span", label, " ", delta, " ", interval, small, everywhere, class_="name")
+    named = tag("span", label, " ", delta, " ", interval, small, class_="name")
+    return join(named, f", {line.word}" if " on " in line.word else None)
 
 
 def _headline(panel: Panel) -> Markup:
@@ -171,8 +171,8 @@ def _name(mark: Mark, line: Line) -> Markup:
         delta = tag("b", signed(line.delta, line.table))
         interval = tag("span", interval_text(line.interval, line.table), class_="about")
         small = " (negligible)" if "negligible" in line.asked.verdict else None
-        often = _often(line)
-        return tag("span", label, " ", delta, " ", interval, small, often, class_="name")
+        named = tag("span", label, " ", delta, " ", interval, small, class_="name")
+        return join(named, _often(line))
     if mark == "equivalent":
         time = _time(line.asked.ratio, least=0.05)
         return join(label, f" {time}" if time else None)
@@ -183,17 +183,15 @@ def _name(mark: Mark, line: Line) -> Markup:
     return join(label, f" ({lacks})" if lacks else None)
 
 
-def _often(line: Line) -> Markup | None:
-    """ ", better at 97% of new seeds"; of a loss how often it is worse."""
+def _often(line: Line) -> str | None:
+    """ ", wins about 97% of new seeds"; of a loss how many it loses."""
     wins = line.comparison.wins if line.comparison else None
     if wins is None:
         return None
-    share, which = (
-        (wins.share, "better") if line.asked.mark == "gain" else (1 - wins.share, "worse")
-    )
-    percent = round(100 * share)
-    often = "nearly all" if percent > 99 else f"{percent}% of"
-    return tag("span", f", {which} at {often} new seeds", class_="about")
+    gained = line.asked.mark == "gain"
+    percent = round(100 * (wins.share if gained else 1 - wins.share))
+    often = "nearly all" if percent > 99 else f"about {percent}% of"
+    return f", {'wins' if gained else 'loses'} {often} new seeds"
 
 
 def _one_seed(lines: Sequence[Line]) -> list[Markup]:
