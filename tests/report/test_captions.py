@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from ablate.core.table_looks import TableLook
 from ablate.report import build_tables, render, render_methods
+from ablate.report.captions import level_in_words, seeds_needed
 from ablate.report.model import ReportTable
+from ablate.stats import SeedsRange
 from tests.helpers.moderated import Rule
-from tests.helpers.reference_tables import NETTE, show
+from tests.helpers.reference_tables import NETTE, nette, show
 from tests.helpers.report_studies import GROUP1, State, key, results, study, table
 from tests.helpers.set_studies import block, built, of_sets, planted, set_table, subsets
 
@@ -86,3 +90,34 @@ def test_main_effects_have_a_caption_of_their_own(format: str) -> None:
     wanted = f"each from its own seeds and the noise of all rows (moderated t, {df:g} df)"
     assert wanted in text
     assert block(made[0], "factorial").comparisons == 3
+
+
+TABLE = nette()[0]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (8, 29, "8 to 30 seeds"),
+        (7, 12, "7 to 12 seeds"),
+        (13, 41, "10 to 45 seeds"),
+        (2, 2, "about 2 seeds"),
+        (47, 81, "45 to 90 seeds"),
+        (56, 100, "50 to 100 seeds"),
+        (24, None, "20 to more than 100 seeds"),
+        (None, None, "more than 100 seeds"),
+    ],
+)
+def test_seeds_are_a_range_in_numbers_that_a_person_would_say(low, high, said):
+    assert seeds_needed(replace(TABLE, seeds_range=SeedsRange(low, high))) == said
+
+
+def test_they_are_of_the_next_look_and_unknown_without_a_variance_per_seed():
+    second = replace(TABLE, seeds_range=SeedsRange(8, 29), look=TableLook(2, 0.0025))
+    assert seeds_needed(second) == "8 to 30 seeds at look 3"
+    assert seeds_needed(replace(TABLE, seeds_range=None)) == "more seeds than anyone can train"
+
+
+def test_levels_are_printed_whole():
+    levels = [0.05, 0.0025, 0.00125, 0.000625, 0.005]
+    assert [level_in_words(a) for a in levels] == [".05", ".0025", ".00125", ".000625", ".005"]
