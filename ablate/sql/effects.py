@@ -59,6 +59,8 @@ COLUMNS: Final = {
     "macs": "BIGINT",
 }
 
+_ONCE: Final = "settings chosen once"  # of a tuned table; what that leaves out: docs/tuning.md
+
 Row = dict[str, Any]
 
 
@@ -90,6 +92,8 @@ def _of_table(table: ReportTable) -> Iterator[Row]:
         "alpha": table.alpha,
         "margin": table.margin or None,
     }
+    if table.tuning is not None and table.tuning.once:
+        common["note"] = _ONCE
     for row in table.rows:
         measured = common | _measured(row, table)
         yield (
@@ -111,7 +115,9 @@ def _of_table(table: ReportTable) -> Iterator[Row]:
             | _ratio(table.total.ratio)
         )
     for block in table.blocks:
-        yield from (common | row for row in _of_block(block, table.metric.scale))
+        for line in _of_block(block, table.metric.scale):
+            notes = [note for note in (line["note"], common.get("note")) if note]
+            yield common | line | {"note": ", ".join(notes) or None}
 
 
 def _ratio(ratio: Ratio | None) -> Row:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from html import unescape
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from ablate.report import render, render_methods, render_terminal
 from ablate.report.model import ReportTable
 from ablate.session.judged_tables import tables_of
 from ablate.session.lookup import from_file, from_store
+from ablate.sql.effects import effects
 from ablate.store.store import Store
 from ablate.study import load_study
 from tests.helpers.planted_runs import ONCE, TUNED, Planted, session
@@ -196,9 +199,18 @@ def test_once_is_one_choice_and_says_so_everywhere(tmp_path: Path) -> None:
     )
     for kind, text in texts(table).items():
         assert "not about rows tuned anew" in text, kind
+    lines = list(csv.DictReader(io.StringIO(render("csv", [table]))))
+    assert [line["settings"] for line in lines] == ["chosen once"] * len(lines)
+    notes = {row["note"] for row in effects(ran.session.store, print)}
+    assert notes == {"settings chosen once"}
     # a study that lets every seed choose has what seed 0 chose already
     other = Planted(apart)
-    other.run(session(tmp_path, TUNED, seeds=3, name="other"))
+    each = other.run(session(tmp_path, TUNED, seeds=3, name="other")).session
+    (table,) = tables_of(each.resolved, each.store)
+    assert "settings" not in render("csv", [table]).splitlines()[0].split(",")
+    others = [row for row in effects(each.store, print) if row["study"] == "other"]
+    assert {row["label"] for row in others} == {row.label for row in table.rows}
+    assert not any(row.get("note") for row in others)
     # of the trainings, mixup's seed 1 alone has another rate than it had
     assert [(kind, len(keys)) for kind, keys in other.stages] == [("tune", 24), ("train", 1)]
 

@@ -3,8 +3,9 @@
 The numbers are those of JSON, the metric of every seed stands in `seed_0`, `seed_1`, …. A line of a
 block has the role "block:NAME"; its differences stand where those of rows do, its values under
 `mean`, and `block_column` says which column of the block it is. These columns, those of trainings
-that diverged and those of a publication are there only where a table has such lines. In CSV a text
-that a spreadsheet would compute stands behind an apostrophe.
+that diverged, those of a publication, and `settings`, which says of a tuned table that its rows
+chose once for all seeds, are there only where a table has such lines. In CSV a text that a
+spreadsheet would compute stands behind an apostrophe.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from ablate.report import captions
 from ablate.report.formats.escape import spreadsheet
 from ablate.report.formats.json_tables import PUBLISHED, as_dict, finite
 from ablate.report.model import ReportTable
@@ -48,6 +50,7 @@ _TEXTS = frozenset(
         "block_column",
         "word",
         "against",
+        "settings",
     }
     | {f"published_{name}" for name in ("source", "delta_source", "column", "step")}
     | {f"published_{name}" for name in ("against", "asked")}
@@ -68,6 +71,8 @@ def fields(tables: Sequence[ReportTable]) -> dict[str, Kind]:
         names += _DIVERGED_FIELDS
     if any(table.against for table in tables):
         names.append("against")
+    if any(captions.chosen_once(table) for table in tables):
+        names.append("settings")
     if any(table.paper for table in tables):
         names += [f"published_{name}" for name in PUBLISHED]
     return {name: _kind(name) for name in names}
@@ -80,6 +85,8 @@ def records(tables: Sequence[ReportTable]) -> Iterator[dict[str, Any]]:
         common = {name: document[name] for name in _TABLE_FIELDS}
         if table.against:
             common["against"] = table.against
+        if captions.chosen_once(table):
+            common["settings"] = "chosen once"
         for row in document["rows"]:
             values = {f"seed_{trial['seed']}": trial["value"] for trial in row["trials"]}
             published = row.get("published") or {}
