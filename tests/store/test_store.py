@@ -125,7 +125,7 @@ def test_studies_are_kept_and_the_latest_counts(store: Store) -> None:
     assert store.latest_study("other") is None
     last.write_text('{"torn')
     assert store.latest_study("group1") == resolved("group1")
-    newer = resolved("group1").model_dump(mode="json") | {"format": 2, "unknown": 1}
+    newer = resolved("group1").model_dump(mode="json") | {"format": 3, "unknown": 1}
     last.write_text(json.dumps(newer))
     with pytest.raises(AblateError, match="newer ablate"):
         store.latest_study("group1")
