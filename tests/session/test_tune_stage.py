@@ -144,8 +144,10 @@ stack = ["mixup"]
     said = unescape(render_methods(tables))
     first, second = said.split("\n\n")[:2]
     assert "(1 epoch, batch_size tuned of 8, 16, lr of 1, 3 × 0.1 by each seed, 8 px)" in first
-    assert "(1 epoch, batch 16, lr 0.1, 8 px)" in second
     assert "Chosen were: baseline batch_size 8 lr 0.3; mixup batch_size 8 lr 0.3." in first
+    _, _, fixed_design = first.partition("Ablation fixed: ")
+    assert "(1 epoch, batch 16, lr 0.1, 8 px)" in fixed_design
+    assert second.count("On digits the seeds agree exactly") == 1
     (once,) = tables_of(*study_of(tmp_path, ONCE))
     assert once.provenance.headline == (
         "resnet8 · 1 epoch · batch 16 · lr tuned of 0.3, 1, 3 × each row's own once for all seeds "
