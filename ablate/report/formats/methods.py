@@ -234,8 +234,8 @@ def _judged(tables: Sequence[ReportTable]) -> list[str]:
         said += _fit(fitted, several=len(tables) > 1)
     said += dict.fromkeys(_looked(table) for table in tables if captions.look_again(table))
     said += dict.fromkeys(
-        f"On {captions.title(table)} the seeds agree exactly, so that the noise is unknown and there "
-        "is neither interval nor verdict."
+        f"On {captions.title(table)} the seeds agree exactly, so that the noise is unknown and "
+        "there is neither interval nor verdict."
         for table in tables
         if table.exact_agreement
     )
