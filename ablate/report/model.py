@@ -222,7 +222,8 @@ class Block:
     name: for JSON and CSV, such as "factorial", "shapley", "attribution", "data_sets",
     "new_images", "classes". title: its heading in words. heads: of the cells' columns. signed:
     whether cells are differences, else values. values: columns of a signed block whose cells are
-    values all the same. judged: the column that the verdicts are about, None
+    values all the same. worded: the column that the words are about, where it is not the judged or
+    the last one. judged: the column that the verdicts are about, None
     where nothing is judged. comparisons: size of that family. caption: sentences below it, what the
     intervals are and what they leave out.
     """
@@ -236,6 +237,7 @@ class Block:
     comparisons: int = 0
     caption: tuple[str, ...] = ()
     values: tuple[int, ...] = ()
+    worded: int | None = None
 
     def differs(self, column: int) -> bool:
         """Whether a column's cells are differences, printed with their sign."""

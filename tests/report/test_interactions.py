@@ -169,6 +169,12 @@ def test_attribution_says_it_too() -> None:
     estimate, se = by_hand(list(CEILING.values()), np.array([-1.0, 1, 1, -1]))
     assert (cell.log_odds.delta, cell.log_odds.se) == pytest.approx((estimate, se), rel=1e-9)
     assert any(part.startswith("a on log-odds: −0.") for part in found.caption)
+    # beside the difference that it is about, and not behind the Shapley value
+    row = next(x for x in render("markdown", made).splitlines() if x.startswith("| a | +7.0"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[3].startswith("−18.1 [")
+    assert cells[4] == "more together, in points only"
+    assert cells[5].startswith("+16.1 [")
     text = " ".join(found.caption)
     assert "Less together: it brings more alone." in text
     for word in ("gain,", "loss,", "redundant", "synergetic"):

@@ -77,8 +77,9 @@ def has_words(block: Block) -> bool:
 
 
 def judged_column(block: Block) -> int:
-    """The column after which the verdicts stand."""
-    return len(block.heads) - 1 if block.judged is None else block.judged
+    """The column after which the verdicts and the words stand."""
+    about = block.worded if block.judged is None else block.judged
+    return len(block.heads) - 1 if about is None else about
 
 
 def dagger(block: Block) -> str | None:

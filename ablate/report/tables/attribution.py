@@ -18,6 +18,7 @@ from ablate.report.tables import interactions
 from ablate.report.tables.contrasts import cell
 from ablate.report.tables.fit import Fitted, fit_rows
 
+_DIFFERENCE = 2  # the column of a line
 MOST_SHARES = 4  # tricks whose Shapley shares are shown: all subsets, 16 of them
 
 Set = frozenset[str]
@@ -141,6 +142,7 @@ def _block(
         title="each trick alone, and on top of all others",
         heads=("alone", "on top of all others", "difference", *(["Shapley"] if shares else [])),
         lines=lines,
+        worded=_DIFFERENCE,
         caption=tuple(caption),
     )
 
@@ -236,13 +238,15 @@ def _line(
     if not any(told):
         return None  # the trick changes nothing anywhere
     cells = [_cell(contrast, report.alpha) for contrast in told]
-    effect = cells[2].effect
+    effect = cells[_DIFFERENCE].effect
     if effect is None:
         return BlockLine(trick, tuple(cells))
     word, differs = interactions.word(effect, more=_brings(effect, report) < 0), ""
     if pool.log_odds and (other := pool.contrast(apart, pool.log_odds)):
-        cells[2] = replace(cells[2], log_odds=stats.effect(other, alpha=report.alpha))
-        differs = interactions.apart(effect, cells[2].log_odds)
+        cells[_DIFFERENCE] = replace(
+            cells[_DIFFERENCE], log_odds=stats.effect(other, alpha=report.alpha)
+        )
+        differs = interactions.apart(effect, cells[_DIFFERENCE].log_odds)
     words = ", ".join(part for part in (word, differs) if part)
     return BlockLine(trick, tuple(cells), word=words)
 
@@ -271,7 +275,7 @@ def _caption(
         "it. Difference: the first minus the second.",
         "Less together: it brings more alone. More together: it brings more with the others. Said "
         "only where the interval of the difference leaves out 0.",
-        *interactions.sentences(list(lines), 2),
+        *interactions.sentences(list(lines), _DIFFERENCE),
     ]
     if shapley:
         said.append("Shapley: what it adds to those before it, averaged over all orders.")

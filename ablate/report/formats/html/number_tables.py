@@ -9,6 +9,7 @@ from ablate.report import captions, numbers
 from ablate.report.formats import columns as cells
 from ablate.report.formats import costs, transposed
 from ablate.report.formats import published_columns as published_columns
+from ablate.report.formats.blocks import has_words, judged_column
 from ablate.report.formats.html import drawing, markup
 from ablate.report.formats.html.drawing import colour, icon
 from ablate.report.formats.html.markup import Markup, join, name, tag
@@ -278,8 +279,8 @@ def block(place: markup.Place, found: Block, table: ReportTable) -> Markup:
         columns.append(markup.Column(head, texts, right=True))
         if found.judged == i:
             columns.append(markup.Column("verdict", [_verdict(line) for line in found.lines]))
-    if any(line.word for line in found.lines):
-        columns.append(markup.Column("", [line.word for line in found.lines]))
+        if i == judged_column(found) and has_words(found):
+            columns.append(markup.Column("", [line.word for line in found.lines]))
     title = f"{captions.title(table)}: {found.title}"
     return join(
         place.heading(title, class_="panel", deeper=1),
