@@ -52,6 +52,10 @@ def test_a_baseline_that_diverged_takes_the_verdict_of_the_row_below_and_of_the_
     ]
     assert found.total.verdict == "reference diverged (2 of 3)"
     assert (found.rows[1].mark, found.total.mark) == ("diverged", "diverged")
+    # nor does it say at how many new seeds a row would win: they may diverge too
+    assert (found.rows[1].delta.wins, found.total.delta.wins) == (None, None)
+    assert found.rows[1].base.wins is None
+    assert found.rows[2].delta.wins is not None
     text = render_terminal([found], width=110, color=False, ascii=False)
     total = next(line for line in text.splitlines() if line.startswith("all 3 tricks"))
     assert "↯ reference diverged (2 of 3)" in total

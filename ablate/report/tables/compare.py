@@ -216,10 +216,13 @@ class _Judge:
         if contrast is None:
             return plain
         effect = effects.get(self._pair(row, reference)) or stats.effect(contrast, alpha=self.alpha)
+        found = replace(plain, delta=effect.delta, effect=effect)
+        if self._lack(row) or self._lack(reference):
+            return found  # a new seed may diverge too
         wins = stats.wins(
             contrast, higher_is_better=self.metric.higher_is_better, level=1 - self.alpha
         )
-        return replace(plain, delta=effect.delta, effect=effect, wins=wins)
+        return replace(found, wins=wins)
 
     def _band(self, row: int, reference: int) -> float | None:
         if not (self.metric.of_examples and self.examples):
