@@ -181,6 +181,20 @@ def test_attribution_says_it_too() -> None:
         assert word not in text
 
 
+def test_on_several_data_sets_it_is_no_gain_either() -> None:
+    values = {m: [0.5 + 0.001 * s for s in (1, -1, 2)] for m in subsets("ab")}
+    values["a", "b"] = [0.6 + 0.001 * s for s in (-1, 1, 0)]
+    names = ("imagenette", "imagewoof")
+    done = {k: r for name in names for k, r in of_sets(values, dataset=name).items()}
+    tables = [set_table("factorial", subsets("ab"), "ab", dataset=name) for name in names]
+    found = block(built(*tables, results=done)[1], "data_sets")
+    pair = line(found, "a × b")
+    assert (pair.verdict, pair.mark) == ("more together", "more together")
+    assert pair.word == "more together on both"
+    assert line(found, "a").verdict == "gain"
+    assert line(found, "a").word == "gain on both"
+
+
 def test_every_format_carries_it() -> None:
     made = factorial()
     cell = line(block(made, "factorial"), "a × b").cells[0]

@@ -25,10 +25,14 @@ FEW_ORDERS = 4  # whose marginals stand in columns of their own
 
 @dataclass(frozen=True)
 class Answer:
-    """A question in words, and its contrast; None where two rows are the same trials."""
+    """A question in words, and its contrast; None where two rows are the same trials.
+
+    interaction: whether it is one, which is no gain and no loss.
+    """
 
     label: str
     contrast: stats.Contrast | None
+    interaction: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,10 @@ class Answers:
 
     def answered(self) -> tuple[Answer, ...]:
         """Every question with its contrast."""
-        return tuple(Answer(question.label, contrast) for question, contrast in self.asked)
+        return tuple(
+            Answer(question.label, contrast, question.part == "interactions")
+            for question, contrast in self.asked
+        )
 
 
 def of_rows(judged: Judged, labels: Sequence[str]) -> tuple[Answer, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ablate import stats
 from ablate.report import captions, numbers
 from ablate.report.model import Block, BlockCell, BlockLine, Mark, ReportTable
-from ablate.report.tables import compare
+from ablate.report.tables import compare, interactions
 from ablate.report.tables.contrasts import Answer, cell
 from ablate.stats import MeanEffect
 
@@ -58,9 +58,12 @@ def _block(reports: Sequence[ReportTable], answers: Sequence[Sequence[Answer]]) 
         if len(names) == 2:
             apart = stats.difference(known[0], known[1], level=1 - first.alpha)
             cells.append(_combined(apart, first.alpha))
-        said = effect.verdict or ""
+        said: str = effect.verdict or ""
         dagger = effect.excludes_zero and said in ("equivalent", "unresolved")
         mark: Mark = compare.MARKS.get(said, "")
+        if row[0].interaction:
+            said, other = interactions.verdict(said)
+            mark, words = other or mark, interactions.verdict(words)[0]
         lines.append(BlockLine(row[0].label, tuple(cells), said, mark, dagger, words))
     return Block(
         name="data_sets",

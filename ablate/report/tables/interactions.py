@@ -39,10 +39,12 @@ def word(effect: stats.Effect, *, more: bool) -> str:
 
 
 def verdict(of_family: str) -> tuple[str, Mark | None]:
-    """A verdict of an interaction, which is no gain and no loss; None: its mark stays."""
-    first, comma, rest = of_family.partition(",")
-    said = _SAID.get(first, first)
-    return f"{said}{comma}{rest}", _MARKS.get(said)
+    """A verdict of an interaction, which is no gain and no loss, also one "on both" data sets;
+    None: its mark stays."""
+    for first, said in _SAID.items():
+        if of_family.startswith(first):
+            return said + of_family.removeprefix(first), _MARKS[said]
+    return of_family, None
 
 
 def on_log_odds(fitted: Fitted, metric: Metric, examples: int | None) -> Fitted | None:
