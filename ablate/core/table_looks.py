@@ -91,7 +91,7 @@ def left_for(history: Sequence[EarlierLook], planned: Sequence[tuple[int, float]
 def identity(resolved: ResolvedStudy, table: Table, metric: str) -> str | None:
     """A digest of what a table compares: rows without their seeds, references, kind and metric.
 
-    None where a row's settings are not chosen yet, so that it is not known what its trials are.
+    A row is known by its first seed's trial: None where that seed's settings are not chosen yet.
     """
     rows = []
     for row in table.rows:

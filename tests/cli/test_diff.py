@@ -96,12 +96,13 @@ def test_rows_of_two_studies_have_the_paired_t(cli: Cli, store: Store) -> None:
 def test_the_layout_is_the_references(cli: Cli, store: Store) -> None:
     make_study(store, V1)
     done = cli("diff", "group:warmup", "group:mixup")
+    told = Rule(V1, IMAGES).difference("mixup", "warmup")
     assert (done.returncode, done.stderr) == (
         0,
-        "Interval from their own seeds and the noise of all rows of their table (4.5 df); of this "
-        "comparison alone, no verdict.\n",
+        "Interval from their own seeds and the noise of all rows of their table "
+        f"({told.df:.1f} df); of this comparison alone, no verdict.\n",
     )
-    low, high = Rule(V1, IMAGES).difference("mixup", "warmup").interval()
+    low, high = told.interval()
     top1 = f"{100 * low:+.1f}, {100 * high:+.1f}"
     losses = {row: [2 - value for value in line] for row, line in V1.items()}
     low, high = Rule(losses, None).difference("mixup", "warmup").interval()

@@ -32,7 +32,7 @@ def four_tricks(tmp_path: Path) -> Path:
 
 
 def test_smallest_differences_are_those_of_the_moderated_t(four_tricks: Path) -> None:
-    """Five rows and their total, by scipy's non-central t; the prior counts for 3, its df are 4."""
+    """Five rows and their total, by scipy's non-central t; the law counts for 2.5, its df are 4."""
     for seeds in SEEDS:
         study = load_study(four_tricks, seeds=seeds)
         resolved = resolve(study, data_root=four_tricks.parent, command="", allow_missing_data=True)
@@ -41,7 +41,7 @@ def test_smallest_differences_are_those_of_the_moderated_t(four_tricks: Path) ->
         assert imagenette.noise == pytest.approx(100 * math.sqrt(0.1 / (2 * 3925)))
         assert imagewoof.noise == pytest.approx(100 * math.sqrt(0.2 / (2 * 3929)))
         for n, value in imagenette.by_seeds.items():
-            own = (n - 1) / (3 + n - 1)
+            own = (n - 1) / (2.5 + n - 1)
             df = min(4 + n - 1, 1 / ((1 - own**2) / (4 * (n - 1)) + own**2 / (n - 1)))
             se = imagenette.noise * math.sqrt(2 / n)
             assert value == pytest.approx(smallest_seen(se, df, 5), rel=1e-4)
