@@ -66,9 +66,13 @@ def report(cli: Cli, folder: Path, *options: str) -> str:
 
 
 def test_every_format_has_the_cost_that_was_trained(cli: Cli, costed: Path) -> None:
-    rows = json.loads(report(cli, costed, "--format", "json"))["tables"][0]["rows"]
+    (table,) = json.loads(report(cli, costed, "--format", "json"))["tables"]
+    rows = table["rows"]
     assert [(row["parameters"], row["macs"]) for row in rows] == EXPECTED
-    for row in rows:
+    timed = [row for row in rows if row["epoch_seconds"] is not None]
+    assert timed  # whatever else the machine does: the quietest trial has its time
+    assert len(timed) == len(rows) or any("the machine was busy" in x for x in table["notes"])
+    for row in timed:
         assert row["images_per_second"] * row["epoch_seconds"] == pytest.approx(IMAGES)
     lines = list(csv.DictReader(io.StringIO(report(cli, costed, "--format", "csv"))))
     assert [(int(x["parameters"]), int(x["macs"])) for x in lines] == EXPECTED
@@ -82,7 +86,9 @@ def test_python_has_it(costed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(costed)
     results = Study.load("study.toml", limit=40).results(store="ablate-results")
     assert [(row["parameters"], row["macs"]) for row in results.rows()] == EXPECTED
-    assert all(row["images_per_second"] > 0 for row in results.rows())
+    speeds = [row["images_per_second"] for row in results.rows()]
+    assert all(speed is None or speed > 0 for speed in speeds)
+    assert any(speeds)  # a busy machine hides times, but not that of the quietest trial
     assert [(row.parameters, row.macs) for row in results.tables[0].rows] == EXPECTED
 
 

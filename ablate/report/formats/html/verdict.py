@@ -83,18 +83,18 @@ def _block(block: Block, table: ReportTable) -> Markup:
 
 
 def _answer(line: BlockLine, block: Block, table: ReportTable) -> Markup:
-    label = join(tag("b", name(line.label)), f" ({line.word})" if line.word else None)
+    label = tag("b", name(line.label))
     cell = line.cells[block.judged] if block.judged is not None else None
     value = scaled(cell.value, table) if cell else None
     if cell is None or value is None or line.mark not in _PRINTED:
-        return label
+        return join(label, f" ({line.word})" if line.word else None)
     low, high = scaled(cell.low, table), scaled(cell.high, table)
     ends = None if low is None or high is None else (low, high)
     interval = tag("span", interval_text(ends, table), class_="about")
     small = " (negligible)" if "negligible" in line.verdict else None
     delta = tag("b", signed(value, table))
     named = tag("span", label, " ", delta, " ", interval, small, class_="name")
-    return join(named, f", {line.word}" if " on " in line.word else None)
+    return join(named, f", {line.word}" if line.word else None)
 
 
 def _headline(panel: Panel) -> Markup:
