@@ -211,7 +211,7 @@ def test_every_format_carries_it() -> None:
     assert next(x for x in lines if x["row"] == "a")["log_odds"] == ""
     page = render("html", [made])
     assert "Bring more together: " in page
-    assert "(in points only)" in page
+    assert ", in points only" in page
     assert "no interaction shown" in page
     for kind in ("markdown", "latex"):
         text = render(kind, [made])
