@@ -221,7 +221,9 @@ def test_queries_have_the_verdict_of_the_mean_and_what_holds_on_all(tmp_path: Pa
     holm = multipletests([mean.p for mean in means], method="holm")[1]
     largest = multipletests([max(one.p for one in row) for row in each], method="holm")[1]
     assert all(len({one.estimate > 0 for one in row}) == 1 for row in each)
-    said = [judge(p, all(map(within, row)), gains=True) for p, row in zip(largest, each, strict=True)]
+    said = [
+        judge(p, all(map(within, row)), gains=True) for p, row in zip(largest, each, strict=True)
+    ]
     on_both = [None if word == "unresolved" else f"{word} on both" for word in said]
     assert set(on_both) == {"gain on both", "equivalent on both"}
     found = [row for row in effects(store, pytest.fail) if row["role"] == "block:data_sets"]

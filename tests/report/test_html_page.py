@@ -394,6 +394,18 @@ def test_intervals_of_the_cost_chart_are_moderated_t_intervals() -> None:
         assert (high - low) / 2 == pytest.approx(half, abs=0.06)
 
 
+def test_the_last_digit_of_a_result_moves_no_interval_of_two_rows() -> None:
+    """Their likelihood is flat in γ, and its prior has the same weight at 1.2 and at 1.3."""
+    found = set()
+    for digit in range(12):
+        values = {"baseline": (10.0, 20.0 + digit * 1e-13), "+ a": (35.0, 33.0)}
+        made = build_tables(study(table(cumulative("a"), 2)), results(values), {})
+        page = parsed(render_html(made, epochs=html_studies.epochs_of(results(values))))
+        rows = tables(by_id(page, "cost"))["imagenette"]
+        found.add(tuple(row[2] for row in rows[1:]))
+    assert len(found) == 1
+
+
 def test_the_numbers_table_has_every_column() -> None:
     found = tables(by_id(tree("clear"), "numbers"))
     assert found["imagenette"][0] == [
