@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import chdtri, stdtrit
 
 from ablate import stats
 from simulations.balanced import judge, steps_and_total
 from simulations.figures import Figure, share
-from simulations.tables import IMAGENETTE, Normal
+from simulations.tables import IMAGENETTE, Floats, Normal
 
 SIZES = ("2.49", "1.50", "1.00", ".63")  # of 2, 3, 5 and 10 seeds, as docs/statistics.md has them
 
@@ -31,8 +31,38 @@ def simulate(rng: np.random.Generator, repeats: int) -> Iterator[Figure]:
         yield share(setting, seeds, "found", found, (79.0, None))
     assert tuple(sizes) == SIZES
     for first in (2, 3, 5):
+        yield from _needed(rng, repeats, first)
+    for first in (2, 3, 5):
         for noise in (0.3, 1.0, 3.0):
             yield _stein(rng, repeats, first, noise)
+
+
+NEED = 11  # seeds, in truth
+
+
+def _needed(rng: np.random.Generator, repeats: int, pilot: int) -> Iterator[Figure]:
+    """Seeds that a margin takes, from a pilot's noise: are they enough, as 80% power has it?"""
+    seen = [
+        stats.smallest_detectable(n**-0.5, stats.degrees_of_freedom(5, n), 5)
+        for n in range(2, stats.MANY_SEEDS + 1)
+    ]
+    reach = np.array([s for s in seen if s is not None])  # at a variance of 1 a seed
+    margin = 2**0.5 * reach[NEED - 2]
+    judged = judge(rng.standard_normal((repeats, 5, pilot)), steps_and_total(5)[:1], None)
+    variance, df = judged.se[:, 0] ** 2 * pilot, judged.df[:, 0]
+
+    def needed(each: Floats) -> Floats:
+        found: Floats = 2 + np.searchsorted(-reach, -margin / np.sqrt(each))
+        return found
+
+    high = needed(variance * df / chdtri(df, 0.9))
+    told = stats.seeds_range(float(variance[0]), float(df[0]), 5, 5, margin)
+    assert told is not None
+    assert high[0] == (told.high or stats.MANY_SEEDS + 1)
+    setting = f"seeds for the margin from a pilot, truly {NEED}"
+    yield share(setting, pilot, "the upper end has 80% power", high >= NEED, (88.0, None))
+    plain = needed(variance) >= NEED
+    yield share(setting, pilot, "for comparison: the plain number has 80% power", plain)
 
 
 def _stein(rng: np.random.Generator, repeats: int, first: int, noise: float) -> Figure:
