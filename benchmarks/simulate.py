@@ -36,7 +36,7 @@ TITLES = {
     "looks": "Stopping early",
     "sequences": "Looking again",
     "equivalence": "Called equivalent at the margin's edge",
-    "power": "The smallest detectable effect is found, seeds needed are enough, a wanted width covers",
+    "power": "The smallest detectable effect is found, seeds are enough, a wanted width covers",
     "orders": "Shares over orders cover",
     "datasets": "Means over data sets cover",
     "one_seed": "Useless tricks with one seed",
