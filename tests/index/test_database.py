@@ -274,7 +274,8 @@ def test_a_reader_polls_while_others_write_and_never_sees_less(store: Store) -> 
         child.communicate()
     assert seen == sorted(seen)
     assert seen[-1] > seen[1]
-    assert max(waits) < 30  # none hangs; docs/reliability.md says how long they take
+    # None hangs; docs/reliability.md says how long they take. Beside eight other programs: 85 s.
+    assert max(waits) < 240
 
 
 def test_a_reader_that_stays_makes_ingesters_skip_not_fail(store: Store, trained: Train) -> None:
