@@ -14,7 +14,7 @@ from ablate.errors import AblateError, brief
 
 if TYPE_CHECKING:
     from ablate.report.model import Block, BlockCell, Comparison, ReportRow, ReportTable
-    from ablate.stats import Effect, Ratio
+    from ablate.stats import Effect, Ratio, Wins
     from ablate.store.store import Store
 
 # In the order of the view. label: the row as printed. trick: what the two rows differ in, as in
@@ -46,6 +46,9 @@ COLUMNS: Final = {
     "p": "DOUBLE",
     "p_holm": "DOUBLE",
     "p_equivalence": "DOUBLE",
+    "wins": "DOUBLE",
+    "wins_low": "DOUBLE",
+    "wins_high": "DOUBLE",
     "band": "DOUBLE",
     "verdict": "VARCHAR",
     "note": "VARCHAR",
@@ -156,7 +159,14 @@ def _compared(table: ReportTable, row: ReportRow, found: Comparison | None, agai
         "delta": _times(found.delta, scale),
         "band": _times(found.band, scale),
         **_tested(found.effect, scale),
+        **_wins(found.wins),
     }
+
+
+def _wins(wins: Wins | None) -> Row:
+    if wins is None:
+        return {}
+    return {"wins": wins.share, "wins_low": wins.low, "wins_high": wins.high}
 
 
 def _tested(effect: Effect | None, scale: float) -> Row:

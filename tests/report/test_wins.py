@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,14 @@ from scipy import stats as scipy_stats
 from ablate.report import build_tables, render, render_methods
 from ablate.report.formats.html import render_html
 from ablate.report.model import ReportTable
+from ablate.sql.effects import effects
 from tests.helpers.html_reading import by_id, parsed, words
 from tests.helpers.html_reading import tables as tables_of
 from tests.helpers.moderated import Rule, Told
 from tests.helpers.reference_tables import NETTE, nette, one_seed, show, woof
 from tests.helpers.report_studies import GROUP1, results, study, table
+from tests.helpers.small_stores import IMAGES as SMALL
+from tests.helpers.small_stores import make_study, new_store
 
 Shares = tuple[float, float, float]
 LOSSES = {
@@ -168,3 +172,18 @@ def test_methods_say_what_the_share_is() -> None:
     said = "The share of new seeds at which a variant would beat what it is compared with is Φ(Δ/σ)"
     assert said in render_methods(nette())
     assert said not in render_methods(one_seed())
+
+
+def test_queries_have_three_columns(tmp_path: Path) -> None:
+    store = new_store(tmp_path / "store")
+    names = [name.removeprefix("+ ") for name in NETTE]
+    fractions = [tuple(v / 100 for v in line) for line in NETTE.values()]
+    make_study(store, dict(zip(names, fractions, strict=True)))
+    rule = Rule(dict(zip(names, fractions, strict=True)), SMALL)
+    found = [row for row in effects(store, pytest.fail) if row.get("delta") is not None]
+    assert len(found) == 8  # four steps, three of them to the baseline as well, and the total
+    for row in found:
+        name = names[-1] if row["role"] == "total" else row["label"].removeprefix("+ ")
+        shares = share(rule.difference(name, row["reference"].removeprefix("+ ")), 3)
+        told = [row[k] for k in ("wins", "wins_low", "wins_high")]
+        assert told == pytest.approx(shares, abs=1e-5)
