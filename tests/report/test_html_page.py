@@ -394,6 +394,21 @@ def test_intervals_of_the_cost_chart_are_moderated_t_intervals() -> None:
         assert (high - low) / 2 == pytest.approx(half, abs=0.06)
 
 
+def test_a_row_without_any_result_is_no_point_of_the_cost_chart() -> None:
+    """The others have their intervals, of their own seeds and each other's."""
+    values = {"baseline": (70.0, 71.0, 72.0), "+ a": (70.5, 71.0, 71.5)}
+    done = results(values)
+    charts = []
+    for rows in (cumulative("a"), cumulative("a", "b")):
+        made = build_tables(study(table(rows)), done, {})
+        page = parsed(render_html(made, epochs=html_studies.epochs_of(done)))
+        charts.append(tables(by_id(page, "cost"))["imagenette"])
+    without, waiting = charts
+    assert len(without) == 3
+    assert "[" in without[1][2]
+    assert waiting[:3] == without
+
+
 def test_the_last_digit_of_a_result_moves_no_interval_of_two_rows() -> None:
     """Their likelihood is flat in γ, and its prior has the same weight at 1.2 and at 1.3."""
     found = set()

@@ -125,7 +125,8 @@ def _half_widths(table: ReportTable) -> list[float]:
     errors = stats.error_rates(right, accuracy=table.metric.of_examples, examples=table.examples)
     fitted = stats.fit(values[first], None if errors is None else errors[first])
     noise = np.array([fitted.noise[sum(first[: keys.index(key) + 1]) - 1] for key in keys])
-    squares = np.array([float(np.nansum((line - np.nanmean(line)) ** 2)) for line in values])
+    known = [line[np.isfinite(line)] for line in values]  # of a row without a result none
+    squares = np.array([float(line.var() * len(line)) if len(line) else 0.0 for line in known])
     law = sum(square / u for square, u in zip(squares[first], noise[first], strict=True)) / df
     found = []
     for square, u, k in zip(squares, noise, n, strict=True):
