@@ -128,7 +128,7 @@ def _likeliest(y: Floats, errors: Floats) -> Floats:
             (rows - 1) * (seeds - 1) * np.log(phi)
             + (seeds - 1) * (np.log(u).sum(axis=1) + np.log((1 / u).sum(axis=1)))
         ) + noise.log_prior(float(exponent), seeds)
-        better = likelihood > best
+        better = likelihood > best + 1e-6
         best[better], chosen[better] = likelihood[better], u[better]
     return chosen
 
