@@ -95,10 +95,10 @@ def identity(resolved: ResolvedStudy, table: Table, metric: str) -> str | None:
     """
     rows = []
     for row in table.rows:
-        if any(row.open) or row.keys[0] not in resolved.trials:
-            return None
-        # a row whose seeds choose for themselves is what they choose among
+        # a row whose seeds choose for themselves is what they choose among, whatever they chose
         chooses = row.tuning and table.tuning is not None and not table.tuning.once
+        if not chooses and (row.open[0] or row.keys[0] not in resolved.trials):
+            return None
         asked = row.tuning[0] if chooses else row.keys[:1]
         trials = [resolved.trials[key] for key in asked]
         rows.append((*(_without_seed(trial).key for trial in trials), row.above))
