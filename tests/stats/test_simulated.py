@@ -18,7 +18,7 @@ import pytest
 from tests.helpers.environment import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
-RESULTS = BENCHMARKS.parent / "docs" / "results" / "2026-11-27-statistics.json"
+RESULTS = BENCHMARKS.parent / "docs" / "results" / "2026-12-01-statistics.json"
 PAGE = BENCHMARKS.parent / "docs" / "statistics.md"
 TABLES = 6000
 
