@@ -66,7 +66,10 @@ def _needed(rng: np.random.Generator, repeats: int, pilot: int) -> Iterator[Figu
 
 
 def _stein(rng: np.random.Generator, repeats: int, first: int, noise: float) -> Figure:
-    """Two stages of a table of five rows: the mean of all seeds, ± t(ν)·s/√n of the first stage."""
+    """Two stages of a table of five rows: the mean of all seeds, ± t(f)·s/√n of the first stage.
+
+    The first stage has a little more evidence than its f degrees of freedom: more than 95%.
+    """
     y = noise * rng.standard_normal((repeats, 5, first))
     judged = judge(y, steps_and_total(5)[:1], None)
     s = judged.se[:, 0] * first**0.5
@@ -79,4 +82,4 @@ def _stein(rng: np.random.Generator, repeats: int, first: int, noise: float) -> 
     assert stats.seeds_for_width(example, first, 1.5) == n[0]
     setting = f"Stein's two stages for ± 1.5, noise of a run {noise:g}"
     covered = np.abs(mean) <= t * s / np.sqrt(n)
-    return share(setting, first, "interval", covered, (94.0, 96.0))
+    return share(setting, first, "interval", covered, (94.0, None))
