@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 from scipy import stats as scipy_stats
-from statsmodels.api import OLS, WLS
+from statsmodels.api import OLS, WLS, MixedLM
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
@@ -233,3 +233,16 @@ def test_a_range_of_seeds_holds_the_plain_number_and_ends_at_a_hundred():
     assert stats.seeds_range(variance, 8, 5, 5, 0.001) == (None, None)
     assert stats.seeds_range(variance * 4, 8, 5, 5, 0.005).high is None
     assert stats.seeds_range(variance, 8, 5, 5, 0.0) is None
+
+
+@pytest.mark.parametrize("case", range(3))
+def test_the_residual_of_a_balanced_table_is_that_of_a_mixed_model_by_reml(case):
+    """statsmodels' mixed model, rows fixed and seeds drawn: where seeds differ, both agree."""
+    rng = np.random.default_rng(case)
+    rows, seeds = 4 + case, 5
+    values = 0.9 + rng.normal(0, 0.02, seeds) + rng.normal(0, 0.004, (rows, seeds))
+    row, seed = np.indices(values.shape)
+    dummies = np.eye(rows)[row.ravel()]
+    model = MixedLM(100 * values.ravel(), dummies, groups=seed.ravel()).fit(reml=True)
+    assert model.cov_re.item() > 0
+    assert stats.fit(values).phi == pytest.approx(model.scale / 100**2, rel=1e-4)
