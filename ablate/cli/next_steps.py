@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ablate.cli.selection import Selection
-    from ablate.core.resolved_study import ResolvedStudy
     from ablate.report.model import ReportTable
     from ablate.session.session import Session
 
@@ -72,22 +71,3 @@ def _cost(session: Session, seeds: int) -> str:
         machine.slots(session.devices),
     )
     return f"about +{duration(seconds)}" if seconds else f"{len(first) * seeds} new trials"
-
-
-def order_matters(resolved: ResolvedStudy) -> list[tuple[str, str, str]]:
-    """Leave-one-out beside a cumulative table: does a trick's effect depend on its place?
-
-    Orderings and a factorial answer it too.
-    """
-    kinds = {table.kind for table in resolved.tables}
-    if "cumulative" not in kinds or kinds & {"leave_one_out", "orderings", "factorial"}:
-        return []
-    new = 0
-    for table in resolved.tables:
-        steps = sum(row.role == "step" for row in table.rows)
-        if steps < 3:
-            return []
-        new += (steps - 1) * len(table.seeds)  # without the last trick is the row above
-    return [
-        ("does the order matter?", 'add [[ablation]] kind = "leave_one_out"', f"{new} new trials")
-    ]

@@ -45,7 +45,27 @@ def plan_lines(plan: Plan) -> list[str]:
     lines += [f"! {note}" for note in (*resolved.warnings, *plan.notes)]
     lines += [f"runs code of {code}" for code in plan.code]
     lines += [_near(*group) for group in _near_groups(plan)]
-    return [*lines, *_resolutions(plan)]
+    return [*lines, *_resolutions(plan), *_order(plan)]
+
+
+def _order(plan: Plan) -> list[str]:
+    """Before anything is seen: whether a cumulative table's order is a question left open.
+
+    Afterwards another table would be another chance to claim something.
+    """
+    kinds = {table.kind for table in plan.resolved.tables}
+    if plan.work.done or kinds != {"cumulative"}:
+        return []
+    new = 0
+    for table in plan.resolved.tables:
+        steps = sum(row.role == "step" for row in table.rows)
+        if steps < 3:
+            return []
+        new += (steps - 1) * len(table.seeds)  # without the last trick is the row above
+    return [
+        f'Does the order matter? [[ablation]] kind = "leave_one_out" beside it tells, with at most '
+        f"{new:,} more trials and comparisons of its own."
+    ]
 
 
 def _seeds(resolved: ResolvedStudy) -> str:

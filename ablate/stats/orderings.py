@@ -36,12 +36,12 @@ def ordering_share(
     Else the orders are a random sample of all: V = V_noise + max(0, S² − E)/M, where V_noise is the
     noise of the averaged contrast, S² the variance of the M marginals and E what S² would be by
     noise alone, (Σ_j V_j − M·V_noise)/(M − 1); V, V_j from the fit, so that cells may be missing.
-    Degrees of freedom are min(M − 1, ν). Over random games of 4–6 tricks that covers 95–100% from
-    3 orders on; Satterthwaite's, M − 1 for the orders' part only, 91–93% with 3 or 4 orders and
-    strong interactions, and S/√M with M − 1 79–94%, since it misses what the marginals share
-    (docs/statistics.md). Two orders have one degree of freedom and a very wide interval. One order
-    has no standard error. variance_per_seed is None where the orders differ by more than noise:
-    seeds cannot make that part smaller.
+    Degrees of freedom are M − 1, or those of the averaged contrast if they are fewer. Over random
+    games of 4–6 tricks that covers 95–100% from 3 orders on; Satterthwaite's, M − 1 for the orders'
+    part only, 91–93% with 3 or 4 orders and strong interactions, and S/√M with M − 1 79–94%, since
+    it misses what the marginals share (docs/statistics.md). Two orders have one degree of freedom
+    and a very wide interval. One order has no standard error. variance_per_seed is None where the
+    orders differ by more than noise: seeds cannot make that part smaller.
     """
     if not steps:
         raise ValueError("steps: at least one order")

@@ -134,6 +134,7 @@ def test_a_training_that_waits_for_a_processor_is_told_from_its_record(tmp_path:
     assert waited is not None
     steps = waited.epochs[0]["steps"]
     for epoch in waited.epochs:
-        assert epoch["processor_seconds"] < epoch["seconds"] - 0.1 * steps
+        # the trick sleeps for 0.1 s a step; other threads of the process may work meanwhile
+        assert epoch["processor_seconds"] < epoch["seconds"] - 0.08 * steps
     share = waited.curves.processor_share
     assert share == np.median([e["processor_seconds"] / e["seconds"] for e in waited.epochs[1:]])

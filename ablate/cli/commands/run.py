@@ -185,7 +185,7 @@ def _next_steps(
 ) -> list[tuple[str, str, str]]:
     import shlex
 
-    from ablate.cli.next_steps import more_seeds, order_matters
+    from ablate.cli.next_steps import more_seeds
 
     steps = []
     retried = [k for k in outcome.wrong if outcome.statuses[k] in ("failed", "oom")]
@@ -195,7 +195,6 @@ def _next_steps(
         steps.append((f"train {which}", selection.suggestion("run"), ""))
         steps.append(("see why", logs, ""))
     steps += more_seeds(session, selection, tables)
-    steps += order_matters(session.resolved)
     steps.append(
         (
             "write it up",

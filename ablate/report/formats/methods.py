@@ -232,7 +232,9 @@ def _judged(tables: Sequence[ReportTable]) -> list[str]:
     said.append(f"Differences are means over the seeds that both variants have{where}.")
     if fitted:
         said += _fit(fitted, several=len(tables) > 1)
-    said += dict.fromkeys(_looked(table) for table in tables if captions.look_again(table))
+    said += dict.fromkeys(
+        _looked(table, _named([table], tables)) for table in tables if captions.look_again(table)
+    )
     said += dict.fromkeys(
         f"On {captions.title(table)} the seeds agree exactly, so that the noise is unknown and "
         "there is neither interval nor verdict."
@@ -242,13 +244,14 @@ def _judged(tables: Sequence[ReportTable]) -> list[str]:
     return said
 
 
-def _looked(table: ReportTable) -> str:
+def _looked(table: ReportTable, name: str) -> str:
     """That this is not the first look at a table, and what that does to the level."""
     look = table.look
     assert look is not None
     each = [f"α = {one.alpha:g} at {len(one.seeds)} seeds" for one in look.earlier]
     return (
-        f"The table was judged before, {_list(each)}; this is look {look.number}, at "
+        f"The table{f' of {name}' if name else ''} was judged before, {_list(each)}; this is look "
+        f"{look.number}, at "
         f"α = {look.alpha:g}, and all looks together have an error rate of at most "
         f"{look.promise:.3g}."
     )
@@ -262,23 +265,25 @@ def _fit(tables: Sequence[ReportTable], *, several: bool) -> list[str]:
         if first.metric.of_examples
         else ""
     )
-    level, inner = numbers.level(first), numbers.inner_level(first)
+    level = f"{_same(tables, numbers.level)} " if _same(tables, numbers.level) else ""
+    inner = f"{_same(tables, numbers.inner_level) or '1 − 2α'} interval"
     margin = f"±{numbers.plain(first.margin)}{first.metric.points}"
     df = _same(tables, _freedom)
     said = [
         f"Their intervals come from a least-squares fit of the metric on variant and seed"
         f"{weighted}, and from each difference's own variance over seeds, moderated by the "
         f"residual variance of all variants (Smyth, 2004{f'; {df}' if df else ''}); they are "
-        f"{level} intervals for new seeds on these test images, not corrected for the number of "
+        f"{level}intervals for new seeds on these test images, not corrected for the number of "
         f"comparisons."
     ]
     tested = [table for table in tables if table.comparisons]
     if tested:
         over = _same(tested, _compared) or "its comparisons"
+        at = _same(tested, _alpha) or "the level α of their table"
         family = "Within each table, which is a family of its own, d" if several else "D"
         said.append(
-            f"{family}ifferences were tested against zero at α = {first.alpha:g} with Holm's "
-            f"correction over {over} (Holm, 1979)."
+            f"{family}ifferences were tested against zero at {at} with Holm's correction over "
+            f"{over} (Holm, 1979)."
         )
     for title, number in _families(tables):
         over = numbers.count(number, "comparison")
@@ -290,7 +295,7 @@ def _fit(tables: Sequence[ReportTable], *, several: bool) -> list[str]:
         )
     elif len(said) > 1:
         said.append(
-            f"A variant is called equivalent where the {inner} interval of its difference lies "
+            f"A variant is called equivalent where the {inner} of its difference lies "
             f"within the declared margin of {margin}, by two one-sided tests (Schuirmann, 1987), "
             f"and unresolved where neither test decides."
         )
@@ -298,7 +303,7 @@ def _fit(tables: Sequence[ReportTable], *, several: bool) -> list[str]:
         said.append(
             "The share of new seeds at which a variant would beat what it is compared with is "
             "Φ(Δ/σ), σ being the standard deviation of the difference over seeds, with an interval "
-            "by the noncentral t distribution."
+            f"by the noncentral t distribution{_wins(tables)}."
         )
     seen = [table for table in tables if table.detectable is not None]
     found = []
@@ -313,6 +318,18 @@ def _fit(tables: Sequence[ReportTable], *, several: bool) -> list[str]:
     return [*said, f"{text[:1].upper()}{text[1:]}."] if text else said
 
 
+def _wins(tables: Sequence[ReportTable]) -> str:
+    """ ": 97% [81, > 99] for mixup", of every gain and loss of one table; "" of several."""
+    if len(tables) > 1:
+        return ""
+    said = [
+        f"{numbers.wins(row.delta.wins)} for {row.label.removeprefix('+ ')}"
+        for row in tables[0].judged
+        if row.mark in ("gain", "loss") and row.delta and row.delta.wins
+    ]
+    return f": {_list(said)}" if said else ""
+
+
 def _by_table(tables: Sequence[ReportTable]) -> list[str]:
     """The numbers of the analysis that are not the same in all tables."""
     fitted = [table for table in tables if table.df is not None]
@@ -320,6 +337,8 @@ def _by_table(tables: Sequence[ReportTable]) -> list[str]:
     judged = [table for table in fitted if table.comparisons]
     within = [table for table in seen if table.margin]
     asked = (
+        (fitted, _alpha, "{}"),
+        (fitted, numbers.level, "{} intervals"),
         (fitted, _freedom, "{}"),
         (judged, _compared, "{}"),
         (seen, _seen, "differences from about {} detected with 80% power"),
@@ -379,11 +398,11 @@ def _one_seed(tables: Sequence[ReportTable]) -> list[str]:
 
 def _missing(tables: Sequence[ReportTable]) -> list[str]:
     """Rows that have not all their seeds: said, never averaged over."""
-    short: dict[str, list[str]] = {}
+    short: dict[str, dict[str, None]] = {}
     for table in tables:
         for row in table.rows:
             if why := _lack(row, table):
-                short.setdefault(captions.title(table), []).append(f"{row.label} ({why})")
+                short.setdefault(captions.title(table), {})[f"{row.label} ({why})"] = None
     if not short:
         return []
     where = "; ".join(f"on {title}: {_list(rows)}" for title, rows in short.items())
@@ -469,6 +488,10 @@ def _same(tables: Sequence[ReportTable], value: Callable[[ReportTable], str]) ->
 def _freedom(table: ReportTable) -> str:
     df = numbers.degrees(table)
     return f"{df} degree{'' if df == '1' else 's'} of freedom"
+
+
+def _alpha(table: ReportTable) -> str:
+    return f"α = {table.alpha:g}"
 
 
 def _seen(table: ReportTable) -> str:

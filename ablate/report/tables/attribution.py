@@ -126,7 +126,8 @@ def _block(
     judged = any(t.kind == "orderings" and frozenset(t.factors) == full for t in own)
     if judged or not all(pool.complete(terms) for terms in shares.values()):
         shares = {}
-    report = reports[involved[-1]]
+    # of tables at several looks the level of the strictest
+    report = replace(reports[involved[-1]], alpha=min(reports[number].alpha for number in involved))
     made = [_line(pool, report, t, *terms, shares.get(t)) for t, terms in complete.items()]
     lines = tuple(line for line in made if line is not None)
     if not lines:

@@ -188,9 +188,7 @@ def block(
         lines=tuple(lines),
         judged=0,
         comparisons=family,
-        caption=tuple(
-            filter(None, (*_orders_caption(table, judged.fitted.fit.df), judged_how, seen))
-        ),
+        caption=tuple(filter(None, (*_orders_caption(table), judged_how, seen))),
     )
 
 
@@ -274,7 +272,7 @@ def _order_heads(table: Table) -> tuple[str, ...]:
     return tuple(f"order {number}" for number in range(1, len(table.orders) + 1))
 
 
-def _orders_caption(table: Table, fit_df: int) -> list[str]:
+def _orders_caption(table: Table) -> list[str]:
     said = [
         "A share is what the trick adds to those before it, averaged over the orders; shares add "
         "up to all tricks against the baseline."
@@ -288,8 +286,7 @@ def _orders_caption(table: Table, fit_df: int) -> list[str]:
         )
         said.append(f"What it adds in one order is not corrected either: {listed}.")
     if not complete_orders(table):
-        df = min(len(table.orders) - 1, fit_df)
-        said.append(f"Which orders were drawn is part of a share's interval, which has {df} df.")
+        said.append("Which orders were drawn is part of a share's interval.")
     elif len(table.orders) < factorial(len(table.factors)):
         said.append(
             "A share is the Shapley value as far as no more than two tricks act on each other; its "

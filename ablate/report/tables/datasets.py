@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ablate import stats
 from ablate.report import captions, numbers
@@ -36,7 +37,9 @@ def blocks(
 
 
 def _block(reports: Sequence[ReportTable], answers: Sequence[Sequence[Answer]]) -> Block | None:
-    first, names = reports[0], [report.dataset for report in reports]
+    # of tables at several looks the level of the strictest
+    first = replace(reports[0], alpha=min(report.alpha for report in reports))
+    names = [report.dataset for report in reports]
     rows = [row for row in zip(*answers, strict=True) if any(answer.contrast for answer in row)]
     found = [[answer.contrast for answer in row] for row in rows]
     if not rows or any(c is not None and c.se is None for row in found for c in row):

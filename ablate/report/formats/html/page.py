@@ -27,7 +27,6 @@ def render_notebook(tables: Sequence[ReportTable]) -> str:
     """A fragment with its own style, which touches nothing outside it."""
     found: list[Markup] = []
     for group in studies(tables):
-        several = len(ablations(group)) > 1
         for ablation in ablations(group):
             first = ablation[0]
             name = " · ".join(part for part in (first.study, first.ablation) if part)
@@ -36,7 +35,7 @@ def render_notebook(tables: Sequence[ReportTable]) -> str:
             digest = blake2b(name.encode("utf-8", "backslashreplace"), digest_size=4)
             place = markup.Place(4, f"ablate-{digest.hexdigest()}-")
             shown = panels(ablation)
-            caveat = verdict.order_caveat(ablation, answered=several)
+            caveat = verdict.order_caveat(ablation)
             sections = [
                 verdict.render(place, shown, advice=caveat),
                 effects.render(place, shown),
@@ -131,7 +130,7 @@ def _ablation(
     place: markup.Place, tables: Sequence[ReportTable], epochs: Epochs, *, answered: bool
 ) -> list[Markup]:
     found = panels(tables)
-    caveat = verdict.order_caveat(tables, answered=answered)
+    caveat = verdict.order_caveat(tables)
     sections = [
         verdict.render(place, found, advice=caveat),
         effects.render(place, found),

@@ -95,8 +95,9 @@ def _method(tables: Sequence[ReportTable]) -> list[Markup | str]:
     if first.one_seed:
         return [metric]
     margin = f"±{numbers.plain(first.margin)}{first.metric.points}"
-    within = f": the {numbers.inner_level(first)} interval lies within {margin}. "
-    level = f"{first.alpha:g}".lstrip("0")
+    inner = {numbers.inner_level(table): None for table in tables}
+    within = f": the {' or '.join(inner)} interval lies within {margin}. "
+    level = " or ".join({f"{table.alpha:g}".lstrip("0"): None for table in tables})
     return [
         "± is the standard deviation over seeds. ",
         *(tag("b", "Gain"), " and ", tag("b", "loss"), f": Holm-corrected p < {level}. "),

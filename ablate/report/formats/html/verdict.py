@@ -264,21 +264,18 @@ def _note(sentences: Sequence[str]) -> Markup:
     return tag("p", " ".join(sentences), class_="note") if sentences else Markup()
 
 
-def order_caveat(tables: Sequence[ReportTable], *, answered: bool) -> Markup | None:
-    """What a cumulative table leaves open, and how many trials would tell.
+def order_caveat(tables: Sequence[ReportTable]) -> Markup | None:
+    """What a cumulative table leaves open.
 
-    tables: of one ablation; answered: whether the study has another ablation that tells.
+    No other design is offered: a table that was seen has had its chance to claim something.
+
+    tables: of one ablation.
     """
     stacks = [t for t in tables if t.kind == "cumulative" and _steps(t) > 1 and not t.transpose]
     if not stacks or stacks[0].one_seed:
         return None
-    said = "Each step stands on those above it: in another order the steps may differ"
-    if answered:
-        return tag("p", f"{said}.", class_="note")
-    code = tag("code", '[[ablation]] kind = "leave_one_out"')
-    # the set without the last trick is a row already
-    new = sum((_steps(table) - 1) * len(table.seeds) for table in stacks)
-    return tag("p", f"{said}; ", code, f" tells, with at most {new:,} more trials.", class_="note")
+    said = "Each step stands on those above it: in another order the steps may differ."
+    return tag("p", said, class_="note")
 
 
 def _where(table: ReportTable) -> str:
