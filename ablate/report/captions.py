@@ -333,9 +333,10 @@ def notes(tables: Sequence[ReportTable]) -> list[str]:
 
 
 def _families(tables: Sequence[ReportTable]) -> list[str]:
-    """Each family of comparisons errs at its level, and a report of several more often."""
+    """Each family of comparisons errs at its level, or at those of all looks at its table, and a
+    report of several more often."""
     levels = [
-        table.alpha
+        round(table.look.error, 9) if table.look and table.look.earlier else table.alpha
         for table in tables
         for size in (table.comparisons, *(block.comparisons for block in table.blocks))
         if size

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ablate.core.table_looks import EarlierLook, TableLook
 from ablate.report import build_tables, render_json, render_latex, render_markdown
 from ablate.report.captions import notes
 from tests.helpers.reference_tables import NETTE_100, nette, one_seed, show, woof
@@ -127,6 +128,12 @@ def test_several_families_err_more_often_than_one():
     [said] = [note for note in notes(nette() + other_level) if "families" in note]
     assert "each claims something in its own share of reports" in said
     assert said.endswith(f"about {100 * (1 - 0.95 * 0.90):.0f}%")
+    # what was spent at earlier looks counts: .05 at three seeds and .0025 now
+    second = TableLook(2, 0.0025, (EarlierLook((0, 1, 2), 0.05),))
+    again = [replace(t, alpha=0.0025, look=second) for t in nette()]
+    [said] = [note for note in notes(again + again) if "families" in note]
+    assert "each claims something in up to 5.25% of reports" in said
+    assert said.endswith(f"about {100 * (1 - (1 - 0.0525) ** 2):.0f}%")
     for text in (show(nette() + woof(), 250), render_markdown(nette() + woof())):
         assert TWO in text.replace("\\", "")
 
