@@ -51,6 +51,12 @@ class DiskFull(AblateError):
     """No space is left for what has to be written."""
 
 
+class StoreGone(AblateError):
+    """The store is not where it was when it was opened."""
+
+    exit_code = 1
+
+
 class StudyError(AblateError):
     """Every problem of a study at once, ordered by file and line."""
 

@@ -13,6 +13,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ablate._version import __version__
@@ -20,6 +21,7 @@ from ablate.core.resolved_study import ResolvedStudy
 from ablate.errors import AblateError
 from ablate.store import attempt_reader
 from ablate.store.store import Store, TrialResult, TrialState
+from ablate.util import beneath
 from ablate.util.archives import Content
 from ablate.util.redact import Scrubber
 
@@ -44,6 +46,7 @@ class Export:
 
     folder: str
     contents: dict[str, Content]
+    store: Store  # held open: the files among the contents are read through no link
     notes: tuple[str, ...]
     studies: int
     trials: int
@@ -96,7 +99,7 @@ def collect(
     contents["provenance.json"] = _json(_provenance(shown, results))
     contents["README.md"] = _readme(shown, states, sorted(contents)).encode()
     folder = _slug(studies[0].name) if len(studies) == 1 else "ablate-export"
-    return Export(folder, contents, tuple(dict.fromkeys(notes)), len(shown), len(results))
+    return Export(folder, contents, store, tuple(dict.fromkeys(notes)), len(shown), len(results))
 
 
 def _hosts(store: Store, keys: Iterable[str]) -> list[str]:
@@ -264,7 +267,7 @@ def _kept(
     found: dict[str, Content] = {}
     for key in states:
         arrays = results[key].lines.with_name("predictions.npz") if key in results else None
-        if predictions and arrays is not None and arrays.is_file():
+        if predictions and arrays is not None and _is_own(arrays, notes):
             found[f"predictions/{key}.npz"] = arrays
         if weights and (path := attempt_reader.weights(store.path, key)) is not None:
             found[f"weights/{key}.pt"] = path
@@ -273,6 +276,13 @@ def _kept(
     if weights and not any(name.startswith("weights/") for name in found):
         notes.append("no weights are stored: they are kept of trials that others learn from")
     return found
+
+
+def _is_own(path: Path, notes: list[str]) -> bool:
+    kind = beneath.kind(path)
+    if kind not in ("file", None):
+        notes.append(f"{path} is left out: a {kind}, no file")
+    return kind == "file"
 
 
 # --------------------------------------------------------------------------------- provenance

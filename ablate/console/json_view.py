@@ -97,7 +97,7 @@ class EventView:
         """Somebody else trains them."""
         self._output.event("elsewhere", keys=list(keys), holder=who)
 
-    def stopping(self, signal_name: str) -> None:
+    def stopping(self, signal_name: str | None) -> None:
         """A signal came."""
         self._output.event("stopping", signal=signal_name)
 

@@ -110,7 +110,7 @@ class LiveView:
         """Somebody else trains them."""
         self._above(self._tracker.shared_with(keys, who))
 
-    def stopping(self, signal_name: str) -> None:
+    def stopping(self, signal_name: str | None) -> None:
         """Say what happens now."""
         self._stopping = True
         self._above(STOPPING)

@@ -78,7 +78,7 @@ class LogView:
         """Somebody else trains them."""
         self._line(self._tracker.shared_with(keys, who))
 
-    def stopping(self, signal_name: str) -> None:
+    def stopping(self, signal_name: str | None) -> None:
         """Say what happens now."""
         self._line(STOPPING)
 

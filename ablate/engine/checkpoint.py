@@ -19,6 +19,7 @@ from ablate.engine.precision import NumberFormat
 from ablate.errors import TrickError, brief
 from ablate.tricks.base import Trick
 from ablate.tricks.hooks import blaming
+from ablate.util.files import open_plain
 
 _PARTS = {"epoch", "step", "model", "optimizer", "number_format", "tricks", "history"}
 _PLAIN = (type(None), bool, int, float, str, bytes, torch.dtype, torch.device)
@@ -96,10 +97,12 @@ def read(path: Path) -> dict[str, Any]:
     Raises whatever torch and zipfile raise for a file that is none, and ValueError where one of its
     parts is not what its own checksum says, which torch does not look at.
     """
-    with zipfile.ZipFile(path) as archive:
-        if (damaged := archive.testzip()) is not None:
-            raise ValueError(f"{damaged} in it is damaged")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    with open_plain(path) as file:
+        with zipfile.ZipFile(file) as archive:
+            if (damaged := archive.testzip()) is not None:
+                raise ValueError(f"{damaged} in it is damaged")
+        file.seek(0)
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     return state
 
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from ablate.core.resolved_study import ResolvedStudy
 from ablate.core.trial import Trial
-from ablate.errors import AblateError
+from ablate.errors import AblateError, StoreGone
 from ablate.execution.executor import Executor, Workers
 from ablate.execution.scheduler import choose
 from ablate.execution.watchdog import Watch, ended_by
@@ -60,8 +60,8 @@ class Observer(Protocol):
     def elsewhere(self, keys: Sequence[str], who: str) -> None:
         """These trials are being trained by another process."""
 
-    def stopping(self, signal_name: str) -> None:
-        """Someone asked to stop."""
+    def stopping(self, signal_name: str | None) -> None:
+        """Someone asked to stop; None: the store is gone."""
 
 
 class Runner:
@@ -112,6 +112,7 @@ class Runner:
         self._lost: list[str] = []  # keys that another run has taken over: it could think us dead
         self._signal: int | None = None
         self._stop_sent = False
+        self._gone: StoreGone | None = None
         self._ingest_after = 0.0
         self._ingests = False  # a trial has ended that the index does not have
         self.outcome = Outcome(choosing=frozenset(resolved.tuning))
@@ -134,7 +135,8 @@ class Runner:
         previous = self._catch_signals()
         try:
             while waiting or self._keys or self._lost:
-                if self._signal is None:
+                self._gone = self._gone or self._store.lost()
+                if self._signal is None and self._gone is None:
                     waiting, self._lost = self._dispatch(waiting + self._lost), []
                 elif not self._keys:
                     break
@@ -156,12 +158,14 @@ class Runner:
             if self.outcome.trained:
                 self._ingest()
         self.outcome.signal = self._signal
+        if (gone := self._gone or self._store.lost()) is not None:
+            raise gone
         return self.outcome
 
     def _stop(self) -> None:
-        assert self._signal is not None
         self._stop_sent = True
-        self._observer.stopping(signal.Signals(self._signal).name)
+        asked = self._signal
+        self._observer.stopping(None if asked is None else signal.Signals(asked).name)
         for executor in self._executors:
             executor.stop()
 
@@ -229,6 +233,7 @@ class Runner:
                 "id": request,
                 "trial": self._resolved.trials[key].model_dump(mode="json"),
                 "store": str(self._store.path.resolve()),
+                "store_identity": self._store.root.identity if self._store.root else None,
                 "claim": self._claims[key].lease.token,
                 "data_root": str(self._data_root.resolve()) if self._data_root else None,
                 "no_plugins": self._bundled_only,
@@ -290,11 +295,13 @@ class Runner:
     def _ended(self, request: int, status: str, message: str, attempt: str) -> None:
         # The slot is free only when the process has exited: its memory must be back first.
         key = self._keys.pop(request)
-        if status == "failed":  # perhaps because its ending could not be written
+        if (
+            status == "failed" and self._gone is None
+        ):  # perhaps because its ending could not be written
             with contextlib.suppress(AblateError, OSError):
                 attempt_reader.conclude(self._store.path, key, status, message, attempt)
         log_file.bound(attempt_reader.trial_path(self._store.path, key))
-        if status == "interrupted" and self._signal is None:
+        if status == "interrupted" and self._signal is None and self._gone is None:
             self._lost.append(key)
         self._conclude(key, status, message)
 
@@ -310,7 +317,7 @@ class Runner:
         message = self._watch.why(request) or message
         executor.running.pop(request, None)
         key = self._keys.pop(request)
-        if self._signal is not None:
+        if self._signal is not None or self._gone is not None:
             status, message = "interrupted", "killed"
         else:
             with contextlib.suppress(AblateError, OSError):  # a full disk: said here at least
@@ -348,7 +355,8 @@ class Runner:
         # The spool is the truth; an index that cannot be written now is made up for later, and
         # must not stop a training.
         with contextlib.suppress(AblateError):
-            database.ingest(self._store.path)
+            if self._store.lost() is None:  # else it would be made in whatever is in its place
+                database.ingest(self._store.path)
 
     def _release(self, key: str) -> None:
         if (held := self._claims.pop(key, None)) is not None:

@@ -19,6 +19,7 @@ from ablate.errors import AblateError, brief
 from ablate.store import attempt_reader
 from ablate.store.attempt_writer import Attempt
 from ablate.store.store import Store
+from ablate.util.files import open_plain
 
 if TYPE_CHECKING:
     from ablate.core.hook_types import Precision
@@ -71,7 +72,9 @@ def load(store_path: Path, key: str, device: torch.device, numerics: Numerics) -
     hooks = Hooks(construct(trial.tricks, check_files=False), may_idle=idle)
     model: nn.Module = hooks.build_model(trial.recipe, trial.dataset.num_classes)
     try:
-        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        with open_plain(path) as file:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        model.load_state_dict(state)
     except OSError as error:
         raise AblateError(
             f"{path}, the weights of the teacher {key[:8]}, cannot be read: "

@@ -15,11 +15,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import faulthandler
-import fcntl
 import gc
 import json
 import os
-import resource
 import select
 import signal
 import sys
@@ -29,10 +27,10 @@ from queue import SimpleQueue
 from typing import Any
 
 from ablate.util import heartbeat
+from ablate.util.beneath import above
 from ablate.util.package_metadata import tolerate_unreadable
 
 Emit = Callable[..., None]
-_HIGH = 100  # descriptors from here on are ours: those below, tricks have been seen to close
 
 
 class Events:
@@ -50,16 +48,6 @@ class Events:
             os.write(self._descriptor, line.encode())
         except BrokenPipeError:  # the coordinator is gone, and so are we
             os._exit(1)
-
-
-def above(descriptor: int) -> int:
-    """The same file under a high number, which what a trial starts does not get."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # `ulimit -n 64`: as high as it goes, with room for those of ours.
-    lowest = _HIGH if limit == resource.RLIM_INFINITY else max(3, min(_HIGH, limit - 16))
-    high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
-    os.close(descriptor)
-    return high
 
 
 def main(arguments: list[str] | None = None) -> int:

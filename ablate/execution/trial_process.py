@@ -26,10 +26,11 @@ from ablate.errors import (
 )
 from ablate.execution import resume
 from ablate.execution.environment import environment, machine
+from ablate.store import log_file
 from ablate.store.attempt_writer import Attempt
 from ablate.store.lease import holds
 from ablate.tricks.construct import construct
-from ablate.util import heartbeat
+from ablate.util import beneath, heartbeat
 from ablate.util.devices import cpu_name
 
 if TYPE_CHECKING:
@@ -74,20 +75,25 @@ def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str
     request: id, trial (Trial as JSON), store, data_root, device, no_plugins, shared_device,
     keep_weights (another trial learns from this one), macs (its cost, only to be recorded),
     profile (whether to write where the time went; left out: no), claim (the token of the claim on
-    the trial; left out: nobody else can train it), slot (its place on the runner's board; left out:
-    none). A trial that another run took over, because it could think this one dead, does not end as
-    done: it would be trained to the end twice.
+    the trial; left out: nobody else can train it), store_identity (what tells the store from
+    another in its place; left out: nobody moves it), slot (its place on the runner's board; left
+    out: none). A trial that another run took over, because it could think this one dead, does not
+    end as done: it would be trained to the end twice.
     """
     pid = os.getpid()
     heartbeat.here.begin(request.get("slot", 0))
     trial = Trial.model_validate(request["trial"])
     store = Path(request["store"])
+    held = _held(store, request.get("store_identity"))
+    if held is None:  # the runner sees it, too, and says so
+        emit("ended", id=request["id"], status="interrupted", message="the store is gone")
+        return "interrupted"
     saved, told = resume.newest(store, trial)
     attempt = Attempt.begin(store, trial.key, continues=saved.attempt if saved else None)
     heartbeat.here.attempt(attempt.name)
     began = time.time()
     summary: dict[str, Any] = {"began": began}
-    with _logging_to(attempt.path / "log.txt"):
+    with _logging_to(attempt.path):
         for line in told:
             log.warning("%s", line)
         try:
@@ -117,11 +123,24 @@ def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str
             else:
                 attempt.finish(status, message, **summary)
         except (AblateError, OSError) as error:  # a full disk; or a trick has removed the folder
+            why = error.message if isinstance(error, AblateError) else brief(error)
             more = f", after: {message}" if message else ""
-            status, message = "failed", f"its ending cannot be written: {brief(error)}{more}"
+            message = f"its ending cannot be written: {why}{more}"
+            if beneath.kind(attempt.path) is None:
+                message = f"its folder was removed while it was trained: {attempt.path}"
+            status = "failed"
             log.error("%s", message)
     emit("ended", id=request["id"], status=status, message=message, attempt=attempt.name)
     return status
+
+
+def _held(store: Path, identity: list[int] | None) -> beneath.Root | None:
+    """The store, held open; None where it is gone, or another is in its place."""
+    try:
+        root = beneath.hold(store)
+    except OSError:
+        return None
+    return root if identity is None or root.identity == tuple(identity) else None
 
 
 def _is_ours(request: dict[str, Any], store: Path, key: str) -> bool:
@@ -373,16 +392,15 @@ def _first_line(text: str) -> str:
 class _logging_to:  # noqa: N801 - used as a function
     """Send the log, and whatever a library prints, to the trial's log file."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, attempt: Path) -> None:
+        self._attempt = attempt
 
     def __enter__(self) -> None:
         self._saved = os.dup(1), os.dup(2)
         _flush()
-        descriptor = os.open(self._path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
-        os.dup2(descriptor, 1)
-        os.dup2(descriptor, 2)
-        os.close(descriptor)
+        with log_file.opened(self._attempt) as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
         self._handler = logging.StreamHandler(sys.stderr)
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
         log.addHandler(self._handler)

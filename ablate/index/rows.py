@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from ablate.index.schema import number_of
 from ablate.store import attempt_reader
 from ablate.store.journal import read_pieces
 from ablate.store.predictions import DAMAGED, stored_arrays
+from ablate.util import beneath
 from ablate.util.files import moment, read_json, time_of
 
 if TYPE_CHECKING:
@@ -116,14 +116,14 @@ class _Files(NamedTuple):
 
 def _names(directory: Path) -> list[str]:
     try:
-        return sorted(name for name in os.listdir(directory) if not name.startswith("."))
+        return [name for name, _ in beneath.entries(directory) if not name.startswith(".")]
     except OSError:
         return []
 
 
 def _size(path: Path) -> int:
     try:
-        return path.stat().st_size
+        return beneath.about(path).st_size
     except OSError:
         return -1
 

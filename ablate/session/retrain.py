@@ -23,8 +23,10 @@ from ablate.errors import AblateError
 from ablate.execution.executor import Workers
 from ablate.store import attempt_reader
 from ablate.store.store import Store, TrialResult
+from ablate.util import beneath
 from ablate.util import devices as machine
 from ablate.util.devices import Device, compiler_lacks, sign_of_gpu
+from ablate.util.files import create, open_plain
 
 if TYPE_CHECKING:
     from ablate.execution.executor import Workers
@@ -242,7 +244,15 @@ def _lend(store: Store, scratch: Store, teacher: str) -> None:
     weights = attempt_reader.weights(store.path, teacher)
     assert weights is not None  # `prepare` has looked
     target = attempt_reader.trial_path(scratch.path, teacher)
-    shutil.copytree(weights.parent, target / weights.parent.name)
-    shutil.copyfile(
-        attempt_reader.trial_path(store.path, teacher) / "trial.json", target / "trial.json"
-    )
+    beneath.make_folder(target)
+    beneath.make_folder(target / weights.parent.name)
+    for entry in beneath.entries(weights.parent):
+        if entry.kind == "file":
+            _copy(weights.parent / entry.name, target / weights.parent.name / entry.name)
+    definition = attempt_reader.trial_path(store.path, teacher) / "trial.json"
+    _copy(definition, target / definition.name)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with open_plain(source) as read, create(target) as written:
+        shutil.copyfileobj(read, written)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ablate.store.journal import NO_METRICS
+from ablate.store.predictions import stored_arrays
 from ablate.store.store import TrialResult
 
 if TYPE_CHECKING:
@@ -162,8 +163,7 @@ def _arrays(path: Path) -> dict[str, Any]:
     import numpy as np
 
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
+        found = stored_arrays(path)
     except zipfile.BadZipFile as error:
         raise ValueError(str(error)) from error
     if lacking := {"ids", "labels", "scores"} - set(found):

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,9 +22,11 @@ from ablate.errors import AblateError
 from ablate.store import log_file
 from ablate.store.curves import Curves
 from ablate.store.journal import is_number, read_epochs, read_lines, seconds_of
+from ablate.util import beneath
 from ablate.util.files import (
     is_unique_name,
     open_plain,
+    read_at_most,
     read_json,
     time_of,
     unique_name,
@@ -39,6 +40,7 @@ FINAL: Final = frozenset({"done", "diverged", "no_effect"})  # not trained again
 
 WEIGHTS: Final = "weights.pt"
 _COUNTED: Final = ("examples", "parameters", "macs")  # of a summary
+_SUM: Final = 1 << 10  # bytes of a checksum's file
 _CHECKPOINT: Final = re.compile(r"checkpoint-(\d{1,9})\.pt")
 _KEY: Final = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_-]{0,127}")  # no dots: never leaves trials/
 
@@ -58,11 +60,10 @@ def can_be_key(name: str) -> bool:
 def attempts(store_path: Path, key: str) -> list[Path]:
     """The attempts at a trial, oldest first."""
     try:
-        with os.scandir(trial_path(store_path, key)) as entries:
-            found = [e.path for e in entries if is_unique_name(e.name) and e.is_dir()]
+        found = beneath.entries(trial := trial_path(store_path, key))
     except OSError:  # nothing stored, or not readable: nothing to see
         return []
-    return [Path(path) for path in sorted(found)]
+    return [trial / name for name, kind in found if kind == "folder" and is_unique_name(name)]
 
 
 def ending(attempt: Path) -> dict[str, Any] | None:
@@ -108,7 +109,7 @@ def curves(attempt: Path, end: Mapping[str, Any]) -> Curves:
     found = Curves.read(stored)
     if found is not None and isinstance(stored, dict):
         with contextlib.suppress(OSError):
-            if path.stat().st_size == stored.get("bytes"):
+            if beneath.about(path).st_size == stored.get("bytes"):
                 return found
     return curves_in(path)
 
@@ -123,11 +124,10 @@ def curves_in(path: Path) -> Curves:
 def checkpoint_files(attempt: Path) -> list[tuple[int, Path]]:
     """(epoch, file) of an attempt's checkpoints, oldest first, unverified."""
     try:
-        with os.scandir(attempt) as entries:
-            matches = [(_CHECKPOINT.fullmatch(entry.name), entry.path) for entry in entries]
+        matches = [(_CHECKPOINT.fullmatch(name), name) for name, _ in beneath.entries(attempt)]
     except OSError:  # removed meanwhile
         return []
-    return sorted((int(match[1]), Path(path)) for match, path in matches if match)
+    return sorted((int(match[1]), attempt / name) for match, name in matches if match)
 
 
 def resumable(store_path: Path, key: str) -> list[tuple[int, Path]]:
@@ -169,7 +169,9 @@ def is_sound(path: Path, expected: object = None) -> bool:
     try:
         with open_plain(path) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return digest == sidecar(path).read_text("ascii").split()[0] == (expected or digest)
+        with open_plain(sidecar(path)) as file:
+            told = read_at_most(file, _SUM).decode("ascii").split()[0]
+        return digest == told == (expected or digest)
     except (OSError, ValueError, IndexError):
         return False
 
@@ -202,7 +204,8 @@ def conclude(
         name = name or unique_name(after=tries[-1].name if tries else "")
         tries.append(trial_path(store_path, key) / name)
         with writing(tries[-1]):
-            tries[-1].mkdir(parents=True, exist_ok=True)
+            beneath.make_folder(tries[-1].parent, exist_ok=True)
+            beneath.make_folder(tries[-1], exist_ok=True)
     if (found := ending(tries[-1])) is not None:
         return found["status"], str(found.get("message", ""))
     log_file.add(tries[-1], f"{status}: {message}")
@@ -231,4 +234,4 @@ def retire(store_path: Path, key: str) -> None:
     """Set the attempts at a trial aside, so that it is trained anew; nothing is deleted."""
     for attempt in attempts(store_path, key):
         with writing(attempt):
-            attempt.rename(attempt.with_name(f"retired-{attempt.name}"))
+            beneath.rename(attempt, attempt.with_name(f"retired-{attempt.name}"))

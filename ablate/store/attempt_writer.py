@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+from ablate.store import log_file
 from ablate.store.attempt_reader import (
     FINAL,
     STATUSES,
@@ -28,8 +29,12 @@ from ablate.store.attempt_reader import (
 )
 from ablate.store.journal import line_of
 from ablate.store.lease import this_process
+from ablate.util import beneath
 from ablate.util.files import (
-    sync_directory,
+    create,
+    is_temporary,
+    open_plain,
+    temporary_beside,
     time_of,
     unique_name,
     utc_now,
@@ -66,14 +71,14 @@ class Attempt:
         """Make the directory and its first line; `continues` names the attempt resumed from."""
         trial = trial_path(store_path, key)
         with writing(trial):
-            trial.mkdir(parents=True, exist_ok=True)
+            beneath.make_folder(trial, exist_ok=True)
             earlier = attempts(store_path, key)
             path = trial / unique_name(after=earlier[-1].name if earlier else "")
-            path.mkdir()
+            beneath.make_folder(path)
             flags = os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_WRONLY
-            descriptor = os.open(path / "metrics.jsonl", flags | getattr(os, "O_CLOEXEC", 0), 0o666)
-            sync_directory(path)
-            sync_directory(trial)
+            descriptor = beneath.open_file(path / "metrics.jsonl", flags)
+            beneath.sync(path)
+            beneath.sync(trial)
         attempt = cls(path, descriptor, continues)
         attempt.record(
             "start",
@@ -125,17 +130,17 @@ class Attempt:
         """Append to log.txt, each line with its time in UTC."""
         now = utc_now()
         lines = "".join(f"{now} {line}\n" for line in text.splitlines() or [""])
-        with writing(self.path / "log.txt"), (self.path / "log.txt").open("ab") as file:
+        with writing(self.path / "log.txt"), log_file.opened(self.path) as file:
             file.write(lines.encode("utf-8", "backslashreplace"))
 
     def save_checkpoint(self, epoch: int, write: Callable[[BinaryIO], object]) -> None:
         """Write checkpoint-<epoch>.pt through `write(file)`; the last and the one before stay."""
         self.sync()  # a checkpoint is never ahead of the metrics
         path = self.path / f"checkpoint-{epoch}.pt"
-        temporary = path.with_name(f".{path.name}.tmp")
+        temporary = temporary_beside(path)
         with writing(path):
             try:
-                with temporary.open("w+b") as file:
+                with create(temporary) as file:
                     write(file)
                     file.flush()
                     file.seek(0)
@@ -144,10 +149,10 @@ class Attempt:
                 # Checksum first: a kill in between leaves a checksum without a file, which is
                 # harmless; the other order would leave a checkpoint nobody can trust.
                 write_whole(sidecar(path), lambda f: write_text(f, f"{digest}  {path.name}\n"))
-                temporary.replace(path)
+                beneath.rename(temporary, path)
             finally:
-                temporary.unlink(missing_ok=True)
-            sync_directory(self.path)
+                _remove(temporary)
+            beneath.sync(self.path)
         for _, old in checkpoint_files(self.path)[:-2]:
             _remove_checkpoint(old)
 
@@ -185,7 +190,7 @@ class Attempt:
         path = self.path / WEIGHTS
         with writing(path):
             write_whole(path, write)
-            with path.open("rb") as file:
+            with open_plain(path) as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             write_whole(sidecar(path), lambda f: write_text(f, f"{digest}  {path.name}\n"))
         self._weights = digest
@@ -225,13 +230,12 @@ class Attempt:
             for attempt in attempts(self.path.parents[2], self.path.parent.name):
                 for _, checkpoint in checkpoint_files(attempt):
                     _remove_checkpoint(checkpoint)
-                for left in attempt.glob(".checkpoint-*.tmp"):  # of a process that was killed
-                    left.unlink(missing_ok=True)
+                _remove_temporary(attempt)
 
     def _curves(self) -> dict[str, Any]:
         """For reports, so that none has to read every line: see `attempt_reader.curves`."""
         path = self.path / "metrics.jsonl"
-        return {"bytes": path.stat().st_size, **curves_in(path).document()}
+        return {"bytes": beneath.about(path).st_size, **curves_in(path).document()}
 
     def close(self) -> None:
         """Close the spool; without `finish` before, the attempt counts as interrupted."""
@@ -247,9 +251,21 @@ class Attempt:
 
 
 def _remove_checkpoint(path: Path) -> None:
+    _remove(path)
+    _remove(sidecar(path))
+
+
+def _remove_temporary(attempt: Path) -> None:
+    """Of a process that was killed while it wrote a checkpoint."""
+    with contextlib.suppress(OSError):
+        for name, _ in beneath.entries(attempt):
+            if name.startswith(".checkpoint-") and is_temporary(name):
+                _remove(attempt / name)
+
+
+def _remove(path: Path) -> None:
     with contextlib.suppress(OSError):  # a leftover costs space, never a result
-        path.unlink()
-        sidecar(path).unlink()
+        beneath.remove(path)
 
 
 def _save_arrays(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -12,9 +12,7 @@ halves, and deleted there: what a gc that was killed left in it, the next one de
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,11 +24,12 @@ from typing import Final, Literal, get_args
 
 from ablate.errors import AblateError
 from ablate.store import attempt_reader, ledger
+from ablate.store.format_version import refuse_links
 from ablate.store.invocations import SavedRun, saved_runs, superseded
 from ablate.store.lease import Claim, claim, holder, is_dead
 from ablate.store.store import Store
 from ablate.store.untrusted import is_key
-from ablate.util import files
+from ablate.util import beneath, files
 
 Kind = Literal[
     "trials", "attempts", "retired", "checkpoints", "weights", "runs", "claims", "databases",
@@ -112,17 +111,15 @@ def survey(store: Store, *, latest: bool = False) -> Garbage:
     latest: of each study only the run saved last counts, and looks of `--until`. Raises AblateError
     where a folder of the store is a link, and for what a newer ablate wrote.
     """
-    for name in ("trials", "studies"):
-        if (store.path / name).is_symlink():
-            raise AblateError(f"{store.path / name} is a link; gc looks at folders alone")
+    refuse_links(store.path)
     found = Garbage(store, latest)
     kept = _runs(found)
     found.needed = frozenset(key for run in kept for key in run.keys)
     teachers = {key for run in kept for key in run.teachers}
-    for name, entry in _entries(store.path / "trials"):
+    for name, sort in _entries(store.path / "trials"):
         path = store.path / "trials" / name
-        if not is_key(name) or not entry.is_dir(follow_symlinks=False):
-            _leave(found, path, "a link" if entry.is_symlink() else "no trial's name")
+        if not is_key(name) or sort != "folder":
+            _leave(found, path, "a link" if sort == "link" else "no trial's name")
         elif (lease := holder(store.path, name)) is not None:
             if name not in found.needed:
                 _leave(found, path, f"held by pid {lease.pid} on {lease.host}, {lease.study}")
@@ -157,16 +154,16 @@ def _runs(found: Garbage) -> list[SavedRun]:
         found.orphans_stay = found.orphans_stay or f"no run is saved in {found.store.path}/studies"
     gone = superseded(runs, latest=found.latest)
     found.pieces += [Piece("runs", (run.path,), _size(run.path)) for run in gone]
-    for folder, _, names in os.walk(found.store.path / "studies"):
-        found.pieces += _temporary(Path(folder), names)
+    for folder, inside in beneath.walk(found.store.path / "studies"):
+        found.pieces += _temporary(folder, [name for name, _ in inside])
     return [run for run in runs if run not in gone]
 
 
 def _looks(found: Garbage) -> None:
     """Every look stays, whoever needs its trials: what was seen was seen."""
     root = found.store.path / ledger.FOLDER
-    for table, entry in _entries(root):
-        if not (ledger.is_name(table) and entry.is_dir(follow_symlinks=False)):
+    for table, sort in _entries(root):
+        if not (ledger.is_name(table) and sort == "folder"):
             _leave(found, root / table, "no table's looks")
             continue
         names = [name for name, _ in _entries(root / table)]
@@ -193,12 +190,12 @@ def in_trial(
     folder = store.path / "trials" / key
     counts, ended = _counting(store, key)
     found: list[Piece] = []
-    for name, entry in _entries(folder):
+    for name, sort in _entries(folder):
         path = folder / name
         kind: Kind | None = None
-        if entry.is_symlink():
+        if sort == "link":
             left.append((str(path), "a link"))
-        elif entry.is_dir(follow_symlinks=False):
+        elif sort == "folder":
             if files.is_unique_name(name):
                 end = attempt_reader.ending(path)
                 idle = end is None or end["status"] != "done"
@@ -243,10 +240,8 @@ def _counting(store: Store, key: str) -> tuple[str, bool]:
 
 def _in_attempt(attempt: Path, key: str, ended: bool, teaches: bool) -> Iterator[Piece]:
     """Checkpoints and weights, with the checksum that is beside each, and temporary files."""
-    entries = {n: e for n, e in _entries(attempt) if e.is_file(follow_symlinks=False)}
-    checkpoints = {
-        path.name for _, path in attempt_reader.checkpoint_files(attempt)
-    } & entries.keys()
+    entries = {name for name, sort in _entries(attempt) if sort == "file"}
+    checkpoints = {path.name for _, path in attempt_reader.checkpoint_files(attempt)} & entries
     wanted: list[tuple[Kind, str]] = [("temporary", n) for n in entries if files.is_temporary(n)]
     if ended:
         wanted += [("checkpoints", name) for name in sorted(checkpoints)]
@@ -279,9 +274,9 @@ def _spare_teachers(found: Garbage) -> None:
 
 def _root(found: Garbage) -> None:
     path = found.store.path
-    for name, entry in _entries(path):
+    for name, sort in _entries(path):
         kind: Kind | None = None
-        if entry.is_symlink():
+        if sort == "link":
             _leave(found, path / name, "a link")
         elif name == TRASH:
             inside = [path / name / each for each, _ in _entries(path / name)]
@@ -290,7 +285,7 @@ def _root(found: Garbage) -> None:
             continue
         elif _LEDGER.fullmatch(name):
             kind = "temporary" if _is_old(path / name) else None
-        elif entry.is_dir(follow_symlinks=False):
+        elif sort == "folder":
             _leave(found, path / name, "no folder of a store")
         elif _DATABASE.fullmatch(name):
             kind = "databases"
@@ -316,16 +311,15 @@ def _leave(found: Garbage, path: Path, why: str) -> None:
 
 def _is_old(path: Path) -> bool:
     try:
-        return time.time() - path.lstat().st_mtime > _OLD
+        return time.time() - beneath.about(path).st_mtime > _OLD
     except OSError:
         return False
 
 
-def _entries(folder: Path) -> list[tuple[str, os.DirEntry[str]]]:
+def _entries(folder: Path) -> list[beneath.Entry]:
     """Sorted by name; none where the folder cannot be read."""
     try:
-        with os.scandir(folder) as entries:
-            return sorted((entry.name, entry) for entry in entries)
+        return beneath.entries(folder)
     except OSError:
         return []
 
@@ -336,7 +330,7 @@ def _size(path: Path) -> int:
     while waiting:
         each = waiting.pop()
         try:
-            found = each.lstat()
+            found = beneath.about(each)
         except OSError:
             continue
         if stat.S_ISDIR(found.st_mode):
@@ -379,9 +373,9 @@ def carry_out(
         with found.store.saving():
             pass  # what refuses this lock refuses it before anything is removed
         trash = store / TRASH
-        if trash.is_symlink():
+        if beneath.kind(trash) == "link":
             raise AblateError(f"{trash} is a link; remove it")
-        trash.mkdir(exist_ok=True)
+        beneath.make_folder(trash, exist_ok=True)
         by_key: dict[str, list[Piece]] = {}
         for piece in wanted:
             by_key.setdefault(piece.key, []).append(piece)
@@ -401,7 +395,7 @@ def carry_out(
 def _in_trial(found: Garbage, key: str, pieces: list[Piece], trash: Path, done: Removal) -> None:
     store = found.store
     folder = store.path / "trials" / key
-    if not folder.is_dir() or folder.is_symlink():
+    if beneath.kind(folder) != "folder":
         return  # gone meanwhile
     held = claim(store.path, key, "ablate gc")
     if held is None:
@@ -445,7 +439,7 @@ def _renamed(piece: Piece, trash: Path, done: Removal) -> bool:
         if path.parent == trash:
             continue
         try:
-            path.rename(trash / files.unique_name())
+            beneath.rename(path, trash / files.unique_name())
         except FileNotFoundError:  # somebody else was faster
             continue
         except OSError as error:
@@ -455,17 +449,17 @@ def _renamed(piece: Piece, trash: Path, done: Removal) -> bool:
 
 
 def _empty(trash: Path, done: Removal) -> None:
-    for name in os.listdir(trash):
+    for name, _ in beneath.entries(trash):
         _delete(trash / name, done)
 
 
 def _delete(path: Path, done: Removal) -> None:
     """A file, a link or a folder with all in it; never through a link."""
     try:
-        if stat.S_ISDIR(path.lstat().st_mode):
-            shutil.rmtree(path)
+        if stat.S_ISDIR(beneath.about(path).st_mode):
+            beneath.remove_tree(path)
         else:
-            path.unlink()
+            beneath.remove(path)
     except FileNotFoundError:
         return
     except (OSError, RecursionError) as error:
@@ -474,6 +468,6 @@ def _delete(path: Path, done: Removal) -> None:
 
 def _forget(trash: Path) -> None:
     try:
-        trash.rmdir()
+        beneath.remove_folder(trash)
     except OSError:  # something in it could not be deleted: the next gc tries again
         return

@@ -16,19 +16,40 @@ from pathlib import Path
 from typing import Any, Final
 
 from ablate.errors import AblateError
-from ablate.util import files
+from ablate.util import beneath, files
 
 FORMAT: Final = 1
 
-_OURS: Final = frozenset({"FORMAT", ".gitignore", "studies", "trials", "looks"})
+_FOLDERS: Final = ("studies", "trials", "looks")
+_OURS: Final = frozenset({"FORMAT", ".gitignore", *_FOLDERS})
 _BEING_WRITTEN: Final = re.compile(r"\.(FORMAT|\.gitignore)\.[0-9a-f]{8}\.tmp")
 _UPGRADE: Final = "pip install --upgrade ablate-study"
 _ANOTHER: Final = "use another: --store DIR"
 
 
+def make_folder(path: Path) -> None:
+    """Make the folder of a store, with those above it. Raises AblateError."""
+    with files.writing(path):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except (FileNotFoundError, FileExistsError, NotADirectoryError) as error:
+            reason = (error.strerror or str(error)).lower()
+            raise AblateError(f"cannot make the store {path}: {reason}", hint=_ANOTHER) from error
+
+
+def refuse_links(path: Path) -> None:
+    """Raises AblateError where a folder of a store is a link: none is followed in one."""
+    for name in _FOLDERS:
+        if beneath.kind(path / name) == "link":
+            raise AblateError(
+                f"{path / name} is a link, and none is followed in a store",
+                hint="put the folder in its place; the store itself may be a link",
+            )
+
+
 def create(path: Path) -> None:
-    """Make a store, or what is missing of one. Raises AblateError where something else is there."""
-    present = _present(path) if path.exists() else set()
+    """Make what is missing of a store. Raises AblateError where something else is there."""
+    present = _present(path)
     if "FORMAT" in present:
         check(path)  # before anything is written
     elif _keeps_something(path):
@@ -39,9 +60,9 @@ def create(path: Path) -> None:
         raise AblateError(f"{path} is not an ablate store and not empty", hint=_ANOTHER)
     with files.writing(path):
         try:
-            made = ("studies", "trials") if "FORMAT" in present else ("studies", "trials", "looks")
+            made = _FOLDERS[:2] if "FORMAT" in present else _FOLDERS
             for name in made:  # a store of an older ablate has a ledger from its first look on
-                (path / name).mkdir(parents=True, exist_ok=True)
+                beneath.make_folder(path / name, exist_ok=True)
         except (FileNotFoundError, FileExistsError, NotADirectoryError) as error:
             reason = (error.strerror or str(error)).lower()
             raise AblateError(f"cannot make the store {path}: {reason}", hint=_ANOTHER) from error
@@ -90,7 +111,7 @@ def _present(path: Path) -> set[str]:
 def _keeps_something(path: Path) -> bool:
     """Whether trials or studies are in what would be a store."""
     with contextlib.suppress(OSError):
-        return any(os.listdir(path / "trials")) or any(os.listdir(path / "studies"))
+        return any(beneath.entries(path / "trials")) or any(beneath.entries(path / "studies"))
     return False
 
 

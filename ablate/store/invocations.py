@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
@@ -21,7 +20,7 @@ from pydantic import ValidationError
 from ablate.core.resolved_study import STUDY_FORMAT, ResolvedStudy
 from ablate.store.format_version import refuse_newer
 from ablate.store.untrusted import Unfit, plain
-from ablate.util import files
+from ablate.util import beneath, files
 
 _KEY: Final = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _LARGEST: Final = 256 << 20  # bytes
@@ -69,22 +68,21 @@ def saved_runs(
     while folders:
         folder = folders.pop(0)
         try:
-            with os.scandir(folder) as scanned:
-                entries = sorted(scanned, key=lambda entry: entry.name)
+            entries = beneath.entries(folder)
         except OSError as error:
             yield OddEntry(folder, error.strerror or type(error).__name__, unsure=True)
             continue
-        for entry in entries:
-            path = folder / entry.name
+        for name, kind in entries:
+            path = folder / name
             if path in without:
                 continue
-            if entry.is_symlink():
+            if kind == "link":
                 yield OddEntry(path, "a link", unsure=True)
-            elif entry.is_dir(follow_symlinks=False):
+            elif kind == "folder":
                 folders.append(path)
             elif files.is_unique_name(path.stem) and path.suffix == ".json" and folder != root:
                 yield _read(path, folder.relative_to(root).as_posix())
-            elif not files.is_temporary(entry.name):
+            elif not files.is_temporary(name):
                 yield OddEntry(path, "no saved run", unsure=False)
 
 

@@ -21,7 +21,6 @@ import errno
 import functools
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -33,7 +32,8 @@ from typing import Any, Final, TypeGuard
 
 from ablate.store.attempt_reader import attempts, trial_path
 from ablate.store.journal import first_line
-from ablate.util.files import read_json, utc_now, write_json, writing
+from ablate.util import beneath
+from ablate.util.files import create, read_json, utc_now, write_json, writing
 
 EXPIRY: Final = 600.0  # seconds without a heartbeat after which another machine's claim is dead
 HEARTBEAT: Final = 30.0  # seconds between heartbeats, for those who call `Claim.heartbeat`
@@ -104,7 +104,7 @@ class Claim:
         if not self.held():
             return False
         try:
-            os.utime(self.path / "lease.json")
+            beneath.touch(self.path / "lease.json")
         except FileNotFoundError:
             return False
         return True
@@ -121,7 +121,7 @@ class Claim:
         with contextlib.suppress(OSError):  # what cannot be given back expires with this process
             buried = _bury(self.path, self.lease.token)
             if buried is not None:
-                shutil.rmtree(buried, ignore_errors=True)
+                beneath.remove_tree(buried, ignore_errors=True)
 
     def __enter__(self) -> Claim:
         return self
@@ -142,20 +142,20 @@ def claim(store_path: Path, key: str, study: str) -> Claim | None:
     if _still_trained(store_path, key):
         return None
     with writing(trial):
-        if place.exists() and not _clear(place):
+        if beneath.kind(place) and not _clear(place):
             return None
-        trial.mkdir(parents=True, exist_ok=True)
+        beneath.make_folder(trial, exist_ok=True)
         try:
-            prepared.mkdir()
+            beneath.make_folder(prepared)
             write_json(prepared / "lease.json", vars(lease))
-            prepared.rename(place)
+            beneath.rename(prepared, place)
         except OSError as error:
             # ENOENT: `ablate gc` has just removed a trial that nobody had claimed.
             if error.errno in _OCCUPIED or isinstance(error, FileNotFoundError):
                 return None
             raise
         finally:
-            shutil.rmtree(prepared, ignore_errors=True)
+            beneath.remove_tree(prepared, ignore_errors=True)
     claimed = Claim(place, lease)
     if _still_trained(store_path, key):  # it began while the dead one's claim was cleared away
         claimed.release()
@@ -192,7 +192,7 @@ def _still_trained(store_path: Path, key: str) -> bool:
     """Whether another process writes an attempt at a trial: it does not know that its coordinator
     is dead."""
     for attempt in attempts(store_path, key):
-        if (attempt / "done.json").exists():
+        if beneath.kind(attempt / "done.json"):
             continue
         process = first_line(attempt / "metrics.jsonl").get("process")
         if isinstance(process, dict) and process.get("pid") != os.getpid() and is_running(process):
@@ -219,11 +219,11 @@ def _clear(place: Path) -> bool:
     if lease is None:
         # Claims appear with their lease inside: this one was released just now, or damaged (then
         # nothing tells whose it is, and its age has to decide).
-        if not place.exists():
+        if not beneath.kind(place):
             return True
         if _age(place) < EXPIRY:
             return False
-        return _bury(place, f"damaged-{place.stat().st_mtime_ns}") is not None
+        return _bury(place, f"damaged-{beneath.about(place).st_mtime_ns}") is not None
     if _alive(lease, place):
         return False
     return _bury(place, lease.token) is not None
@@ -237,7 +237,7 @@ def _bury(place: Path, token: str) -> Path | None:
     """
     grave = place.with_name(f".claim-{token}")
     try:
-        place.rename(grave)
+        beneath.rename(place, grave)
     except OSError as error:
         if error.errno in _OCCUPIED or isinstance(error, FileNotFoundError):
             return None
@@ -263,7 +263,7 @@ def _age(path: Path) -> float:
     set back, the age is the time this process has watched the file not change.
     """
     try:
-        changed = path.stat().st_mtime_ns
+        changed = beneath.about(path).st_mtime_ns
     except FileNotFoundError:
         return 0.0
     now = time.monotonic()
@@ -278,13 +278,13 @@ def _filesystem_now(directory: Path) -> int:
     """The file system's time in nanoseconds; this machine's if the store is read-only."""
     probe = directory / f".clock-{secrets.token_hex(4)}"
     try:
-        probe.touch()
-        return probe.stat().st_mtime_ns
+        create(probe).close()
+        return beneath.about(probe).st_mtime_ns
     except OSError:
         return time.time_ns()
     finally:
         with contextlib.suppress(OSError):
-            probe.unlink()
+            beneath.remove(probe)
 
 
 @functools.cache

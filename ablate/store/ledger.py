@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator
@@ -24,7 +23,7 @@ from pydantic import ValidationError
 from ablate.core.recipe import Frozen
 from ablate.core.table_looks import EarlierLook
 from ablate.store.format_version import refuse_newer
-from ablate.util import files
+from ablate.util import beneath, files
 
 LOOK_FORMAT: Final = 1
 FOLDER: Final = "looks"
@@ -73,7 +72,7 @@ def is_name(name: str) -> bool:
 
 def is_begun(store: Path) -> bool:
     """Whether the store has a ledger; one of an older ablate has none."""
-    return (store / FOLDER).is_dir()
+    return beneath.kind(store / FOLDER) == "folder"
 
 
 def paths(store: Path) -> Iterator[Path]:
@@ -140,15 +139,15 @@ def begin(store: Path, earlier: Iterable[KeptLook]) -> None:
     Raises OSError where the store cannot be written.
     """
     making = store / f"{MAKING}{secrets.token_hex(4)}"
-    making.mkdir()
+    beneath.make_folder(making)
     for look in earlier:
         _write(making / look.table / f"{look.name}.json", look)
-    making.rename(store / FOLDER)
+    beneath.rename(making, store / FOLDER)
 
 
 def _write(path: Path, look: KeptLook) -> None:
     if read(path) is None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        beneath.make_folder(path.parent, exist_ok=True)
         files.write_sealed(path, look.model_dump_json(indent=1))
 
 
@@ -159,8 +158,7 @@ def _of_table(store: Path, table: str) -> list[Path]:
 
 def _names(folder: Path, ending: str) -> list[str]:
     try:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries)
+        names = [name for name, _ in beneath.entries(folder)]
     except OSError:
         return []
     return [n for n in names if n.endswith(ending) and is_name(n.removesuffix(ending))]

@@ -8,10 +8,14 @@ then, and leaves out the middle of a log that has grown too long.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
+
+from ablate.util import beneath, files
 
 NAME: Final = "log.txt"
 MOST: Final = 16 << 20  # bytes of a log
@@ -23,16 +27,24 @@ _MARK: Final = b"[ablate: %d MB left out here; a log keeps %d MB]\n"
 def add(attempt: Path, text: str) -> None:
     """Append a line as the trial itself would; a log that cannot be written loses it."""
     line = f"{datetime.now():%H:%M:%S} {text}\n"  # noqa: DTZ005 - as the trial's own lines
-    with contextlib.suppress(OSError), (attempt / NAME).open("ab") as file:
-        if file.tell() and not _ends_line(attempt / NAME):
-            file.write(b"\n")
+    with contextlib.suppress(OSError), opened(attempt) as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
         file.write(line.encode("utf-8", "backslashreplace"))
 
 
-def _ends_line(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
+def opened(attempt: Path) -> BinaryIO:
+    """A trial's log, to append to and to read. Raises OSError for what is no file of its own: a
+    link, a pipe, a file that has another name too, which may be somebody's elsewhere."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
+    descriptor = beneath.open_file(attempt / NAME, flags)
+    about = os.fstat(descriptor)
+    if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
+        os.close(descriptor)
+        raise files.NoFile(errno.ENOENT, "no file of its own", str(attempt / NAME))
+    return os.fdopen(descriptor, "r+b")
 
 
 def bound(trial: Path, most: int = MOST, head: int = _HEAD, tail: int = _TAIL) -> bool:
@@ -42,19 +54,19 @@ def bound(trial: Path, most: int = MOST, head: int = _HEAD, tail: int = _TAIL) -
     """
     found = False
     with contextlib.suppress(OSError):  # there is none, or the disk refuses: as it is, then
-        for path in trial.glob(f"*/{NAME}"):
-            if path.stat().st_size > most:
-                _shorten(path, most, head, tail)
+        for name, kind in beneath.entries(trial):
+            log = trial / name / NAME
+            if kind == "folder" and beneath.kind(log) and beneath.about(log).st_size > most:
+                _shorten(trial / name, most, head, tail)
                 found = True
     return found
 
 
-def _shorten(path: Path, most: int, head: int, tail: int) -> None:
-    with path.open("r+b") as file:
+def _shorten(attempt: Path, most: int, head: int, tail: int) -> None:
+    with opened(attempt) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(size - tail)
         end = file.read(tail)
         file.truncate(head)
-    with path.open("ab") as file:
         mark = _MARK % ((size - head - tail) // 1_000_000, most // 1_000_000)
         file.write(b"\n" + mark + end)

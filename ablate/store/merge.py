@@ -9,6 +9,7 @@ the other store is only read. `ablate.store.untrusted` says what is fit to be ta
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from ablate.store.ledger import KeptLook
 from ablate.store.past_looks import begin, looks_of_runs
 from ablate.store.store import Store
 from ablate.store.untrusted import ForeignAttempt, Unfit
-from ablate.util import files
+from ablate.util import beneath, files
 
 if TYPE_CHECKING:
     from ablate.core.resolved_study import ResolvedStudy
@@ -75,6 +76,7 @@ class Merge:
     """
 
     other: Path
+    theirs: Store  # held open: nothing in it is read through a link
     trials: list[ForeignTrial] = field(default_factory=list)
     studies: list[tuple[str, str, bytes]] = field(default_factory=list)
     looks: list[KeptLook] = field(default_factory=list)
@@ -106,10 +108,7 @@ def survey(store: Store, other: Path) -> Merge:
     theirs = Store.open(other, create=False)
     if theirs.path.resolve() == store.path.resolve():
         raise AblateError(f"{other} is this store itself", hint="ablate merge OTHER")
-    for name in ("trials", "studies", ledger.FOLDER):
-        if (theirs.path / name).is_symlink():
-            raise AblateError(f"{theirs.path / name} is a link; a store's folders are not")
-    merge = Merge(theirs.path)
+    merge = Merge(theirs.path, theirs)
     for key in untrusted.keys(theirs.path):
         try:
             _survey_trial(store, key, merge)
@@ -150,7 +149,7 @@ def _survey_trial(store: Store, key: str, merge: Merge) -> None:
         else:
             wanted.append(each)
             retire += [each.name] if mine is not None else []
-    if wanted or not (store.path / "trials" / key / "trial.json").exists():
+    if wanted or beneath.kind(store.path / "trials" / key / "trial.json") is None:
         merge.trials.append(ForeignTrial(key, label, trial, tuple(wanted), tuple(retire)))
     _compare(store, key, label, [each for each in found if each.status == "done"], merge)
 
@@ -273,30 +272,33 @@ def carry_out(store: Store, merge: Merge, told: Callable[[int], None] = lambda s
 def _copy(store_path: Path, trial: ForeignTrial, each: ForeignAttempt) -> bool:
     """Copy an attempt whole or not at all; whether one of its name was set aside for it."""
     folder = attempt_reader.trial_path(store_path, trial.key)
-    place, prepared = folder / each.name, folder / f"{_PREPARED}{each.name}"
+    place = folder / each.name
+    prepared = folder / f"{_PREPARED}{each.name}-{secrets.token_hex(4)}"
     with files.writing(place):
-        if prepared.exists():  # of a merge that was killed; the claim says that it is dead
-            shutil.rmtree(prepared)
-        prepared.mkdir()
+        for name, _ in beneath.entries(folder):
+            if name.startswith(f"{_PREPARED}{each.name}"):
+                # of a merge that was killed: the claim says that it is dead
+                beneath.remove_tree(folder / name, ignore_errors=True)
+        beneath.make_folder(prepared)
         try:
             for name, size in each.files:
                 _copy_file(each.path / name, prepared / name, size)
-            files.sync_directory(prepared)
-            aside = each.name in trial.retire and place.exists()
+            beneath.sync(prepared)
+            aside = each.name in trial.retire and beneath.kind(place) is not None
             if aside:
-                place.rename(folder / f"retired-{files.unique_name()}")
-            if not place.exists():  # else another merge was faster
-                prepared.rename(place)
-            files.sync_directory(folder)
+                beneath.rename(place, folder / f"retired-{files.unique_name()}")
+            if beneath.kind(place) is None:  # else another merge was faster
+                beneath.rename(prepared, place)
+            beneath.sync(folder)
         finally:
-            shutil.rmtree(prepared, ignore_errors=True)
+            beneath.remove_tree(prepared, ignore_errors=True)
     return aside
 
 
 def _copy_file(source: Path, target: Path, size: int) -> None:
     """Exactly `size` bytes: what grows meanwhile is not finished."""
     left = size
-    with untrusted.plain(source) as read, target.open("xb") as written:
+    with untrusted.plain(source) as read, files.create(target) as written:
         while left and (piece := read.read(min(_PIECE, left))):
             written.write(piece)
             left -= len(piece)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,13 +27,13 @@ from pydantic import ValidationError
 
 from ablate.core.resolved_study import STUDY_FORMAT, ResolvedStudy
 from ablate.core.trial import Trial
-from ablate.errors import AblateError
+from ablate.errors import AblateError, StoreGone
 from ablate.store import attempt_reader, format_version
 from ablate.store.curves import Curves
 from ablate.store.format_version import FORMAT, refuse_newer
 from ablate.store.journal import finite_or_nan, last_epoch, read_epochs, seconds_of
 from ablate.store.lease import Lease, holder
-from ablate.util import files
+from ablate.util import beneath, files
 
 _NAN: Final = float("nan")
 
@@ -106,6 +107,8 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # None where there is none: `ablate merge --dry-run` asks what one would have.
+        self.root = _held(path) if path.is_dir() else None
         self._endings: dict[str, tuple[tuple[int, int, int], Ending]] = {}
 
     @classmethod
@@ -117,13 +120,24 @@ class Store:
         path = Path(path)
         _check_name(path)
         if create:
-            format_version.create(path)
+            format_version.make_folder(path)
         elif os.path.lexists(path) and not path.is_dir():
             raise AblateError(f"{path} is a file, not a store", hint="--store DIR names another")
         elif not path.is_dir():
             raise AblateError(f"no store at {path}", hint="ablate run makes it, or --store DIR")
+        store = cls(path)
+        format_version.refuse_links(path)
+        if create:
+            format_version.create(path)
         format_version.check(path)
-        return cls(path)
+        return store
+
+    def lost(self) -> StoreGone | None:
+        """Why the store is not where it was when it was opened; None where it is."""
+        root = self.root
+        if root is None or (root.is_there and beneath.kind(self.path / "trials") == "folder"):
+            return None
+        return _gone(self.path, root)
 
     # ------------------------------------------------------------------------------- studies
 
@@ -131,7 +145,7 @@ class Store:
         """Keep what an invocation was asked for."""
         directory = self._study_path(resolved.name)
         with files.writing(directory), self.saving():
-            directory.mkdir(parents=True, exist_ok=True)
+            self._make_study(directory)
             earlier = _saved(directory)
             name = files.unique_name(after=earlier[-1].stem if earlier else "")
             path = directory / f"{name}.json"
@@ -140,7 +154,7 @@ class Store:
 
     def has_saved(self, name: str, invocation: str) -> bool:
         """Whether an invocation of a study is kept. Raises AblateError for what is no name."""
-        return (self._study_path(name) / f"{invocation}.json").exists()
+        return beneath.kind(self._study_path(name) / f"{invocation}.json") is not None
 
     def keep_saved(self, name: str, invocation: str, text: bytes) -> None:
         """Keep an invocation as another store saved it, under the name it had there."""
@@ -148,7 +162,7 @@ class Store:
         if not files.is_unique_name(invocation):
             raise AblateError(f"{invocation!r} is no invocation of a study")
         with files.writing(directory), self.saving():
-            directory.mkdir(parents=True, exist_ok=True)
+            self._make_study(directory)
             files.write_whole(directory / f"{invocation}.json", lambda file: file.write(text))
 
     @contextlib.contextmanager
@@ -181,10 +195,10 @@ class Store:
         """Names of the stored studies, the one invoked last first."""
         root = self.path / "studies"
         latest: dict[str, str] = {}
-        for directory, _, _ in os.walk(root):
-            saved = _saved(Path(directory))
-            if saved and directory != str(root):
-                latest[Path(directory).relative_to(root).as_posix()] = saved[-1].stem
+        for directory, found in beneath.walk(root):
+            saved = [name for name, _ in found if _is_saved(name)]
+            if saved and directory != root:
+                latest[directory.relative_to(root).as_posix()] = saved[-1].removesuffix(".json")
         return sorted(latest, key=lambda name: latest[name], reverse=True)
 
     def study_name_owner(self, name: str) -> str | None:
@@ -204,6 +218,13 @@ class Store:
             )
         return self.path.joinpath("studies", *parts)
 
+    def _make_study(self, directory: Path) -> None:
+        """The folder of a study, and those that its name has slashes for."""
+        root = self.path / "studies"
+        for part in [*reversed(directory.relative_to(root).parents), directory.relative_to(root)]:
+            if part != Path("."):
+                beneath.make_folder(root / part, exist_ok=True)
+
     # -------------------------------------------------------------------------------- trials
 
     def register(self, trial: Trial, label: str) -> None:
@@ -213,7 +234,7 @@ class Store:
         if self.trial(key) is not None:
             return
         with files.writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            beneath.make_folder(path.parent, exist_ok=True)
         document = {"format": FORMAT, "key": key, "label": label}
         files.write_json(path, document | {"trial": trial.model_dump(mode="json")})
 
@@ -237,8 +258,8 @@ class Store:
     def keys(self) -> list[str]:
         """Keys of every stored trial, sorted; what else lies there is nobody's."""
         try:
-            with os.scandir(self.path / "trials") as entries:
-                return sorted(e.name for e in entries if attempt_reader.can_be_key(e.name))
+            found = beneath.entries(self.path / "trials")
+            return [name for name, _ in found if attempt_reader.can_be_key(name)]
         except OSError:
             return []
 
@@ -315,7 +336,7 @@ class Store:
         """As `attempt_reader.ending`, read once: it is written whole, another is another file."""
         place = f"{attempt}/done.json"
         try:
-            file = os.stat(place)
+            file = beneath.about(attempt / "done.json")
         except OSError:
             return None
         identity = file.st_ino, file.st_mtime_ns, file.st_size
@@ -338,6 +359,34 @@ class Store:
                     if a != b and not (a != a and b != b):
                         found.append(Disagreement(key, first, name, metric, a, b))
         return found
+
+
+def _held(path: Path) -> beneath.Root:
+    try:
+        return beneath.hold(path)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise AblateError(
+            f"cannot open the store {path}: {reason}", hint="use another: --store DIR"
+        ) from error
+
+
+def _gone(path: Path, root: beneath.Root) -> StoreGone:
+    if root.is_removed:
+        how, kept = "was removed", "what was trained in it is lost with it"
+    elif (place := root.moved_to) is None:
+        how = "is not there any more: unmounted, or another is in its place"
+        kept = (
+            "what was trained until now is in the one that was there; bring it back and run again"
+        )
+    elif root.is_there:
+        how, kept = "has no folder trials any more", "somebody has removed it"
+    else:
+        how = f"was moved to {place}"
+        kept = (
+            f"what was trained until now is there: run again with --store {shlex.quote(str(place))}"
+        )
+    return StoreGone(f"the store {path} {how} while it was used", hint=kept)
 
 
 def _check_name(path: Path) -> None:
@@ -364,11 +413,9 @@ def _is_saved(name: str) -> bool:
 def _saved(directory: Path) -> list[Path]:
     """Saved invocations of one study, oldest first."""
     try:
-        with os.scandir(directory) as entries:
-            names = sorted(e.name for e in entries if _is_saved(e.name))
+        return [directory / name for name, _ in beneath.entries(directory) if _is_saved(name)]
     except OSError:
         return []
-    return [directory / name for name in names]
 
 
 # ------------------------------------------------------------------------------------ reading

@@ -8,9 +8,7 @@ is whole if its ending and its lines say the same.
 from __future__ import annotations
 
 import json
-import os
 import re
-import stat
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ from ablate.store import attempt_reader, ledger
 from ablate.store.format_version import FORMAT
 from ablate.store.journal import finite_or_nan, read_pieces
 from ablate.store.lease import Lease, holder
-from ablate.util import files
+from ablate.util import beneath, files
 
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
 _FILE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
@@ -100,10 +98,8 @@ def definition(store: Path, key: str) -> tuple[Trial, str]:
 
 def live_holder(store: Path, key: str) -> Lease | None:
     """Who trains a trial there now."""
-    claimed = dict(_entries(store / "trials" / key / "claim")).get("lease.json")
-    if claimed is None or not claimed.is_file(follow_symlinks=False):
-        return None
-    if claimed.stat(follow_symlinks=False).st_size > _LEASE:
+    place = store / "trials" / key / "claim" / "lease.json"
+    if beneath.kind(place) != "file" or beneath.about(place).st_size > _LEASE:
         return None
     return holder(store, key)
 
@@ -117,12 +113,12 @@ def attempts(store: Path, key: str) -> list[Path]:
 def attempt(path: Path) -> ForeignAttempt:
     """One attempt. Raises Unfit where it is not whole."""
     found = []
-    for name, entry in _entries(path):
-        if not entry.is_file(follow_symlinks=False):
+    for name, kind in _entries(path):
+        if kind != "file":
             raise Unfit(f"{name} in it is no plain file")
         if name.startswith(".") or not _FILE.fullmatch(name):
             continue  # a temporary file of a process that was killed
-        found.append((name, entry.stat(follow_symlinks=False).st_size))
+        found.append((name, beneath.about(path / name).st_size))
     names = {name for name, _ in found}
     end = _json(path / "done.json") if "done.json" in names else None
     if "done.json" in names and (end is None or not attempt_reader.is_ending(end)):
@@ -178,10 +174,10 @@ def studies(store: Path) -> Iterator[tuple[str, Path]]:
         folder = folders.pop()
         if folder != root:
             name = folder.relative_to(root).as_posix()
-            for file, entry in _entries(folder):
+            for file, kind in _entries(folder):
                 stem = file.removesuffix(".json")
                 saved = file != stem and files.is_unique_name(stem)
-                if saved and entry.is_file(follow_symlinks=False):
+                if saved and kind == "file":
                     yield name, folder / file
         folders += [folder / inner for inner, _ in reversed(_folders(folder))]
 
@@ -210,10 +206,10 @@ def study(name: str, path: Path) -> tuple[ResolvedStudy, bytes]:
 def looks(store: Path) -> Iterator[Path]:
     """The files of a ledger's looks, by table and name, those through links left out."""
     for table, _ in _folders(store / ledger.FOLDER):
-        for name, entry in _entries(store / ledger.FOLDER / table):
+        for name, kind in _entries(store / ledger.FOLDER / table):
             stem = name.removesuffix(".json")
             named = ledger.is_name(table) and stem != name and ledger.is_name(stem)
-            if named and entry.is_file(follow_symlinks=False):
+            if named and kind == "file":
                 yield store / ledger.FOLDER / table / name
 
 
@@ -235,15 +231,12 @@ def _refuse_newer(document: dict[str, Any] | None, known: int) -> None:
 
 def plain(path: Path) -> BinaryIO:
     """Open a plain file to read. Raises Unfit for a link, a pipe, a device or a missing file."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        descriptor = os.open(path, flags | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+        return files.open_plain(path)
+    except files.NoFile:
+        raise Unfit(f"{path.name} is no plain file") from None
     except OSError as error:
         raise Unfit(f"{path.name} cannot be read: {error.strerror}") from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise Unfit(f"{path.name} is no plain file")
-    return os.fdopen(descriptor, "rb")
 
 
 def _json(path: Path) -> dict[str, Any] | None:
@@ -254,16 +247,13 @@ def _json(path: Path) -> dict[str, Any] | None:
     return files.parse_json(data)
 
 
-def _entries(folder: Path) -> list[tuple[str, os.DirEntry[str]]]:
+def _entries(folder: Path) -> list[beneath.Entry]:
     """Sorted by name; none where the folder is a link or cannot be read."""
     try:
-        if not stat.S_ISDIR(os.lstat(folder).st_mode):
-            return []
-        with os.scandir(folder) as entries:
-            return sorted((entry.name, entry) for entry in entries)
+        return beneath.entries(folder)
     except OSError:
         return []
 
 
-def _folders(folder: Path) -> list[tuple[str, os.DirEntry[str]]]:
-    return [(n, e) for n, e in _entries(folder) if e.is_dir(follow_symlinks=False)]
+def _folders(folder: Path) -> list[beneath.Entry]:
+    return [entry for entry in _entries(folder) if entry.kind == "folder"]

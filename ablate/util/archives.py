@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from ablate.errors import AblateError
+from ablate.util.files import open_plain
 
 ENDINGS: Final = (".zip", ".tar.gz", ".tgz")
 SUMS: Final = "SHA256SUMS"
@@ -99,4 +100,4 @@ def _digest(content: Content) -> tuple[str, int]:
 
 
 def _opened(content: Content) -> BinaryIO:
-    return content.open("rb") if isinstance(content, Path) else io.BytesIO(content)
+    return open_plain(content) if isinstance(content, Path) else io.BytesIO(content)

@@ -8,31 +8,29 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import re
 import secrets
 import stat
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from io import BufferedReader
+from io import BufferedRandom, BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from ablate.errors import AblateError, DiskFull
+from ablate.util import beneath
 
 _TIME: Final = "%Y%m%dT%H%M%S.%fZ"
 _NAME: Final = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{6}")
-# Of `write_whole`, and of checkpoints, which have one writer.
+# As `temporary_beside` names them; older releases had another name for checkpoints.
 _TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{8}\.tmp|\.checkpoint-\d{1,9}\.pt\.tmp")
 _END: Final = b"\n}"  # of a JSON object as it is written here
 _CHECKSUM: Final = re.compile(rb',\n "checksum": "([0-9a-f]{16})"\n}\n\Z')
 _LONGEST: Final = 1 << 28  # bytes of the largest document that is read
-_WITHOUT_WAITING: Final = (
-    getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-)
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -98,6 +96,11 @@ def writing(path: Path) -> Iterator[None]:
                 "kept",
                 hint="free some space and run the same command again: it continues",
             ) from error
+        if isinstance(error, FileNotFoundError) and beneath.kind(path.parent) is None:
+            raise AblateError(
+                f"cannot write {path}: its folder is gone",
+                hint="somebody has removed or moved it; run the same command again",
+            ) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ELOOP):
             raise AblateError(
                 f"cannot write {path}: {error.strerror or error}",
@@ -142,9 +145,8 @@ def write_result(path: Path, content: str | bytes) -> None:
 
 def _open_for_result(path: str, flags: int) -> int:
     """As `open` does, but a pipe without a reader is an error (ENXIO) and not waited for."""
-    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
-    if hasattr(os, "O_NONBLOCK"):
-        os.set_blocking(descriptor, True)
+    descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    os.set_blocking(descriptor, True)
     return descriptor
 
 
@@ -155,13 +157,8 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     Without a lock where the file system has none. Raises OSError if the file cannot be made, and
     BlockingIOError if another process has the lock and nobody wants to wait.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    descriptor = beneath.open_file(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
     try:
-        if sys.platform == "win32":
-            yield
-            return
-        import fcntl
-
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
@@ -177,30 +174,34 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
         os.close(descriptor)
 
 
-def sync_directory(path: Path) -> None:
-    """Make renames in a directory survive the loss of power."""
-    if os.name == "nt":  # a directory cannot be opened there
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def temporary_beside(path: Path) -> Path:
+    """Where a file is written before it is renamed: nobody can have put something there."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+
+def create(path: Path) -> BufferedRandom:
+    """A new file, to write and to read again. Raises FileExistsError where something is."""
+    return os.fdopen(beneath.open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL), "w+b")
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file so that others see all of it or what was there before."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = temporary_beside(path)
     with writing(path):
         try:
-            with temporary.open("xb") as file:
+            with create(temporary) as file:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
+            beneath.rename(temporary, path)
         finally:
-            temporary.unlink(missing_ok=True)
-        sync_directory(path.parent)
+            _forget(temporary)
+        beneath.sync(path.parent)
+
+
+def _forget(temporary: Path) -> None:
+    with contextlib.suppress(OSError):  # what went wrong before is told
+        beneath.remove(temporary, missing_ok=True)
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
@@ -249,7 +250,7 @@ def open_plain(path: Path) -> BufferedReader:
 
     Raises NoFile for what is no plain file, OSError for what cannot be read.
     """
-    descriptor = os.open(path, os.O_RDONLY | _WITHOUT_WAITING)
+    descriptor = beneath.open_file(path, os.O_RDONLY | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise NoFile(errno.ENOENT, "no plain file", str(path))

@@ -90,7 +90,8 @@ class _Held(Snapshot):
 
 
 def test_training_does_not_wait_and_every_epoch_is_there_in_order(tmp_path: Path) -> None:
-    attempt, told = Attempt.begin(tmp_path, "key"), []
+    store = Store.open(tmp_path / "store", create=True)
+    attempt, told = Attempt.begin(store.path, "key"), []
     with Writer(attempt, lambda record: told.append(record["epoch"])) as writer:
         for epoch in range(1, 9):
             state = {"epoch": epoch, "weights": torch.full((4,), epoch)}
@@ -100,13 +101,14 @@ def test_training_does_not_wait_and_every_epoch_is_there_in_order(tmp_path: Path
     assert told == [*range(1, 9)]
     lines = read_lines(attempt.path / "metrics.jsonl").records
     assert [line["epoch"] for line in lines if line["kind"] == "epoch"] == told
-    _, epoch, path = next(checkpoints(tmp_path, "key"))
+    _, epoch, path = next(checkpoints(store.path, "key"))
     assert epoch == 8
     assert torch.load(path, weights_only=True)["weights"].tolist() == [8] * 4
 
 
 def test_what_goes_wrong_in_the_thread_is_raised_whatever_else_is(tmp_path: Path) -> None:
-    attempt = Attempt.begin(tmp_path, "key")
+    store = Store.open(tmp_path / "store", create=True)
+    attempt = Attempt.begin(store.path, "key")
     attempt.close()  # recording a line raises ValueError from here on
 
     def trained() -> None:

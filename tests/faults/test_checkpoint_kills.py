@@ -19,7 +19,9 @@ SAVER = """
     import sys
     from pathlib import Path
     from ablate.store.attempt_writer import Attempt
-    attempt = Attempt.begin(Path(sys.argv[1]), "ab" * 32)
+    from ablate.store.store import Store
+    store = Store.open(Path(sys.argv[1]), create=True)
+    attempt = Attempt.begin(store.path, "ab" * 32)
     for epoch in range(1, 1_000_000):
         attempt.save_checkpoint(epoch, lambda f: f.write(str(epoch).encode() * 300_000))
         print(epoch, flush=True)

@@ -18,7 +18,7 @@ from ablate.store.store import Store
 from tests.helpers.cli_process import run_cli, run_code
 from tests.helpers.fault_table import Proved
 from tests.helpers.faulty_runs import numbers, run, trained
-from tests.helpers.small_disk import full, resize, small_disk
+from tests.helpers.small_disk import full, resize, seen_at, small_disk
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,9 @@ import sys
 from pathlib import Path
 from ablate.store.attempt_writer import Attempt
 from ablate.errors import AblateError
-attempt, wrote = Attempt.begin(Path(sys.argv[1]), "ab" * 32), 0
+from ablate.store.store import Store
+store = Store.open(Path(sys.argv[1]), create=True)
+attempt, wrote = Attempt.begin(store.path, "ab" * 32), 0
 attempt.save_checkpoint(1, lambda file: file.write(bytes(4096)))
 def told(act):
     try:
@@ -133,12 +135,11 @@ def test_each_of_an_attempts_files_on_a_full_disk(tmp_path: Path, proved: Proved
 def test_the_database_alone_on_a_full_disk(whole: Path, tmp_path: Path, proved: Proved) -> None:
     """The store's folder is on a disk that is full, its trials on another."""
     folder = whole.parent
-    with small_disk(tmp_path / "disk", 64) as disk:
+    with small_disk(tmp_path / "disk", 64) as disk, contextlib.ExitStack() as elsewhere:
         store = Store.open(disk / "store", create=True).path
         for name in ("trials", "studies"):
-            (store / name).rmdir()
             (tmp_path / name).mkdir()
-            (store / name).symlink_to(tmp_path / name)
+            elsewhere.enter_context(seen_at(tmp_path / name, store / name))
         while not full(disk):
             with (disk / "filler").open("ab") as filler, contextlib.suppress(OSError):
                 filler.write(bytes(4096))

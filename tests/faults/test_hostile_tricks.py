@@ -29,7 +29,7 @@ ENDINGS = {
     "crashes": ("failed", "by signal 11 (segmentation fault) in epoch 1, in on_epoch_end of trick"),
     "shouts": ("failed", "trick 'shouts', on_step_end: ValueError: "),
     "strips": ("failed", ""),
-    "removes": ("failed", "its ending cannot be written: FileNotFoundError"),
+    "removes": ("failed", "its folder was removed while it was trained: "),
 }
 MEMORY = {
     "greedy": ("oom", "trick 'greedy', on_step_end: RuntimeError: "),

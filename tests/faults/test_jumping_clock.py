@@ -80,6 +80,7 @@ def test_an_attempt_sorts_after_the_one_before_even_if_the_clock_goes_back(
 
 def test_a_claim_from_the_future_or_the_past(tmp_path: Path, proved: Proved) -> None:
     """On this machine the process decides, whatever the clock says."""
+    (tmp_path / "trials").mkdir()
     held = leases.claim(tmp_path, KEY, "mine")
     assert held is not None
     lease = held.path / "lease.json"

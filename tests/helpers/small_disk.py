@@ -30,6 +30,16 @@ def small_disk(place: Path, kilobytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "-l", place], check=True)
 
 
+@contextmanager
+def seen_at(folder: Path, place: Path) -> Iterator[Path]:
+    """A folder under another path too, which is no link (a bind mount)."""
+    _mount("--bind", folder, place)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
 def resize(place: Path, kilobytes: int) -> None:
     _mount("-o", f"remount,size={kilobytes}k", place)
 

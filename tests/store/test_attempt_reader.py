@@ -16,6 +16,8 @@ from ablate.store.attempt_reader import attempts, checkpoints, conclude, ending,
 from ablate.store.attempt_writer import Attempt
 from ablate.store.journal import read_lines
 
+pytestmark = pytest.mark.usefixtures("trials_folder")
+
 KEY = "ab" * 32
 
 

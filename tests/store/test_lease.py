@@ -18,6 +18,8 @@ import pytest
 from ablate.store import lease as leases
 from ablate.store.lease import Lease, claim, holder
 
+pytestmark = pytest.mark.usefixtures("trials_folder")
+
 KEY = "ab" * 32
 KEYS = [f"{number:064x}" for number in range(20)]
 CONTENDERS = 8

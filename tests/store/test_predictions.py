@@ -15,6 +15,8 @@ from ablate.store import predictions
 from ablate.store.attempt_writer import Attempt
 from ablate.store.predictions import read_predictions
 
+pytestmark = pytest.mark.usefixtures("trials_folder")
+
 KEY = "ab" * 32
 
 

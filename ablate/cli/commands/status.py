@@ -10,6 +10,7 @@ import math
 import os
 import signal
 import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -24,6 +25,7 @@ from ablate.console.log_view import stamped
 from ablate.console.output import styled
 from ablate.console.tracker import in_words
 from ablate.errors import AblateError
+from ablate.util import beneath
 from ablate.util.devices import choose_devices, slots
 from ablate.util.files import moment
 from ablate.util.text import count, duration, megabytes, pad, width
@@ -191,12 +193,11 @@ def _now(resolved: ResolvedStudy, states: dict[str, TrialState]) -> str:
 
 def _size(path: Path) -> int:
     total = 0
-    for folder, _, files in os.walk(path):
-        for file in files:
-            try:
-                total += os.stat(os.path.join(folder, file)).st_size
-            except OSError:  # gone meanwhile: a checkpoint replaced, a claim released
-                continue
+    for folder, inside in beneath.walk(path):
+        for name, kind in inside:
+            if kind == "file":
+                with suppress(OSError):  # gone meanwhile: a checkpoint replaced, a claim released
+                    total += beneath.about(folder / name).st_size
     return total
 
 
