@@ -219,8 +219,11 @@ def _clear(place: Path) -> bool:
     if lease is None:
         # Claims appear with their lease inside: this one was released just now, or damaged (then
         # nothing tells whose it is, and its age has to decide).
-        if not beneath.kind(place):
+        kind = beneath.kind(place)
+        if kind is None:
             return True
+        if kind == "link":  # no process holds one: claims are folders
+            return _bury(place, f"link-{secrets.token_hex(4)}") is not None
         if _age(place) < EXPIRY:
             return False
         return _bury(place, f"damaged-{beneath.about(place).st_mtime_ns}") is not None
