@@ -12,15 +12,19 @@ Many rows go in as NumPy arrays, few as lists: each is the faster for its number
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from ablate.errors import AblateError
+from ablate.index import vetting
 from ablate.index.lock import Busy, Refused, exclusively, is_refused, patiently
 from ablate.index.rows import Read, Sources, Stale, collect
 from ablate.index.schema import NAMES, TABLES, VERSION, VIEWS
+from ablate.index.vetting import FILE, Foreign, Newer, at_most
 from ablate.util.files import utc_now
 
 if TYPE_CHECKING:
@@ -29,30 +33,29 @@ if TYPE_CHECKING:
 
     from ablate.index.rows import Batch, Predictions
 
+    Warn = Callable[[str], None]
 
-T = TypeVar("T")
-Settings = dict[str, str | bool | int | float | list[str]]
-
-_FILE: Final = "results.duckdb"
-_STORAGE: Final = "v1.0.0"  # DuckDB 1.5 and 2.x both open it
-_MEMORY: Final = "512MB"  # of DuckDB while it rebuilds
 _INGESTING: Final = 1.0  # seconds that an ingester hardly ever takes
+_READING: Final = 10.0  # seconds to read what the index has of which file; ours take a hundredth
+_SCANNING: Final = 120.0  # seconds to read every value; 10 million rows take two
+_SOURCES: Final = 1_000_000  # files of the spool that an index may know
 
 
-class _Newer(Exception):
-    """The index is a newer ablate's, which goes on using it: it is left alone."""
+def _silent(_: str) -> None:
+    pass
 
 
-def ingest(store_path: Path) -> int:
+def ingest(store_path: Path, warn: Warn = _silent) -> int:
     """Take in what the spool has beyond the index; the number of new lines.
 
     0 and no error if another process is at it, reads the index, or nothing can be written: the
     spool keeps everything for the next time. A damaged index is set aside and rebuilt, an older
-    version's rebuilt, a newer one's left as it is.
+    version's rebuilt, a newer one's left as it is. warn: told of one that ablate did not make,
+    which is set aside too.
     """
     try:
-        return exclusively(store_path, _update)
-    except (Busy, Refused, _Newer):
+        return exclusively(store_path, lambda path: _update(path, warn))
+    except (Busy, Refused, Newer):
         return 0
 
 
@@ -68,23 +71,23 @@ def reindex(store_path: Path) -> dict[str, int]:
             f"another process is indexing {store_path}", hint="try again in a moment"
         ) from None
     except Refused as refused:
-        raise AblateError(f"cannot write {store_path / _FILE}: {refused}") from None
+        raise AblateError(f"cannot write {store_path / FILE}: {refused}") from None
     with connect(store_path) as connection:
         return {"lines": lines} | {table: _count(connection, table) for table in NAMES}
 
 
-def connect(store_path: Path, settings: Settings | None = None) -> DuckDBPyConnection:
+def connect(store_path: Path, warn: Warn = _silent) -> DuckDBPyConnection:
     """A read-only connection to an index that has all of the spool. Close it soon.
 
     While it is open nobody can take new lines in. If the index cannot be brought up to date (a
     read-only store, a full disk, a reader that stays) or opened, it is an index in memory, built
-    from the spool. settings: of DuckDB, for this connection.
+    from the spool. warn: told of an index that ablate did not make.
     """
     import duckdb
 
     def open_current(path: Path) -> DuckDBPyConnection:
-        _update(path)
-        return _open(path / _FILE, read_only=True, settings=settings)
+        _update(path, warn)
+        return _for_questions(vetting.reading(path / FILE))
 
     began = time.monotonic()
 
@@ -94,20 +97,20 @@ def connect(store_path: Path, settings: Settings | None = None) -> DuckDBPyConne
         except Busy:  # for longer than by an ingester: by readers, who leave it as it is
             if time.monotonic() - began < _INGESTING:
                 raise
-            if (connection := _unchanged(store_path, settings)) is not None:
+            if (connection := _unchanged(store_path)) is not None:
                 return connection
             raise
 
-    with contextlib.suppress(Busy, Refused, _Newer, duckdb.Error):
+    with contextlib.suppress(Busy, Refused, Newer, Foreign, duckdb.Error):
         return patiently(attempt)
     # Damaged, missing, of another version: memory it is.
-    with contextlib.suppress(Busy, _Newer, Stale, duckdb.Error):
-        if (connection := _unchanged(store_path, settings)) is not None:
+    with contextlib.suppress(Busy, Refused, Newer, Foreign, Stale, duckdb.Error):
+        if (connection := _unchanged(store_path)) is not None:
             return connection
-    return in_memory(store_path, settings)
+    return in_memory(store_path)
 
 
-def mended(store_path: Path, settings: Settings | None = None) -> DuckDBPyConnection:
+def mended(store_path: Path, warn: Warn = _silent) -> DuckDBPyConnection:
     """As `connect`, where an open index could not be read: if it is damaged it is made anew.
 
     What is damaged may lie where nothing else has looked: opening reads a few blocks of the file.
@@ -118,13 +121,13 @@ def mended(store_path: Path, settings: Settings | None = None) -> DuckDBPyConnec
         try:
             patiently(lambda: exclusively(store_path, _rebuild_damaged))
         except (Busy, Refused, duckdb.Error):
-            return in_memory(store_path, settings)
-    return connect(store_path, settings)
+            return in_memory(store_path)
+    return connect(store_path, warn)
 
 
 def _rebuild_damaged(store_path: Path) -> None:
     if not _is_whole(store_path):  # else another process was here before
-        _set_aside(store_path / _FILE)
+        _set_aside(store_path / FILE)
         _rebuild(store_path)
 
 
@@ -133,35 +136,40 @@ def _is_whole(store_path: Path) -> bool:
     import duckdb
 
     try:
-        with contextlib.closing(_open(store_path / _FILE, read_only=True)) as connection:
+        index = vetting.reading(store_path / FILE)
+        with contextlib.closing(index) as connection, at_most(connection, _SCANNING):
             for table in NAMES:
                 connection.execute(f"SELECT bit_xor(hash(t)) FROM spool.{table} AS t").fetchall()  # noqa: S608 - a table of ours
-    except (Busy, _Newer, Stale):
+    except (Busy, Refused, Newer, Stale):
         return True  # as far as anybody can tell
-    except duckdb.Error:
+    except (Foreign, duckdb.Error):
         return False
     return True
 
 
-def _unchanged(store_path: Path, settings: Settings | None) -> DuckDBPyConnection | None:
+def _unchanged(store_path: Path) -> DuckDBPyConnection | None:
     """The index as it is, if it has all of the spool."""
-    connection = _open(store_path / _FILE, read_only=True, settings=settings)
+    connection = vetting.reading(store_path / FILE)
     try:
         current = _is_current(connection, store_path)
+        if current:
+            return _for_questions(connection)
     except BaseException:
         connection.close()
         raise
-    if not current:
-        connection.close()
-    return connection if current else None
+    connection.close()
+    return None
 
 
-def in_memory(store_path: Path, settings: Settings | None = None) -> DuckDBPyConnection:
+def in_memory(store_path: Path) -> DuckDBPyConnection:
     """An index in memory, built from the spool as it is now."""
-    import duckdb
-
-    connection = duckdb.connect(":memory:", config=settings or {})
+    connection = vetting.in_memory()
     _fill(connection, store_path)
+    return _for_questions(connection)
+
+
+def _for_questions(connection: DuckDBPyConnection) -> DuckDBPyConnection:
+    connection.execute(VIEWS)
     return connection
 
 
@@ -171,7 +179,7 @@ class Standing(NamedTuple):
     set_aside: what could not be read: lines of metrics, files of predictions.
     """
 
-    state: Literal["current", "behind", "missing", "damaged", "busy", "older", "newer"]
+    state: Literal["current", "behind", "missing", "damaged", "foreign", "busy", "older", "newer"]
     set_aside: int = 0
 
 
@@ -182,19 +190,22 @@ def standing(store_path: Path, *, deep: bool = False) -> Standing:
     """
     import duckdb
 
-    path = store_path / _FILE
-    if not path.exists():
+    path = store_path / FILE
+    if not os.path.lexists(path):
         return Standing("missing")
     try:
-        with contextlib.closing(_open(path, read_only=True)) as connection:
+        index = vetting.reading(path)
+        with contextlib.closing(index) as connection:
             aside = _count(connection, "set_aside")
             current = _is_current(connection, store_path)
-    except Busy:
+    except (Busy, Refused):
         return Standing("busy")
-    except _Newer:
+    except Newer:
         return Standing("newer")
     except Stale:
         return Standing("older")
+    except Foreign:
+        return Standing("foreign")
     except duckdb.Error:
         return Standing("damaged")
     if deep and not _is_whole(store_path):
@@ -205,23 +216,28 @@ def standing(store_path: Path, *, deep: bool = False) -> Standing:
 # ----------------------------------------------------------------------------------- taking in
 
 
-def _update(store_path: Path) -> int:
+def _update(store_path: Path, warn: Warn) -> int:
     import duckdb
 
-    path = store_path / _FILE
-    if not path.exists():
+    path = store_path / FILE
+    if not os.path.lexists(path):
         return _rebuild(store_path)
     lines = 0
     try:
         # Opened twice, so that nobody waits while the spool is read in between.
-        with contextlib.closing(_open(path, read_only=False)) as connection:
+        with vetting.writing(path) as connection:
             known = _sources(connection)
         for batch in collect(store_path, known):
-            with contextlib.closing(_open(path, read_only=False)) as connection:
+            with vetting.writing(path) as connection:
                 insert(connection, batch)
             lines += batch.lines
     except Stale:
         return _rebuild(store_path)
+    except Foreign as foreign:
+        aside = _set_aside(path)
+        lines = _rebuild(store_path)
+        warn(f"{FILE} {foreign}, so ablate did not make it: set aside as {aside}, and made anew")
+        return lines
     except duckdb.Error as error:
         if is_refused(error):
             raise
@@ -233,25 +249,23 @@ def _update(store_path: Path) -> int:
 def _rebuild(store_path: Path) -> int:
     import duckdb
 
-    path = store_path / _FILE
-    for leftover in store_path.glob(f"{_FILE}.new-*"):
-        leftover.unlink()
-    fresh = path.with_name(f"{_FILE}.new-{secrets.token_hex(4)}")
+    path = store_path / FILE
+    for leftover in store_path.glob(f"{FILE}.new-*"):
+        with contextlib.suppress(OSError):  # not ours: a folder
+            leftover.unlink()
+    fresh = path.with_name(f"{FILE}.new-{secrets.token_hex(4)}")
     try:
-        with contextlib.closing(duckdb.connect(":memory:")) as connection:
-            # Else it keeps in memory whatever it has written, as long as there is memory.
-            connection.execute(f"SET memory_limit = '{_MEMORY}'")
-            quoted = _literal(fresh).replace("'", "''")
-            connection.execute(f"ATTACH '{quoted}' AS fresh (STORAGE_VERSION '{_STORAGE}')")
-            connection.execute("USE fresh")
+        with vetting.writing(fresh) as connection:
             lines = _fill(connection, store_path)
-            connection.execute("USE memory")
-            connection.execute("DETACH fresh")
         if path.is_dir() and not path.is_symlink():
             _set_aside(path)  # nothing can be renamed into its place
         # The old file's log first: beside the new file it would be replayed into it.
-        path.with_name(f"{_FILE}.wal").unlink(missing_ok=True)
+        try:
+            vetting.drop_logs(path)
+        except Foreign:
+            _set_aside(path)
         fresh.replace(path)
+        vetting.made(path)
     except (duckdb.IOException, duckdb.TransactionException, duckdb.FatalException) as error:
         # A new file is not damaged: there is no space, or DuckDB cannot have it there. It takes
         # what is behind a "?" for options, and opens nothing below "a\\b".
@@ -262,16 +276,18 @@ def _rebuild(store_path: Path) -> int:
     return lines
 
 
-def _set_aside(path: Path) -> None:
+def _set_aside(path: Path) -> str:
+    """Give it another name, which is returned; a link is renamed, not what it leads to."""
     aside = f"{path.name}.corrupt-{utc_now().replace(':', '')}"
-    for suffix in ("", ".wal"):
+    for suffix in ("", *vetting.LOGS):
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(path.with_name(aside + suffix))
+    return aside
 
 
 def _fill(connection: DuckDBPyConnection, store_path: Path) -> int:
     """Make the tables and take in the whole spool; the number of lines."""
-    connection.execute(TABLES + VIEWS)
+    connection.execute(TABLES)
     connection.execute("INSERT INTO spool.version VALUES (?)", [VERSION])
     lines = 0
     for batch in collect(store_path, {}):
@@ -280,52 +296,23 @@ def _fill(connection: DuckDBPyConnection, store_path: Path) -> int:
     return lines
 
 
-# ------------------------------------------------------------------------------------- opening
-
-
-def _literal(path: Path) -> str:
-    """The path so that DuckDB sees a file in it: "md:x" and "s3:x" are services, "~x" a home."""
-    return str(path.absolute())
-
-
-def _open(path: Path, *, read_only: bool, settings: Settings | None = None) -> DuckDBPyConnection:
-    """Open the index.
-
-    Raises Busy, duckdb.Error for a damaged file or one that cannot be written, Stale for one of
-    an older version, _Newer for one of a newer.
-    """
-    import duckdb
-
-    for each in (path, path.with_name(f"{path.name}.wal")):
-        if each.exists() and not each.is_file():  # a pipe would be waited for
-            raise duckdb.IOException(f"{each} is no file")
-    try:
-        connection = duckdb.connect(_literal(path), read_only=read_only, config=settings or {})
-    except duckdb.Error as error:
-        text = str(error)
-        if "Could not set lock" in text or "different configuration" in text:
-            raise Busy from error
-        raise
-    try:
-        (number,) = connection.execute("SELECT number FROM spool.version").fetchone() or (None,)
-        if number is None or number < VERSION:
-            raise Stale(f"index version {number}")
-        if number > VERSION:
-            raise _Newer(number)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+# ------------------------------------------------------------------------------------- reading
 
 
 def _sources(connection: DuckDBPyConnection) -> Sources:
-    rows = connection.execute(
-        "SELECT path, max(bytes), max(epoch), max(seq) FROM spool.source GROUP BY path"
-    ).fetchall()
-    return {
-        path: Read(size, epoch or 0, -1 if sequence is None else sequence)
-        for path, size, epoch, sequence in rows
-    }
+    """What the index has of which file. Raises Foreign for what ablate never writes."""
+    asked = "SELECT path, max(bytes), max(epoch), max(seq) FROM spool.source GROUP BY path"
+    asked += f" LIMIT {_SOURCES + 1}"
+    with at_most(connection, _READING):
+        rows = connection.execute(asked).fetchall()
+    found = {}
+    for path, size, epoch, sequence in rows:
+        if path is None or size is None or size < 0:
+            raise Foreign("names a file without a length")
+        found[path] = Read(size, epoch or 0, -1 if sequence is None else sequence)
+    if len(found) > _SOURCES:
+        raise Foreign(f"names more than {_SOURCES:,} files")
+    return found
 
 
 def _is_current(connection: DuckDBPyConnection, store_path: Path) -> bool:

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
+_LOCK: Final = ".index.lock"
 PATIENCE: Final = 5.0  # seconds a reader waits for those who write
 
 
@@ -29,7 +30,7 @@ def exclusively(store_path: Path, act: Callable[[Path], T]) -> T:
     import duckdb
 
     try:
-        descriptor = os.open(store_path / ".index.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = _opened(store_path / _LOCK)
         try:
             with _locked(descriptor):
                 return act(store_path)
@@ -41,6 +42,14 @@ def exclusively(store_path: Path, act: Callable[[Path], T]) -> T:
         if is_refused(error):
             raise Refused(str(error)) from error
         raise
+
+
+def _opened(path: Path) -> int:
+    """The lock's file. A link in its place, which ablate never makes, is removed."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    if path.is_symlink():
+        path.unlink()
+    return os.open(path, flags, 0o666)
 
 
 @contextlib.contextmanager

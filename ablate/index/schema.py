@@ -1,10 +1,11 @@
 """The tables of the index and the views that people ask; docs/query.md describes the views.
 
-Tables are in the schema `spool`, append-only, without keys, indexes or later DDL; what counts is
-decided in the views. `run` is the number of an attempt, made from its name (`number_of`): joins of
-ten million rows by a number take a fifth of what joins by names take. Numbers that are not finite
-are NULL. The metrics of `trials` are those of done trials, so that an average over them is one over
-results; what a diverged one measured before is in `epochs`, with its status.
+Tables are in the schema `spool`, append-only, without keys, indexes or later DDL, and all that the
+file has; what counts is decided in the views, which every connection makes for itself. `run` is the
+number of an attempt, made from its name (`number_of`): joins of ten million rows by a number take a
+fifth of what joins by names take. Numbers that are not finite are NULL. The metrics of `trials` are
+those of done trials, so that an average over them is one over results; what a diverged one measured
+before is in `epochs`, with its status.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-VERSION: Final = 5  # raise with any change below: an index of another version is remade
+VERSION: Final = 6  # raise with any change below: an index of another version is remade
 
 # source.epoch: the highest epoch in a metrics file up to that byte; seq: of the line before it.
 # rewritten: an epoch that was written again in one attempt, and the first line since which it
@@ -52,40 +53,46 @@ NAMES: Final = (
 # An epoch written twice in one attempt counts once, as last written. That never happens in a
 # training of today, so it is looked up in a table that is mostly empty, and not by a window over
 # every row, which took a minute for ten million.
-VIEWS: Final = """
-CREATE VIEW spool.counting AS  -- the attempt that counts: the first that is done, else the latest
-  SELECT
-    key,
-    coalesce(arg_min(run, attempt) FILTER (status = 'done'), arg_max(run, attempt)) AS run
-  FROM spool.attempt LEFT JOIN spool.ending USING (run) GROUP BY key;
-CREATE VIEW spool.counted AS
-  SELECT
-    run, counting.key AS key, dataset, model, seed, tricks, label,
-    coalesce(status, 'unfinished') AS status
-  FROM spool.counting AS counting
-  LEFT JOIN spool.ending AS ending USING (run)
-  LEFT JOIN (SELECT DISTINCT ON (key) * FROM spool.trial) AS trial USING (key);
-CREATE VIEW epochs AS
-  WITH written AS (
-    SELECT run, seq, epoch, metric, value FROM spool.metric
-    UNION ALL SELECT run, seq, epoch, 'seconds', seconds FROM spool.epoch
-    UNION ALL SELECT run, seq, epoch, 'processor_seconds', processor_seconds FROM spool.epoch
-      WHERE processor_seconds IS NOT NULL)
+_COUNTING: Final = """
+    counting AS (  -- the attempt that counts: the first that is done, else the latest
+      SELECT
+        key,
+        coalesce(arg_min(run, attempt) FILTER (status = 'done'), arg_max(run, attempt)) AS run
+      FROM spool.attempt LEFT JOIN spool.ending USING (run) GROUP BY key)"""
+_COUNTED: Final = f"""{_COUNTING},
+    counted AS (
+      SELECT
+        run, counting.key AS key, dataset, model, seed, tricks, label,
+        coalesce(status, 'unfinished') AS status
+      FROM counting
+      LEFT JOIN spool.ending AS ending USING (run)
+      LEFT JOIN (SELECT DISTINCT ON (key) * FROM spool.trial) AS trial USING (key))"""  # noqa: S608 - ours
+
+# Made anew in each connection: what a question means is not read from a file that others wrote.
+VIEWS: Final = f"""
+CREATE TEMP VIEW epochs AS
+  WITH {_COUNTED},
+    written AS (
+      SELECT run, seq, epoch, metric, value FROM spool.metric
+      UNION ALL SELECT run, seq, epoch, 'seconds', seconds FROM spool.epoch
+      UNION ALL SELECT run, seq, epoch, 'processor_seconds', processor_seconds FROM spool.epoch
+        WHERE processor_seconds IS NOT NULL)
   SELECT key, dataset, model, seed, tricks, label, epoch, metric, value, status
   FROM written
-  JOIN spool.counted AS counted USING (run)
+  JOIN counted USING (run)
   ANTI JOIN spool.rewritten AS again
     ON again.run = written.run AND again.epoch = written.epoch AND written.seq < again.since;
-CREATE VIEW predictions AS
-  WITH best AS (
-    SELECT *, list_position(scores, list_max(scores)) AS place FROM spool.prediction)
+CREATE TEMP VIEW predictions AS
+  WITH {_COUNTED},
+    best AS (
+      SELECT *, list_position(scores, list_max(scores)) AS place FROM spool.prediction)
   SELECT
     key, dataset, model, seed, tricks, counted.label AS trial, id, best.label AS label,
     coalesce(classes[place], place - 1) AS predicted, predicted = best.label AS correct,
     scores, classes
-  FROM best JOIN spool.counted AS counted USING (run);
-CREATE VIEW trials AS
-  WITH
+  FROM best JOIN counted USING (run);
+CREATE TEMP VIEW trials AS
+  WITH {_COUNTING},
     once AS (SELECT DISTINCT ON (key) * FROM spool.trial),
     tried AS (SELECT DISTINCT ON (run) * FROM spool.attempt),
     timing AS (
@@ -113,13 +120,13 @@ CREATE VIEW trials AS
     number_format, device, device_name, host, shared_device, processor_share, profiled, ablate,
     torch, python, cuda, started, finished, attempt, continues, teacher, message, definition
   FROM once
-  LEFT JOIN spool.counting AS counting USING (key)
+  LEFT JOIN counting USING (key)
   LEFT JOIN (SELECT * EXCLUDE (key) FROM tried) AS tried USING (run)
   LEFT JOIN spool.ending AS ending USING (run)
   LEFT JOIN timing USING (run)
   LEFT JOIN metrics USING (run)
   LEFT JOIN (SELECT DISTINCT ON (run) * FROM spool.environment) AS environment USING (run);
-"""
+"""  # noqa: S608 - ours
 
 
 def number_of(key: str, attempt: str) -> int:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from ablate.errors import AblateError
+from ablate.index.vetting import MEMORY_GB
 
-MEMORY_GB: Final = 2
 _GRACE: Final = 2.0  # seconds that an interrupt may take
 _PATIENCE: Final = 2.0  # seconds until somebody is told what takes so long
 

@@ -1,11 +1,11 @@
 """SQL over a store, asked safely: one statement that reads, no files, limited memory and time.
 
 DuckDB itself refuses to write, to open files, to load extensions and to change settings: see
-_SETTINGS. Before that, anything but one SELECT, DESCRIBE, SHOW or SUMMARIZE is refused here. Time
-is limited by an interrupt. A function that computes one enormous value notices neither interrupt
-nor DuckDB's memory limit; where a process does nothing but ask, as `ablate query`, it is `alone`:
-the operating system then limits its memory and `stuck` may end it. What DuckDB says of a statement
-that failed becomes a line that tells what to do.
+`ablate.index.vetting`. Before that, anything but one SELECT, DESCRIBE, SHOW or SUMMARIZE is refused
+here. Time is limited by an interrupt. A function that computes one enormous value notices neither
+interrupt nor DuckDB's memory limit; where a process does nothing but ask, as `ablate query`, it is
+`alone`: the operating system then limits its memory and `stuck` may end it. What DuckDB says of a
+statement that failed becomes a line that tells what to do.
 """
 
 from __future__ import annotations
@@ -18,28 +18,20 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ablate.errors import AblateError, did_you_mean
 from ablate.index import database
+from ablate.index.vetting import MEMORY_GB, in_memory
 from ablate.sql.effects import COLUMNS, columns_of, effects
-from ablate.sql.limits import MEMORY_GB, Clock, limited_memory, noticed, timed_out
+from ablate.sql.limits import Clock, limited_memory, noticed, timed_out
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from ablate.index.database import Settings
     from ablate.store.store import Store
 
-    Connect = Callable[[Path, Settings], DuckDBPyConnection]
+    Connect = Callable[[Path, Callable[[str], None]], DuckDBPyConnection]
 
 
 TIMEOUT: Final = 30.0  # seconds
 
-_SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {
-    "enable_external_access": "false",  # no file, no address, no other database
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "python_enable_replacements": "false",  # a table's name is never a variable of Python's
-    "memory_limit": f"{MEMORY_GB}GB",
-    "temp_directory": "",  # what does not fit is not written beside the store
-}
 # A statement that only reads is parsed as a SELECT; PRAGMA is too, by some versions, hence words.
 _READING: Final = (
     *("select", "from", "with", "values", "table", "pivot", "unpivot"),
@@ -170,11 +162,8 @@ def ask(
 
     Raises AblateError for what is not allowed, does not parse, takes too long or too much memory.
     """
-    import duckdb
-
     clock = Clock(timeout, stuck)
-    with contextlib.closing(duckdb.connect(":memory:", config=_SETTINGS)) as bare:
-        _lock(bare)
+    with contextlib.closing(in_memory()) as bare:
         statement = _one(bare, sql, clock)
     rows = []
     described = _word(statement) in ("describe", "desc")
@@ -183,8 +172,7 @@ def ask(
 
     def opened(connect: Connect) -> DuckDBPyConnection:
         with noticed(behind):
-            connection = connect(store.path, _SETTINGS)
-        _lock(connection)
+            connection = connect(store.path, warn)
         _add_effects(connection, rows)
         clock.interrupt = connection.interrupt
         return connection
@@ -240,17 +228,6 @@ def _word(sql: str) -> str:
     text = re.sub(r"\A(?:\s|\(|--[^\n]*(?:\n|\Z)|/\*.*?\*/)+", "", sql, flags=re.DOTALL)
     found = re.match(r"\w+", text)
     return found.group().lower() if found else ""
-
-
-def _lock(connection: DuckDBPyConnection) -> None:
-    """No setting can be changed from now on, of this database in this process."""
-    import duckdb
-
-    # A connection of another thread may have locked it: then it is as it shall be.
-    with contextlib.suppress(duckdb.InvalidInputException):
-        # It would be drawn on stdout, over the answer.
-        connection.execute("SET enable_progress_bar = false")
-        connection.execute("SET lock_configuration = true")
 
 
 def _add_effects(connection: DuckDBPyConnection, rows: Sequence[dict[str, Any]]) -> None:

@@ -15,7 +15,7 @@ import io
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from ablate.report import captions
 from ablate.report.formats.escape import spreadsheet
@@ -169,6 +169,15 @@ def _shown(value: Any) -> Any:
     return "" if value is None else spreadsheet(value) if isinstance(value, str) else value
 
 
+# It writes one file, and neither looks for extensions nor at anything of the user's.
+_ALONE: Final[dict[str, str | bool | int | float | list[str]]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_persistent_secrets": "false",
+    "python_enable_replacements": "false",
+}
+
+
 def render_parquet(tables: Sequence[ReportTable]) -> bytes:
     """A Parquet file with the columns of CSV, typed, written by DuckDB.
 
@@ -181,7 +190,7 @@ def render_parquet(tables: Sequence[ReportTable]) -> bytes:
     filled = [[_held(line.get(name)) for line in lines] for name in columns]
     # One statement for all lines: DuckDB takes milliseconds for each.
     wanted = ", ".join(f"unnest(?::{kind}[]) AS {_quoted(name)}" for name, kind in columns.items())
-    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as base:
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect(config=_ALONE) as base:
         file = Path(folder) / "report.parquet"
         base.execute(f"CREATE TABLE report AS SELECT {wanted}", filled)
         base.table("report").write_parquet(str(file), compression="zstd")

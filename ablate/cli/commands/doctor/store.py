@@ -120,13 +120,16 @@ def _summary(
         "older": "database of an older ablate",
         "newer": "database of a newer ablate, which is left to it",
         "damaged": "database damaged",
+        "foreign": "database not made by ablate",
     }[stand.state]
     training = any(store.state(key).holder is not None for key in keys)
     if stand.state == "behind" and training:
         database = "database follows a run"
     text = f"{store.path}: {count(len(keys), 'trial')}, "
     text += f"{count(orphans, 'orphan') if orphans else 'no orphans'}, format {FORMAT}, {database}"
-    remake = stand.state in ("older", "damaged") or (stand.state == "behind" and not training)
+    remake = stand.state in ("older", "damaged", "foreign") or (
+        stand.state == "behind" and not training
+    )
     if (reason := unwritable(store.path)) is not None:
         yield Finding(
             "attention", "store", f"{text}, can be read but not written: {reason}",

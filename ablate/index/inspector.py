@@ -1,0 +1,132 @@
+"""A process of its own that opens a database nobody has looked at, and says whose it is.
+
+DuckDB trusts the files that it opens: one that somebody made on purpose may crash it, keep it busy
+without end or take all memory while it is opened. That hits this process alone, which has limits
+of both. What it finds is compared with a database that the same DuckDB has just made of our
+tables, so no version of DuckDB has to be known here.
+
+Run by `ablate.index.vetting` as a file, without `ablate` and without what `site` imports: a
+question waits for it. The request is JSON in its first argument, the answer JSON on stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from typing import Any, NoReturn
+
+# Nothing here looks into a view: what binds one may take as long as its maker wanted. Columns come
+# when it is known that there are no views. What is "internal" is left in: that is the file's word.
+CATALOGUE = {
+    "schema": "schema_name FROM duckdb_schemas()",
+    "view": "schema_name, view_name FROM duckdb_views()",
+    # sql has defaults, generated columns, collations, checks and keys
+    "table": "schema_name, table_name, temporary, sql FROM duckdb_tables()",
+    "macro": "schema_name, function_name, function_type FROM duckdb_functions()",
+    "type": "schema_name, type_name FROM duckdb_types()",
+    "sequence": "schema_name, sequence_name FROM duckdb_sequences()",
+    "index": "schema_name, index_name FROM duckdb_indexes()",
+    "trigger": "schema_name, trigger_name FROM duckdb_triggers()",
+    "column": "schema_name, table_name, column_name, column_index, data_type, column_default, "
+    "is_nullable FROM duckdb_columns()",
+}
+_ROWS_PER_BYTE = 8  # ours have less than one; a file of 1 MB can claim a billion equal ones
+
+
+def main() -> None:
+    """Answer the request."""
+    request = json.loads(sys.argv[1])
+    bounded = _limit(request["processor"], request["memory"], request["seconds"])
+    sys.path.append(request["packages"])
+    try:
+        import _duckdb as duckdb  # a quarter of the time that the package around it takes
+    except ImportError:
+        import duckdb  # type: ignore[no-redef]
+    try:
+        with duckdb.connect(request["path"], read_only=True, config=request["settings"]) as given:
+            verdict, why = _compared(duckdb, given, request)
+    except (MemoryError, duckdb.OutOfMemoryException):
+        verdict, why = ("foreign" if bounded else "unknown"), "takes too much memory to open"
+    except duckdb.Error as error:
+        verdict, why = "error", str(error)
+    _answer(verdict, why)
+
+
+def _limit(processor: int, memory: int, seconds: int) -> bool:
+    """Limit this process; False where somebody else's limit of memory is tighter."""
+    try:
+        import resource
+        import signal
+    except ImportError:  # Windows: whoever started it ends it
+        return True
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(seconds)  # if whoever started it has died
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    if hard == resource.RLIM_INFINITY or hard > processor:
+        resource.setrlimit(resource.RLIMIT_CPU, (processor, processor))
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if any(one != resource.RLIM_INFINITY and one < memory for one in (soft, hard)):
+        return False
+    resource.setrlimit(resource.RLIMIT_AS, (memory, hard))
+    return True
+
+
+def _compared(duckdb: Any, given: Any, request: dict[str, Any]) -> tuple[str, str]:
+    with duckdb.connect(":memory:", config=request["settings"]) as ours:
+        ours.execute(request["tables"])
+        version = _version(ours, given)
+        if version is None:
+            return "foreign", "has no version"
+        if version != request["version"]:
+            return ("older" if version < request["version"] else "newer"), str(version)
+        for kind, listed in CATALOGUE.items():
+            asked = f"SELECT {listed} WHERE database_name = current_database()"
+            try:
+                expected = ours.execute(asked).fetchall()
+            except duckdb.CatalogException:  # this DuckDB does not know such things
+                continue
+            found = given.execute(f"{asked} LIMIT {len(expected) + 1}").fetchall()
+            for has, one, other in (("has", found, expected), ("has no", expected, found)):
+                if more := Counter(one) - Counter(other):
+                    return "foreign", f"{has} {_named(kind, min(more, key=str))}"
+    size = os.stat(request["path"]).st_size
+    counted = "SELECT coalesce(sum(estimated_size), 0) FROM duckdb_tables()"
+    (rows,) = given.execute(counted).fetchone()
+    if rows > _ROWS_PER_BYTE * size:
+        return "foreign", f"claims {rows:,} rows in {size:,} bytes"
+    return "ours", ""
+
+
+def _version(ours: Any, given: Any) -> int | None:
+    """The number in it, if that is in a table as ours is: reading it runs nothing."""
+    table = (
+        "SELECT sql FROM duckdb_tables() "
+        "WHERE schema_name = 'spool' AND table_name = 'version' LIMIT 2"
+    )
+    view = (
+        "SELECT 1 FROM duckdb_views() WHERE schema_name = 'spool' AND view_name = 'version' LIMIT 1"
+    )
+    if given.execute(table).fetchall() != ours.execute(table).fetchall():
+        return None
+    if given.execute(view).fetchall():
+        return None
+    numbers = given.execute("SELECT number FROM spool.version LIMIT 2").fetchall()
+    return numbers[0][0] if len(numbers) == 1 else None
+
+
+def _named(kind: str, row: tuple[Any, ...]) -> str:
+    name = ".".join(str(part) for part in row[: 3 if kind == "column" else 2])
+    return f"{kind} {name}"[:200]
+
+
+def _answer(verdict: str, why: str) -> NoReturn:
+    sys.stdout.write(json.dumps([verdict, why[:1000]]) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # nothing of a stranger's is taken down in order
+
+
+if __name__ == "__main__":
+    main()
