@@ -266,7 +266,10 @@ def _rebuild(store_path: Path) -> int:
             _set_aside(path)
         fresh.replace(path)
         vetting.made(path)
-    except (duckdb.IOException, duckdb.TransactionException, duckdb.FatalException) as error:
+    except (
+        *(duckdb.IOException, duckdb.TransactionException),
+        *(duckdb.FatalException, duckdb.PermissionException),
+    ) as error:
         # A new file is not damaged: there is no space, or DuckDB cannot have it there. It takes
         # what is behind a "?" for options, and opens nothing below "a\\b".
         raise Refused(str(error).partition("\n")[0]) from error
