@@ -5,11 +5,19 @@ What is named here is what a user or the author of a trick may import; beside it
 `ablate.models.surgery`, and `ablate.data.augment_policies`. All else may move.
 """
 
-from __future__ import annotations
+import sys
 
-from typing import TYPE_CHECKING
+# `python -m ablate` has the working folder first on its path, and what lies there, a `typing.py`,
+# would be imported from here on: by this file too, which is why nothing is imported before.
+_asked = sys.orig_argv[-len(sys.argv)] if sys.argv[:1] == ["-m"] else ""  # or "-mablate"
+_asked = _asked.partition(".")[0]
+if not sys.flags.safe_path and (_asked == "ablate" or _asked.endswith("mablate")):
+    del sys.path[0]
+del _asked
 
-from ablate._version import __version__
+from typing import TYPE_CHECKING  # noqa: E402
+
+from ablate._version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
     from ablate.api import Results, Study, query

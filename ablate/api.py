@@ -31,6 +31,7 @@ from ablate.report.tables.baseline import two_references
 from ablate.study import load_study
 from ablate.study import model as study_values
 from ablate.util.files import write_result
+from ablate.util.own_code import without_plugins
 from ablate.util.paths import store_path
 
 if TYPE_CHECKING:
@@ -237,8 +238,8 @@ class Study:
         """The study in a file, or one that ships with ablate by its name.
 
         overrides: "recipe.epochs=5", as `--set` has them. seeds: 0 … seeds − 1. datasets: these
-        only. limit: images per split. data: the folder with the data sets. bundled_only: no tricks
-        but ablate's own.
+        only. limit: images per split. data: the folder with the data sets. bundled_only: nothing
+        runs but ablate's own code: no other tricks, no functions as data sets or models.
 
         Raises `ablate.errors.StudyError` with every problem of the file at once.
         """
@@ -272,15 +273,16 @@ class Study:
         """
         from ablate.planning.plan import make_plan
 
-        return make_plan(
-            self.definition,
-            store=_store_path(store),
-            device=device,
-            data_root=self._data,
-            command=self._command("plan", until, max_seeds),
-            bundled_only=self._bundled_only,
-            looks=self._looks(until, max_seeds),
-        )
+        with without_plugins(self._bundled_only):
+            return make_plan(
+                self.definition,
+                store=_store_path(store),
+                device=device,
+                data_root=self._data,
+                command=self._command("plan", until, max_seeds),
+                bundled_only=self._bundled_only,
+                looks=self._looks(until, max_seeds),
+            )
 
     def run(
         self,
@@ -302,16 +304,17 @@ class Study:
         """
         from ablate.session.session import open_session
 
-        session = open_session(
-            self.definition,
-            store=_store_path(store),
-            device=device,
-            data_root=self._data,
-            command=self._command("run", until, max_seeds),
-            bundled_only=self._bundled_only,
-            looks=self._looks(until, max_seeds),
-        )
-        ran = _run(session, quiet=quiet)
+        with without_plugins(self._bundled_only):
+            session = open_session(
+                self.definition,
+                store=_store_path(store),
+                device=device,
+                data_root=self._data,
+                command=self._command("run", until, max_seeds),
+                bundled_only=self._bundled_only,
+                looks=self._looks(until, max_seeds),
+            )
+            ran = _run(session, quiet=quiet)
         if ran.outcome.signal is not None:
             raise KeyboardInterrupt
         return Results(ran.session.resolved, session.store.path)
@@ -322,13 +325,14 @@ class Study:
         from ablate.store.store import Store
 
         opened = Store.open(_store_path(store), create=False)
-        found = from_file(
-            self.definition,
-            opened,
-            data_root=self._data,
-            command=self._command("report"),
-            seeds_asked=self._seeds_asked,
-        )
+        with without_plugins(self._bundled_only):
+            found = from_file(
+                self.definition,
+                opened,
+                data_root=self._data,
+                command=self._command("report"),
+                seeds_asked=self._seeds_asked,
+            )
         return Results(found.resolved, opened.path)
 
     def _looks(self, until: str | None, max_seeds: int | None) -> tuple[Look, ...]:

@@ -13,6 +13,7 @@ import typer
 
 from ablate._version import __version__
 from ablate.util.notices import listen
+from ablate.util.own_code import without_plugins
 from ablate.util.package_metadata import tolerate_unreadable
 from ablate.util.paths import store_path
 
@@ -155,7 +156,8 @@ def common(function: Callable[..., None]) -> Callable[..., None]:
             tolerate_unreadable()
             listen(lambda text: context.obj.output().warn(text))
             try:
-                function(context.obj, **values)
+                with without_plugins(context.obj.no_plugins):
+                    function(context.obj, **values)
             finally:
                 listen(None)
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.data.builtin import CATALOGUE
 from ablate.data.builtin import DatasetInfo as DatasetInfo
 from ablate.data.builtin import Edition as Edition
-from ablate.errors import AblateError, DataError, did_you_mean
-from ablate.util import paths
+from ablate.errors import AblateError, DataError, brief, did_you_mean
+from ablate.util import own_code, paths
 from ablate.util.paths import shown
 
 if TYPE_CHECKING:
@@ -50,8 +48,8 @@ def dataset_info(name: str) -> DatasetInfo:
 
 def check_name(name: str) -> None:
     """Raise AblateError unless `name` is in the catalogue or has the form of one's own data."""
-    kind, _, rest = name.partition(":")
-    if name in CATALOGUE or (rest and kind):
+    folder = name.startswith("imagefolder:") and name != "imagefolder:"
+    if name in CATALOGUE or folder or own_code.is_function(name):
         return
     known = [*CATALOGUE, "imagefolder:PATH"]
     hint = "or package.module:function for your own"
@@ -67,24 +65,23 @@ def load_arrays(name: str) -> ImageArrays:
     """The images of an `in_memory` data set."""
     from ablate.data.arrays import digits
 
-    return digits() if name == "digits" else _own_arrays(name)
+    if name == "digits":
+        return digits()
+    own_code.check_may_run("data set", name)
+    return _own_arrays(name)
 
 
 @cache
 def _own_arrays(name: str) -> ImageArrays:
     from ablate.data.arrays import ImageArrays
 
-    module, _, function = name.partition(":")
-    try:
-        made: Callable[[], object] = getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise AblateError(f"data set '{name}' does not import: {error}") from error
+    made = own_code.function("data set", name)
     try:
         arrays = made()
     except AblateError:
         raise
     except (Exception, SystemExit) as error:  # someone else's code may raise anything
-        raise AblateError(f"data set '{name}' raised {type(error).__name__}: {error}") from error
+        raise AblateError(f"data set '{name}' raised {brief(error)}") from error
     if not isinstance(arrays, ImageArrays):
         raise AblateError(
             f"data set '{name}' returned {type(arrays).__name__}, expected ImageArrays",

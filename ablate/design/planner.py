@@ -25,6 +25,7 @@ from ablate.design.tuning_grid import (
     provisional,
     tuning_trial,
 )
+from ablate.design.uncalled import Own
 from ablate.design.updates import Updates
 from ablate.design.variants import Variant, resolve_variant
 from ablate.errors import AblateError, DataError, Problem, StudyError
@@ -69,6 +70,7 @@ class Planner:
         allow_missing: bool,
         need_files: bool,
         choose: Choose,
+        own: Own,
     ) -> None:
         self.study = study
         self.data_root = data_root
@@ -76,6 +78,7 @@ class Planner:
         self.allow_missing = allow_missing
         self.need_files = need_files
         self.choose = choose
+        self.own = own
         self.problems: dict[Problem, None] = {}
         self.warnings: dict[str, None] = {}
         self.trials: dict[str, Trial] = {}
@@ -92,6 +95,8 @@ class Planner:
 
     def info(self, dataset: str) -> DatasetInfo:
         """What is known of a data set. Raises StudyError."""
+        if dataset in self.own:
+            return self.own[dataset].info
         if dataset not in self._infos:
             try:
                 self._infos[dataset] = dataset_info(dataset)
@@ -368,6 +373,10 @@ class Planner:
 
         if (dataset, image_size) not in self._refs:
             limit = self.study.limit
+            if dataset in self.own:
+                self._images[dataset, image_size] = None
+                self._refs[dataset, image_size] = self.own[dataset].ref_with(limit, image_size)
+                return self._refs[dataset, image_size]
             images: int | None
             try:
                 found = identify(dataset, image_size=image_size, root=self.data_root)

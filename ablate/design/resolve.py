@@ -11,6 +11,7 @@ from ablate.design.planner import Planner
 from ablate.design.rows import RowProblem, plan_rows
 from ablate.design.text import headline
 from ablate.design.tuning_grid import Choose, choosing, nothing_chosen, options
+from ablate.design.uncalled import Own
 from ablate.design.variants import resolve_variant
 from ablate.errors import AblateError, Problem, StudyError
 from ablate.study.loader import MOST_TRIALS
@@ -28,6 +29,7 @@ def resolve(
     need_files: bool = True,
     compiles: bool | None = None,
     choose: Choose = nothing_chosen,
+    own: Own | None = None,
 ) -> ResolvedStudy:
     """Every table, row and trial of a study, with the order of work.
 
@@ -35,7 +37,8 @@ def resolve(
     not the ones that training it would give. need_files: likewise of files that tricks are
     configured with, without a warning; a report needs none. compiles: whether `fast` numerics
     compile the model, None for whether this machine can. choose: what the seeds of rows with `tune`
-    choose, from the trials that they choose by; those without a choice are not in `order`.
+    choose, from the trials that they choose by; those without a choice are not in `order`. own: of
+    data sets that are functions and must not be called, what is known.
 
     Raises StudyError for tricks that do not fit together and for a part, which has no rows,
     DataError for missing data.
@@ -48,7 +51,7 @@ def resolve(
         lacking = compiler_lacks(device_type)
         compiles = not lacking
     numerics = Numerics.named(profile, device_type, bool(compiles))
-    planner = Planner(study, data_root, numerics, allow_missing_data, need_files, choose)
+    planner = Planner(study, data_root, numerics, allow_missing_data, need_files, choose, own or {})
     if lacking:
         message = f"fast numerics without compiled models: {' and '.join(lacking)} missing here"
         planner.warnings[message] = None

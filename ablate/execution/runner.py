@@ -228,17 +228,20 @@ class Runner:
     def _start(self, key: str, executor: Executor) -> None:
         request = next(self._ids)
         self._keys[request] = key
+        trials = self._resolved.trials
+        teacher = trials.get(trials[key].teacher or "")
         executor.train(
             {
                 "id": request,
-                "trial": self._resolved.trials[key].model_dump(mode="json"),
+                "trial": trials[key].model_dump(mode="json"),
+                "teacher": teacher.model_dump(mode="json") if teacher is not None else None,
                 "store": str(self._store.path.resolve()),
                 "store_identity": self._store.root.identity if self._store.root else None,
                 "claim": self._claims[key].lease.token,
                 "data_root": str(self._data_root.resolve()) if self._data_root else None,
                 "no_plugins": self._bundled_only,
                 "keep_weights": key in self._teachers,
-                "macs": self._macs(self._resolved.trials[key]),
+                "macs": self._macs(trials[key]),
                 "profile": key in self._profile,
                 # CPU trials have a core each; on a GPU several would share one.
                 "shared_device": executor.device.slots > 1 and executor.device.name != "cpu",

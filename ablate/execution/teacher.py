@@ -11,14 +11,13 @@ import torch
 from torch import nn
 
 from ablate.core.teaching import Taught, taught
-from ablate.core.trial import Numerics
+from ablate.core.trial import Numerics, Trial
 from ablate.engine.evaluate import evaluate
 from ablate.engine.precision import number_format
 from ablate.engine.pretrained import placed
 from ablate.errors import AblateError, brief
 from ablate.store import attempt_reader
 from ablate.store.attempt_writer import Attempt
-from ablate.store.store import Store
 from ablate.util.files import open_plain
 
 if TYPE_CHECKING:
@@ -58,14 +57,17 @@ def measure(
             model.__dict__["forward"] = compiled
 
 
-def load(store_path: Path, key: str, device: torch.device, numerics: Numerics) -> nn.Module:
-    """The model of a finished trial, on the device, in evaluation mode, without gradients."""
+def load(store_path: Path, trial: Trial, device: torch.device, numerics: Numerics) -> nn.Module:
+    """The model of a finished trial, on the device, in evaluation mode, without gradients.
+
+    trial: as the study has it. What the store says of it may name other files for the same key.
+    """
     from ablate.tricks.construct import construct
     from ablate.tricks.hooks import Hooks
 
-    trial = Store(store_path).trial(key)
+    key = trial.key
     path = attempt_reader.weights(store_path, key)
-    if trial is None or path is None:
+    if path is None:
         raise AblateError(f"the weights of the teacher {key[:8]} are not in {store_path}")
     idle = frozenset(t.name for t in trial.tricks if t.bundle)
     # What it was trained with may be gone by now; only its structure is needed.

@@ -30,7 +30,7 @@ from ablate.store import log_file
 from ablate.store.attempt_writer import Attempt
 from ablate.store.lease import holds
 from ablate.tricks.construct import construct
-from ablate.util import beneath, heartbeat
+from ablate.util import beneath, heartbeat, own_code
 from ablate.util.devices import cpu_name
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str
     """Train the requested trial; returns the status that was written.
 
     request: id, trial (Trial as JSON), store, data_root, device, no_plugins, shared_device,
+    teacher (of the trial, as JSON; left out: it has none),
     keep_weights (another trial learns from this one), macs (its cost, only to be recorded),
     profile (whether to write where the time went; left out: no), claim (the token of the claim on
     the trial; left out: nobody else can train it), store_identity (what tells the store from
@@ -80,6 +81,11 @@ def run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str
     out: none). A trial that another run took over, because it could think this one dead, does not
     end as done: it would be trained to the end twice.
     """
+    with own_code.without_plugins(request["no_plugins"]):
+        return _run(request, emit, stopped)
+
+
+def _run(request: dict[str, Any], emit: Emit, stopped: Callable[[], bool]) -> str:
     pid = os.getpid()
     heartbeat.here.begin(request.get("slot", 0))
     trial = Trial.model_validate(request["trial"])
@@ -266,7 +272,8 @@ def _train(
     if trial.teacher is not None:
         from ablate.execution.teacher import load
 
-        teacher = load(Path(request["store"]), trial.teacher, device, trial.numerics)
+        learned_from = Trial.model_validate(request["teacher"])
+        teacher = load(Path(request["store"]), learned_from, device, trial.numerics)
     recorder = Recorder(request, trial, attempt, emit, stopped, cached.eval.ids, saved)
     graphs = compiled.count()
     pretrained.forget()

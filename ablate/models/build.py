@@ -6,9 +6,8 @@ come from `ablate.models.init`, after all surgery.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 
 import torch
 from torch import nn
@@ -18,6 +17,7 @@ from ablate.models.catalogue import model_info
 from ablate.models.own import has_own_parameters, remember
 from ablate.models.pooling import with_deterministic_pools
 from ablate.models.wide import WideResNet
+from ablate.util import own_code
 
 # These have buffers, or may have, that only their own constructor can fill.
 _DRAWN = ("RegNet", "Swin", "MaxViT", "timm", "function")
@@ -168,27 +168,15 @@ def _from_timm(name: str, num_classes: int) -> nn.Module:
 
 
 def _from_function(name: str, num_classes: int) -> nn.Module:
-    module_name, function_name = name.split(":")
-    try:
-        module = import_module(module_name)
-    except Exception as error:  # someone else's module may raise anything; it is named
-        reason = error if isinstance(error, ImportError) else brief(error)
-        absent = isinstance(error, ModuleNotFoundError) and error.name == module_name.split(".")[0]
-        raise AblateError(
-            f"model '{name}': {module_name} does not import: {reason}",
-            hint="put its folder on PYTHONPATH: PYTHONPATH=. ablate ..." if absent else None,
-        ) from error
-    function: Callable[..., object] | None = getattr(module, function_name, None)
-    if not callable(function):
-        raise AblateError(f"model '{name}': {module_name} has no function '{function_name}'")
+    function = own_code.function("model", name)
     try:
         model = function(num_classes=num_classes)
     except AblateError:
         raise
-    except Exception as error:  # as above
+    except (Exception, SystemExit) as error:  # someone else's code may raise anything
         raise AblateError(
             f"model '{name}' raised {brief(error)}",
-            hint=f"it is called as {function_name}(num_classes={num_classes})",
+            hint=f"it is called as {name.partition(':')[2]}(num_classes={num_classes})",
         ) from error
     if not isinstance(model, nn.Module):
         raise AblateError(f"model '{name}' returned {type(model).__name__}, not a torch.nn.Module")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from ablate.errors import AblateError, did_you_mean
+from ablate.util.own_code import is_function
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,6 @@ def _catalogue() -> dict[str, ModelInfo]:
 
 
 _MODELS = _catalogue()
-_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _TIMM = re.compile(r"timm/[\w.\-]+")
 
 
@@ -135,7 +135,7 @@ def is_model(name: str) -> bool:
 
     A "package.module:function" counts if it is spelled like one, `timm/NAME` if timm is installed.
     """
-    if name in _MODELS or _FUNCTION.fullmatch(name):
+    if name in _MODELS or is_function(name):
         return True
     return bool(_TIMM.fullmatch(name)) and find_spec("timm") is not None
 
@@ -144,7 +144,7 @@ def model_info(name: str) -> ModelInfo:
     """Family and one line on a model; `AblateError` for an unknown name."""
     if name in _MODELS:
         return _MODELS[name]
-    if _FUNCTION.fullmatch(name):
+    if is_function(name):
         return ModelInfo(name, "function", "built by your own function")
     if _TIMM.fullmatch(name):
         if find_spec("timm") is not None:

@@ -18,6 +18,7 @@ from ablate.planning.looks import (
     with_seeds,
 )
 from ablate.planning.near_misses import NearMiss, near_misses
+from ablate.planning.others_code import in_words, study_functions, tricks_in_words
 from ablate.planning.plan_text import plan_lines
 from ablate.planning.power import Resolution, resolutions
 from ablate.planning.teachers import teacher_notes
@@ -172,16 +173,10 @@ def _changes(
 
 
 def _others_code(study: Study, resolved: ResolvedStudy) -> tuple[str, ...]:
-    """ "ablate-example 0.1 (label_noise)": whose code runs beside the bundled tricks."""
-    from ablate.tricks.installed import BUNDLED
-
-    found: dict[str, dict[str, None]] = {}
-    for trial in resolved.trials.values():
-        for spec in trial.tricks:
-            source = study.catalogue.source(spec.name)
-            if source.split(" ")[0] != BUNDLED:
-                found.setdefault(source, {})[spec.name] = None
-    return tuple(f"{source} ({', '.join(names)})" for source, names in found.items())
+    """ "ablate-example 0.1 (label_noise)": whose code runs beside ablate's own."""
+    specs = [spec for trial in resolved.trials.values() for spec in trial.tricks]
+    tricks = tricks_in_words((study.catalogue.source(spec.name), spec.name) for spec in specs)
+    return (*tricks, *in_words(study_functions(study)))
 
 
 def row_tricks(plan: Plan, row: str) -> tuple[Row, Table, list[Trick]]:

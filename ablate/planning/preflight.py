@@ -24,6 +24,7 @@ from ablate.tricks.construct import catalogue_of, construct
 from ablate.tricks.guard import contained
 from ablate.tricks.hooks import Hooks, blaming
 from ablate.tricks.installed import BUNDLED
+from ablate.util.own_code import is_function
 
 if TYPE_CHECKING:
     from torch import nn
@@ -229,15 +230,19 @@ class _AsItIs(Baseline):
         return model
 
 
-def check_models(resolved: ResolvedStudy, *, foreign_only: bool = False) -> None:
+def check_models(
+    resolved: ResolvedStudy, *, foreign_only: bool = False, uncalled: bool = False
+) -> None:
     """Raise AblateError, with file and line, for the first model that cannot be built.
 
     `foreign_only`: only models of timm and of one's own functions, whose names say nothing; a study
-    without one then needs no torch.
+    without one then needs no torch. `uncalled`: none of one's own functions.
     """
     for name, classes in dict.fromkeys(
         (trial.recipe.model, trial.dataset.num_classes) for trial in resolved.trials.values()
     ):
+        if uncalled and is_function(name):
+            continue
         if is_foreign(name) or not foreign_only:
             from ablate.models.check import check_built
 

@@ -15,16 +15,19 @@ from ablate.errors import AblateError
 from ablate.tricks.construct import construct
 from ablate.tricks.guard import contained
 from ablate.tricks.installed import BUNDLED
+from ablate.util.own_code import is_function
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def check_updates(resolved: ResolvedStudy, *, bundled_only: bool = False) -> None:
+def check_updates(
+    resolved: ResolvedStudy, *, bundled_only: bool = False, uncalled: bool = False
+) -> None:
     """Refuse an optimizer that refuses its settings, or a momentum that a schedule moves too far.
 
     Of optimizers that are not ablate's own, and of parameter groups with momenta of their own; a
-    study without these needs no torch.
+    study without these needs no torch. uncalled: not where the model is a function of one's own.
     """
     seen: set[tuple[Any, ...]] = set()
     for key, trial in resolved.trials.items():
@@ -32,6 +35,8 @@ def check_updates(resolved: ResolvedStudy, *, bundled_only: bool = False) -> Non
         if same in seen or not trial.tricks:
             continue
         seen.add(same)
+        if uncalled and is_function(trial.recipe.model):
+            continue
         tricks = construct(trial.tricks, bundled_only=bundled_only, check_files=False)
         labels = [spec.label for spec in trial.tricks]
         updates = Updates(trial.recipe, list(zip(labels, tricks, strict=True)), None)

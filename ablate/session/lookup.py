@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 from ablate.core.resolved_study import ResolvedStudy
 from ablate.design import resolve
 from ablate.design.local_files import MISSING
+from ablate.design.uncalled import as_stored
 from ablate.errors import AblateError, did_you_mean
 from ablate.planning.tuning import chooser
 from ablate.store.store import Store
 from ablate.util.devices import compiler_lacks, sign_of_gpu
+from ablate.util.own_code import is_function
 from ablate.util.text import name_key
 
 if TYPE_CHECKING:
@@ -54,10 +56,17 @@ def from_file(
     choose = chooser(store, study.metric)
     until = None
     earlier = store.latest_study(study.name)
+    functions = [name for name in study.datasets if is_function(name)]  # a report calls none
+    own = as_stored(functions, earlier.trials.values() if earlier is not None else ())
     if earlier is not None and earlier.until is not None and not seeds_asked:
         looked = replace(study, seeds=tuple(range(earlier.until.seeds)))
         asked = resolve(
-            looked, data_root=data_root, command=command, allow_missing_data=True, need_files=False
+            looked,
+            data_root=data_root,
+            command=command,
+            allow_missing_data=True,
+            need_files=False,
+            own=own,
         )
         if _same_request(earlier, asked):
             study, until = looked, earlier.until
@@ -78,6 +87,7 @@ def from_file(
             need_files=False,
             compiles=compiles,
             choose=choose,
+            own=own,
         ).model_copy(update={"until": until})
         done = _done(resolved, store)
         if best is None or done > best[0]:

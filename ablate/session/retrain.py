@@ -21,12 +21,14 @@ from ablate.core.trial import Trial, engine_behaviour
 from ablate.data import catalogue
 from ablate.errors import AblateError
 from ablate.execution.executor import Workers
+from ablate.planning.others_code import refuse_code
 from ablate.store import attempt_reader
 from ablate.store.store import Store, TrialResult
 from ablate.util import beneath
 from ablate.util import devices as machine
 from ablate.util.devices import Device, compiler_lacks, sign_of_gpu
 from ablate.util.files import create, open_plain
+from ablate.util.own_code import without_plugins
 
 if TYPE_CHECKING:
     from ablate.execution.executor import Workers
@@ -162,6 +164,7 @@ def prepare(
     if why := _unable(store, trial):
         raise AblateError(f"{name} cannot be trained again here: {why[0]}", hint=why[1])
     found = _device(trial, device, name)
+    _refuse_others_code(store, trial, bundled_only)
     return Retraining(store, key, trial, label, kept, found, data_root, bundled_only)
 
 
@@ -212,6 +215,14 @@ def _device(trial: Trial, asked: str, name: str) -> Device:
         )
     threads = trial.numerics.threads if kind == "cpu" else found.threads
     return Device(found.name, slots=1, threads=threads, forks=found.forks)
+
+
+def _refuse_others_code(store: Store, trial: Trial, bundled_only: bool) -> None:
+    """Raise AblateError for code that a trial or its teacher names and that must not run."""
+    teacher = store.trial(trial.teacher) if trial.teacher is not None else None
+    trials = [trial, *([teacher] if teacher is not None else [])]
+    with without_plugins(bundled_only):
+        refuse_code(trials)
 
 
 def _check_tricks(trial: Trial, name: str, bundled_only: bool) -> None:

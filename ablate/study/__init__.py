@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ablate.study.finder import find_study, init_text, shipped_studies, study_name
-from ablate.study.loader import load_study
+from ablate.study.loader import load_study, stored_name
 from ablate.study.model import Ablation, Item, NamedTrial, Override, Study, TrickConfig
 from ablate.study.trick_configs import make_trick
 
@@ -19,5 +19,6 @@ __all__ = [
     "load_study",
     "make_trick",
     "shipped_studies",
+    "stored_name",
     "study_name",
 ]

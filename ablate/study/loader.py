@@ -89,7 +89,7 @@ def load_study(
     # what was typed is shown, unless it is a name and not the file's path
     shown = str(path) if Path(path).exists() else str(file)
     document, said = with_options(read_document(file, shown), overrides, seeds, datasets)
-    check = Checker(document)
+    check = Checker(document, bundled_only=bundled_only)
     table = document.table
     check.values(table)
     _check_top(check, table)
@@ -150,6 +150,17 @@ def load_study(
         catalogue=catalogue,
         document=document,
     )
+
+
+def stored_name(path: Path | str) -> str:
+    """What a study file's runs are stored under, found without importing a trick.
+
+    Raises `StudyError` for a file that cannot be read.
+    """
+    file = find_study(path)
+    study = read_document(file, str(path)).table.get("study")
+    said = study.get("name") if isinstance(study, Mapping) else None
+    return said if isinstance(said, str) and said else study_name(file)
 
 
 def _check_top(check: Checker, table: Mapping[str, Any]) -> None:

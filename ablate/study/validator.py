@@ -17,6 +17,7 @@ from ablate.study.document import Document, printable
 from ablate.study.messages import expectation, findings, found
 from ablate.study.misplaced import unknown_setting
 from ablate.study.toml_positions import Path
+from ablate.util import own_code
 
 Model = TypeVar("Model", bound=BaseModel)
 SETTINGS = tuple(Recipe.model_fields)
@@ -27,8 +28,10 @@ _NOT_IN_NAMES = frozenset("/\\:@,'\"")
 class Checker:
     """The problems so far. One place has one problem: the first that was found there."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, *, bundled_only: bool = False) -> None:
+        """bundled_only: nothing may run but ablate's own code."""
         self.document = document
+        self.bundled_only = bundled_only
         self.problems: list[Problem] = []
         self._places: set[Path] = set()
 
@@ -129,6 +132,8 @@ class Checker:
 
     def model_name(self, path: Path, name: str) -> None:
         """Report a model that the zoo does not have."""
+        if self._refused(path, name):
+            return
         if not catalogue.is_model(name):
             close = did_you_mean(name, catalogue.model_names())
             if not close.startswith("; did you mean"):
@@ -139,16 +144,24 @@ class Checker:
         """Whether the data set may exist; nothing is imported or read to find out."""
         from ablate.data import catalogue
 
-        module, colon, rest = name.partition(":")
-        own = bool(colon and rest) and (
-            module == "imagefolder"
-            or all(part.isidentifier() for part in [*module.split("."), rest])
-        )
-        if own or name in catalogue.dataset_names():
+        if self._refused(path, name):
+            return False
+        folder = name.startswith("imagefolder:") and name != "imagefolder:"
+        if folder or own_code.is_function(name) or name in catalogue.dataset_names():
             return True
         known = did_you_mean(name, catalogue.dataset_names())
         self.problem(path, f"unknown data set '{printable(name)}'{known}")
         return False
+
+    def _refused(self, path: Path, name: str) -> bool:
+        """Report a function that is never called."""
+        if not own_code.is_function(name):
+            return False
+        refused = own_code.refusal(name, bundled_only=self.bundled_only)
+        if refused is None:
+            return False
+        self.problem(path, f"'{printable(name)}' {refused[0]}", hint=refused[1])
+        return True
 
     def texts(self, path: Path, value: Any, wanted: str) -> tuple[tuple[int, str], ...]:
         """(index, text) of a list of texts; what is none is reported and left out."""

@@ -24,6 +24,7 @@ from ablate.tricks.base import Trick
 from ablate.tricks.guard import contained
 from ablate.tricks.installed import BUNDLED, Installed, Offer, Unreadable, installed, normal
 from ablate.util.notices import notice
+from ablate.util.own_code import plugins_refused
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ def load_catalogue(
     distribution that must be installed, and that is meant where others offer its names too. With
     `bundled_only`, ablate's own alone. sources: of a trial's tricks by name; they decide likewise.
     """
+    bundled_only = bundled_only or plugins_refused()
     there = _remembered[0] if _remembered else installed()
     for package in there.unreadable if not _remembered else ():
         notice(f"{package}; its tricks, if it has any, are left out")

@@ -150,9 +150,16 @@ def test_a_folder_that_is_gone_is_said_before_torch_is_imported(
     assert capfd.readouterr().err.startswith("error: the working folder is gone\n")
 
 
-def test_a_data_set_that_ends_the_process_is_named(capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["datasets", "show", "sys:exit"]) == 2
-    assert "error: data set 'sys:exit' raised SystemExit" in capfd.readouterr().err
+def test_a_data_set_that_ends_the_process_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "leaving.py").write_text("import sys\n\ndef at_once():\n    sys.exit(0)\n")
+    (tmp_path / "gone_already.py").write_text("import sys\nsys.exit(0)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["datasets", "show", "leaving:at_once"]) == 2
+    assert "error: data set 'leaving:at_once' raised SystemExit" in capfd.readouterr().err
+    assert main(["datasets", "show", "gone_already:data"]) == 2
+    assert "gone_already does not import: SystemExit: 0" in capfd.readouterr().err
 
 
 def test_interruption_has_no_traceback(

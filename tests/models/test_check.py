@@ -71,8 +71,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 BAD = {
     "timm/nothing": "unknown timm model 'nothing'",
-    "no_such_package:build": "no_such_package does not import: No module named 'no_such_package'",
+    "no_such_package:build": "no_such_package does not import: no module named 'no_such_package'",
+    "feasible_own.deeper:build": "does not import: no module named 'feasible_own.deeper'",
     "feasible_own:missing": "feasible_own has no function 'missing'",
+}
+# What calling them tells.
+CALLED = {
     "feasible_own:nothing": "returned NoneType, not a torch.nn.Module",
     "feasible_own:raises": "raised OSError: no weights here nor there",
 }
@@ -89,7 +93,19 @@ def test_all_models_that_are_none_are_refused_by_check(folder: Path) -> None:
     for file, line, message in zip(files, lines, BAD.values(), strict=False):
         assert line.startswith(f"{file}:9: ")
         assert message in line
-    assert lines[len(BAD) :] == ["5 problems in 5 of 5 files"]
+    assert lines[len(BAD) :] == ["4 problems in 4 of 4 files"]
+
+
+@pytest.mark.parametrize("model", CALLED)
+def test_and_by_plan_where_they_must_be_called(folder: Path, model: str) -> None:
+    (folder / "s.toml").write_text(STUDY.format(model=model, size=8, trick="cosine"))
+    done = ablate(folder, "check", "s.toml")
+    assert done.returncode == 0
+    place = folder / "feasible_own.py"
+    assert f"  not called: {place} (model {model}); ablate plan calls it\n" in done.stdout
+    done = ablate(folder, "plan", "s.toml", "--store", "store")
+    assert done.returncode == 2
+    assert CALLED[model] in done.stderr
 
 
 @pytest.mark.parametrize("command", [pytest.param("plan", marks=pytest.mark.long), "run"])
@@ -100,7 +116,8 @@ def test_and_before_anything_is_trained(folder: Path, command: str) -> None:
     )
     done = ablate(folder, command, "s.toml", "--store", "store")
     assert done.returncode == 2
-    problems = [line for line in done.stderr.splitlines() if "feasible_own" in line]
+    calls, *problems = [line for line in done.stderr.splitlines() if "feasible_own" in line]
+    assert calls == f"calls {folder / 'feasible_own.py'} (model feasible_own:nothing)"
     assert len(problems) == 1
     assert problems[0].startswith("s.toml:9: model 'feasible_own:nothing' returned NoneType")
     assert not list((folder / "store").rglob("done.json"))

@@ -15,6 +15,7 @@ from ablate.util.text import count
 if TYPE_CHECKING:
     from ablate.core.resolved_study import ResolvedStudy
     from ablate.errors import Problem
+    from ablate.planning.check import Checked
 
 HELP = """\
 List every mistake in study files, with file, line and what was meant. Trains nothing.
@@ -39,8 +40,11 @@ def check(options: Options, files: Annotated[list[str], typer.Argument(metavar="
     else:
         for file, result in found.items():
             if not isinstance(result, tuple):
-                size = _size(result) if result else "a part for other studies: no rows of its own"
+                part = "a part for other studies: no rows of its own"
+                size = _size(result.resolved) if result else part
                 output.result([(f"{file}:", "bold"), (" ok", "good"), (f" ({size})", "")])
+                for place in result.not_called if result else ():
+                    output.result(f"  not called: {place}; ablate plan calls it")
                 continue
             for problem in result:
                 on_terminal = output.out.interactive
@@ -52,23 +56,21 @@ def check(options: Options, files: Annotated[list[str], typer.Argument(metavar="
         raise typer.Exit(REFUSED)
 
 
-def _check(file: str, options: Options) -> ResolvedStudy | tuple[Problem, ...] | None:
-    """The study, its problems, or None for a part, which is sound and has no rows."""
-    from ablate.design import resolve
-    from ablate.planning.preflight import check_models
-    from ablate.planning.updates import check_updates
+def _check(file: str, options: Options) -> Checked | tuple[Problem, ...] | None:
+    """The study, its problems, or None for a part, which is sound and has no rows.
+
+    Tricks are imported, since their parameters stand in them; functions that are data sets or
+    models are not called, only looked for.
+    """
+    from ablate.planning.check import check_study
     from ablate.study import load_study
 
     try:
         study = load_study(file, bundled_only=options.no_plugins)
         if study.part:
             return None
-        resolved = resolve(
-            study, data_root=options.data, command=f"ablate check {file}", allow_missing_data=True
-        )
-        check_models(resolved, foreign_only=True)
-        check_updates(resolved, bundled_only=options.no_plugins)
-        return resolved
+        command = f"ablate check {file}"
+        return check_study(study, options.data, command, bundled_only=options.no_plugins)
     except StudyError as error:
         return error.problems
     except AblateError as error:
@@ -100,7 +102,7 @@ def _size(study: ResolvedStudy) -> str:
     )
 
 
-def _as_json(file: str, result: ResolvedStudy | tuple[Problem, ...] | None) -> dict[str, Any]:
+def _as_json(file: str, result: Checked | tuple[Problem, ...] | None) -> dict[str, Any]:
     if result is None:
         return {"file": file, "ok": True, "problems": [], "part": True}
     if isinstance(result, tuple):
@@ -121,8 +123,9 @@ def _as_json(file: str, result: ResolvedStudy | tuple[Problem, ...] | None) -> d
         "file": file,
         "ok": True,
         "problems": [],
-        "study": result.name,
-        "tables": len(result.tables),
-        "trials": len(result.trials),
-        "seeds": list(result.seeds),
+        "study": result.resolved.name,
+        "tables": len(result.resolved.tables),
+        "trials": len(result.resolved.trials),
+        "seeds": list(result.resolved.seeds),
+        "not_called": list(result.not_called),
     }

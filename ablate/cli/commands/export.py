@@ -95,8 +95,8 @@ def _studies(names: list[str], store: Store, options: Options) -> list[ResolvedS
     found = {}
     for name in names:
         if name not in known and (name.endswith(".toml") or Path(name).is_file()):
-            from ablate.study import load_study
+            from ablate.study import stored_name
 
-            name = load_study(name, bundled_only=options.no_plugins).name  # noqa: PLW2901
+            name = stored_name(name)  # noqa: PLW2901
         found[name] = from_store(name, store).resolved
     return list(found.values())

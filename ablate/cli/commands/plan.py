@@ -9,6 +9,7 @@ import typer
 
 from ablate.cli.app import command
 from ablate.cli.options import Datasets, Limit, MaxSeeds, Options, Seeds, Settings, Until
+from ablate.cli.others_code import tell_functions
 from ablate.cli.selection import Selection
 from ablate.console.json_view import look
 from ablate.util.files import check_working_folder
@@ -55,8 +56,10 @@ def plan(
     check_working_folder()
     output = options.output()
     selection = Selection.of(study, seeds, dataset, limit, settings, options, until, max_seeds)
+    loaded = selection.load(bundled_only=options.no_plugins)
+    tell_functions(loaded, output)
     made = make_plan(
-        selection.load(bundled_only=options.no_plugins),
+        loaded,
         store=options.store_path,
         device=device,
         data_root=options.data,

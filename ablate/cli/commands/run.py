@@ -10,6 +10,7 @@ import typer
 from ablate.cli import training_stages
 from ablate.cli.app import command
 from ablate.cli.options import Datasets, Limit, MaxSeeds, Options, Seeds, Settings, Until
+from ablate.cli.others_code import tell_functions
 from ablate.cli.selection import Selection
 from ablate.cli.training_stages import Training
 from ablate.console.tracker import in_words
@@ -66,8 +67,10 @@ def run(
 
     output = options.output()
     selection = Selection.of(study, seeds, dataset, limit, settings, options, until, max_seeds)
+    loaded = selection.load(bundled_only=options.no_plugins)
+    tell_functions(loaded, output)
     session = open_session(
-        selection.load(bundled_only=options.no_plugins),
+        loaded,
         store=options.store_path,
         device=device,
         data_root=options.data,
