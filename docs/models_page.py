@@ -127,7 +127,7 @@ A recipe's `model` is one of
   gives logits, one for each class, or `ablate.Outputs(logits, aux)` where it has auxiliary heads.
   A trial's key has this name and not the code behind it, as it has timm's names and not its
   version: what changes gets another name. Of two modules of one name Python imports the first on
-  its path.
+  its path. The working folder is not on it: `PYTHONPATH=. ablate run my.toml` puts it there.
 
 `NAME_v1` is a bottleneck ResNet as first published, with the stride in the first 1×1 convolution;
 torchvision's has it in the 3×3, which is the paper's ResNet-B. `NAME_small` has a 3×3 stem of
@@ -135,9 +135,14 @@ stride 1 and no max pool, for images of some 32 to 96 pixels. `seNAME` has squee
 reduction 16, as the trick `squeeze_excitation` puts it there. `resnet8` … `resnet110` (6n + 2
 layers; not 18, 34, 50, …) and `wrnDEPTH_WIDTH` are those for CIFAR.
 
-`ablate models show NAME` has the same figures for any model, also timm's and yours. `check`, `plan`
-and `run` refuse in one line, with the exit code 2, a model that does not exist, that raises, that
-returns no module or no logits, or that cannot take images of the recipe's size."""
+`ablate models show NAME` has the same figures for any model, also timm's and yours. `plan` and
+`run` refuse in one line, with the exit code 2, a model that does not exist, that raises, that
+returns no module or no logits, or that cannot take images of the recipe's size.
+
+A function is code: it runs with your rights. `check` calls none and imports no module for it; it
+looks whether the file is there and has the name, and says what it did not call. `plan` and `run`
+print `calls FILE (model NAME)` before they do. With `--no-plugins` every command refuses it, as it
+refuses plugins, and so is one refused that is Python's own (`os:abort`)."""
 
 SIZES = """\
 Every ResNet, and one or two of each other family. With 1000 classes and auxiliary heads, at the

@@ -21,7 +21,7 @@ def study_functions(study: Study) -> list[_Function]:
     """The functions that a study names, for data sets, then for models: its own, those of rows,
     overrides and teachers."""
     found = [("data set", name) for name in study.datasets if is_function(name)]
-    found += [("model", name) for name in _models(study.document.table) if is_function(name)]
+    found += [("model", name) for name in _models(study.document.table)]
     return list(dict.fromkeys(found))
 
 
@@ -90,17 +90,26 @@ def _place(what: str, name: str) -> str:
         return f"module {name.partition(':')[0]}, which is not found"
 
 
-def _models(value: Any) -> Iterator[str]:
-    """Every text of a study that may be a model: settings, columns, parameters of tricks."""
+def _models(value: Any, key: str = "") -> Iterator[str]:
+    """Every text of a study that is a function: a model, or a parameter that a trick may take for
+    one, as a teacher, if there is such a module."""
     if isinstance(value, str):
-        yield value
+        if is_function(value) and (key == "model" or _is_there(value)):
+            yield value
     elif isinstance(value, Mapping):
-        for key, item in value.items():
-            if key != "datasets":
-                yield from _models(item)
+        for inner, item in value.items():
+            if inner != "datasets":
+                yield from _models(item, inner)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _models(item)
+            yield from _models(item, key)
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return bool(look("model", name))
+    except AblateError:
+        return False
 
 
 def _place_of(value: Any, name: str, path: tuple[str | int, ...] = ()) -> tuple[str | int, ...]:

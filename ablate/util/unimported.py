@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-from collections.abc import Iterator
-from importlib.machinery import ModuleSpec, PathFinder
+from collections.abc import Iterable, Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from pkgutil import get_importer
 
 from ablate.errors import AblateError, brief
 from ablate.util.own_code import ON_PATH
 
-_LARGEST = 10_000_000  # bytes of a source that is parsed
+_LARGEST = 1_000_000  # bytes of a source that is parsed, which takes a hundred times as much
 
 
 def look(what: str, name: str) -> str:
@@ -63,10 +64,24 @@ def _spec(module: str) -> tuple[ModuleSpec | None, str]:
         folders, parent, name = spec.submodule_search_locations, spec, f"{name}.{part}"
         if folders is None:
             return None, name
-        spec = PathFinder.find_spec(name, list(folders))
+        spec = _inside(folders, name)
         if spec is None and _finds_more(parent):
             return None, "?"
     return spec, name
+
+
+def _inside(folders: Iterable[str], name: str) -> ModuleSpec | None:
+    """A module of a package with these folders; Python's own search wants its parents imported."""
+    parts: list[str] = []
+    for folder in folders:
+        finder = get_importer(folder)
+        spec = finder.find_spec(name) if finder is not None else None
+        if spec is not None and spec.loader is not None:
+            return spec
+        parts += (spec.submodule_search_locations or []) if spec is not None else []
+    found = ModuleSpec(name, None, is_package=True)  # without an `__init__`
+    found.submodule_search_locations = parts
+    return found if parts else None
 
 
 def _finds_more(package: ModuleSpec) -> bool:

@@ -98,7 +98,7 @@ def test_no_code_in_weights_and_checkpoints_runs(tmp_path: Path, proved: Proved)
         "a checkpoint": checkpoint.read,
         "weights from a file": read_state,
         "a teacher's weights": lambda path: teacher.load(
-            store.path, key, torch.device(device.name), Numerics()
+            store.path, make_trial(0), torch.device(device.name), Numerics()
         ),
         "CIFAR's pickles": lambda path: as_binary(path.read_bytes(), 1),
     }

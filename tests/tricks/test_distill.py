@@ -125,7 +125,7 @@ def test_a_student_learns_from_the_teacher_that_the_study_trained(tmp_path: Path
     store = Store.open(tmp_path, create=False)
     assert not np.array_equal(outcome(store, student.key)[1], outcome(store, plain.key)[1])
     assert store.disagreements() == []
-    model = load(tmp_path, teacher.key, torch.device("cpu"), teacher.numerics)
+    model = load(tmp_path, teacher, torch.device("cpu"), teacher.numerics)
     assert not model.training
     assert not any(p.requires_grad for p in model.parameters())
     metrics = outcome(store, student.key)[0][0]
