@@ -52,6 +52,14 @@ def in_words(functions: Iterable[_Function]) -> tuple[str, ...]:
     return tuple(f"{place} ({', '.join(names)})" for place, names in found.items())
 
 
+def others_code(trials: Iterable[Trial]) -> tuple[str, ...]:
+    """Both kinds, of trials as they are stored."""
+    trials = list(trials)
+    specs = [spec for trial in trials for spec in trial.tricks]
+    tricks = tricks_in_words((spec.source, spec.name) for spec in specs)
+    return (*tricks, *in_words(trial_functions(trials)))
+
+
 def tricks_in_words(sources: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     """ "ablate-example 0.1 (label_noise)", of (source, trick) pairs; without ablate's own."""
     found: dict[str, dict[str, None]] = {}

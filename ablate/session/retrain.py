@@ -21,7 +21,7 @@ from ablate.core.trial import Trial, engine_behaviour
 from ablate.data import catalogue
 from ablate.errors import AblateError
 from ablate.execution.executor import Workers
-from ablate.planning.others_code import refuse_code
+from ablate.planning.others_code import others_code, refuse_code
 from ablate.store import attempt_reader
 from ablate.store.store import Store, TrialResult
 from ablate.util import beneath
@@ -59,6 +59,11 @@ class Retraining:
     def promised(self) -> bool:
         """Whether the numerics promise the same bits on the same machine and versions."""
         return self.trial.numerics.deterministic
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """Whose code runs besides ablate's own, as the store names it: its teacher's too."""
+        return others_code(_with_teacher(self.store, self.trial))
 
     def study(self) -> ResolvedStudy:
         """The trial, and its teacher, as a study of one row."""
@@ -219,10 +224,13 @@ def _device(trial: Trial, asked: str, name: str) -> Device:
 
 def _refuse_others_code(store: Store, trial: Trial, bundled_only: bool) -> None:
     """Raise AblateError for code that a trial or its teacher names and that must not run."""
-    teacher = store.trial(trial.teacher) if trial.teacher is not None else None
-    trials = [trial, *([teacher] if teacher is not None else [])]
     with without_plugins(bundled_only):
-        refuse_code(trials)
+        refuse_code(_with_teacher(store, trial))
+
+
+def _with_teacher(store: Store, trial: Trial) -> list[Trial]:
+    teacher = store.trial(trial.teacher) if trial.teacher is not None else None
+    return [trial] if teacher is None else [trial, teacher]
 
 
 def _check_tricks(trial: Trial, name: str, bundled_only: bool) -> None:

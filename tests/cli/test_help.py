@@ -83,7 +83,7 @@ def test_help_of_a_command_names_its_options_and_no_others(path: str) -> None:
         for option in param.opts
         if option.startswith("--")
     }
-    everywhere = {"--store", "--data", "--json", "--seeds", "--size"}
+    everywhere = {"--store", "--data", "--json", "--no-plugins", "--seeds", "--size"}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
     short = {"--output"}  # shown as -o
     assert own - short <= named | {"--help"}, "an option without help"

@@ -34,6 +34,28 @@ def test_a_trial_is_the_same_after_nothing_after_another_and_after_each_saboteur
     assert equal(outcome(one, a.key), outcome(other, a.key))
 
 
+def test_the_processes_that_train_refuse_others_code_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sends them a trial; of a teacher's too."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    marker = tmp_path / "imported"
+    (tmp_path / "worker_own.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
+    plain = trial(epochs=1)
+    own = {"model": "worker_own:net"}
+    model = plain.model_copy(update={"recipe": plain.recipe.model_copy(update=own)})
+    data = plain.dataset.model_copy(update={"name": "worker_own:data", "fingerprint": "f"})
+    trials = [
+        model,
+        plain.model_copy(update={"dataset": data}),
+        trial([spec("raises", SABOTEURS)], epochs=1),
+    ]
+    result, _ = run(tmp_path / "store", study(*trials), bundled_only=True)
+    assert [result.statuses[one.key] for one in trials] == ["failed"] * 3
+    assert all("refused by --no-plugins" in result.messages[one.key] for one in trials)
+    assert not marker.exists()
+
+
 @pytest.mark.long
 def test_warm_workers_leave_and_are_replaced_and_every_trial_is_trained(tmp_path: Path) -> None:
     """What a GPU does: one process for many trials, a new one after whatever left it dirty."""

@@ -343,6 +343,11 @@ def test_what_reads_results_calls_no_function(place: Path, proved: Proved) -> No
     assert refused.returncode == 2
     assert refused.stderr.startswith(f"error: data set 'hostile:data' {REFUSED}\n")
     assert marks(place) == []
+    verified = ablate(place, "verify")
+    code = f"runs code of {place / 'hostile.py'} (data set hostile:data, model hostile:model)"
+    assert verified.returncode == 0, verified.stderr
+    assert code in verified.stderr.splitlines()
+    assert cleared(place) == ["data set called", "imported", "model called"]
     proved(
         "safety", "results of functions, read, and verified with `--no-plugins`",
         "17 commands on a store and on the study's file", len(commands) + 1, "none is called",

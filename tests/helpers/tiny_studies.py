@@ -86,12 +86,17 @@ def equal(a: tuple[Any, np.ndarray], b: tuple[Any, np.ndarray]) -> bool:
 
 
 def run(
-    store: Path, resolved: ResolvedStudy, slots: int = 1, forks: bool = True
+    store: Path,
+    resolved: ResolvedStudy,
+    slots: int = 1,
+    forks: bool = True,
+    bundled_only: bool = False,
 ) -> tuple[Outcome, Silent]:
     observer = Silent()
     opened = Store.open(store, create=True)
     device = Device("cpu", slots, forks=forks)
-    return Runner(resolved, opened, [device], observer).run(), observer
+    runner = Runner(resolved, opened, [device], observer, bundled_only=bundled_only)
+    return runner.run(), observer
 
 
 __all__ = ["Silent", "equal", "outcome", "recipe", "spec", "study", "trial"]

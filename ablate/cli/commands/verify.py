@@ -60,6 +60,8 @@ def verify(
     )
     if not output.json:
         output.note(_headline(ready))
+        for code in ready.code:
+            output.note([(f"runs code of {code}", "dim")])
     with ready.scratch() as scratch, ready.workers() as workers:  # which import meanwhile
         with Progress(output) as progress:
 
