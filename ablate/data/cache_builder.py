@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ablate.data.dataset import FILES, META, PIXELS, TABLE, CachedDataset, open_folder
 from ablate.data.decode import DECODER, REFUSAL
 from ablate.data.fingerprint import Identity
-from ablate.data.sources.base import Read, Source, in_threads, manifest_digest
+from ablate.data.sources.base import Read, Room, Source, in_threads, manifest_digest
 from ablate.errors import DataError
 from ablate.util.locks import locked
 from ablate.util.paths import decoded_limit, decoded_root, shown
@@ -88,21 +88,23 @@ def _write(identity: Identity, folder: Path, progress: Progress | None) -> None:
     keep_files = _too_large(source, folder)
     offsets, lengths, heights, widths = (np.zeros(total, dtype=np.int64) for _ in range(4))
     digests: dict[int, bytes] = {}
+    sizes, room = [entry.size for entry in entries], Room()
     position, started = 0, time.monotonic()
 
     def decode_one(index: int, read: Read) -> tuple[int, bytes, tuple[int, ...], NDArray[np.uint8]]:
         try:
             data = read()
-            image = source.decode(data)
+            image = source.decode(data, lambda need: room.hold(index, len(data) + need))
         except Exception as error:  # decoders raise anything for damaged files
             raise source.damaged(index, error) from error
         kept = np.frombuffer(data, dtype=np.uint8) if keep_files else np.ascontiguousarray(image)
+        room.hold(index, kept.nbytes)
         return index, hashlib.sha256(data).digest(), image.shape, kept
 
     with (folder / (FILES if keep_files else PIXELS)).open("wb") as file:
         _write_header(file, 0)
         begin = file.tell()
-        for done, made in enumerate(in_threads(decode_one, source.reads()), 1):
+        for done, made in enumerate(in_threads(decode_one, source.reads(), sizes, room), 1):
             index, digests[index], shape, kept = made
             offsets[index], lengths[index] = position, kept.size
             heights[index], widths[index] = shape[:2]

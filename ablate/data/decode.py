@@ -10,8 +10,9 @@ white is anyone's guess.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,20 @@ DECODER = "pillow-1"
 REFUSAL, REFUSED_SINCE = 1, (".tif", ".tiff")
 
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of a TIFF
+# Pillow's own limit, twice the number of which it warns: a camera's 100 megapixels fit.
+PIXELS = 178_956_970
+_PIXELS = {"JPEG2000": PIXELS // 3}  # it takes more memory for each than others do
+_TAKES = 18  # bytes a pixel while it is decoded: 7 for most, 18 for a progressive JPEG
+_WHOLE = 1 << 24  # pixels of an image that is converted as a whole
+# What a file of any name may be. No others: Pillow hands PostScript to a program, for one.
+_FORMATS = frozenset(
+    (
+        *("JPEG", "PNG", "BMP", "DIB", "WEBP", "PPM", "TIFF", "GIF", "JPEG2000", "AVIF", "PSD"),
+        *("ICO", "CUR", "ICNS", "PCX", "SGI", "SUN", "TGA", "QOI", "DDS", "IM", "MSP", "XBM"),
+        *("XPM", "SPIDER"),
+    )
+)
+_TO_8_BITS = np.rint(np.arange(65536) / 257).astype(np.uint8)
 _SAVE = "save it with 8 bits a channel, scaled as you mean it, or remove it"
 
 
@@ -37,10 +52,30 @@ class Unfit(ValueError):
         self.hint = hint
 
 
-def decode(data: bytes) -> NDArray[np.uint8]:
-    """[h, w, 3] uint8; raises `Unfit`, or whatever Pillow raises for a damaged file."""
+def decode(data: bytes, before: Callable[[int], None] | None = None) -> NDArray[np.uint8]:
+    """[h, w, 3] uint8; raises `Unfit`, or whatever Pillow raises for a damaged file.
+
+    before: told how many bytes decoding takes, once the header has said it.
+    """
     with _opened(data) as image:
-        return np.asarray(_rgb(image))
+        if before is not None:
+            before(_TAKES * image.width * image.height)
+        if image.width * image.height <= _WHOLE:
+            return np.asarray(_rgb(image))
+        _check_range(image)
+        image.load()
+        return _in_strips(image)
+
+
+def _in_strips(image: Any) -> NDArray[np.uint8]:
+    """The same pixels, without copies of a large image for each step on the way to RGB."""
+    pixels = np.empty((image.height, image.width, 3), dtype=np.uint8)
+    rows = max(1, _WHOLE // image.width)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        strip = image.crop((0, top, image.width, bottom))
+        pixels[top:bottom] = np.asarray(_converted(strip))
+    return pixels
 
 
 def size(data: bytes) -> tuple[int, int]:
@@ -49,10 +84,22 @@ def size(data: bytes) -> tuple[int, int]:
         return image.height, image.width
 
 
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of this Pillow, in its own order."""
+    Image.init()
+    return tuple(name for name in Image.ID if name in _FORMATS)
+
+
 @contextmanager
 def _opened(data: bytes) -> Iterator[Any]:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=_formats()) as image:
+            pixels, most = image.width * image.height, _PIXELS.get(image.format or "", PIXELS)
+            if pixels > most:
+                raise Image.DecompressionBombError(
+                    f"Image size ({pixels} pixels) exceeds limit of {most} pixels"
+                )
             yield image
     except Image.DecompressionBombError as error:
         raise Unfit(
@@ -79,14 +126,18 @@ def _unknown(data: bytes) -> tuple[str, str]:
 
 def _rgb(image: Any) -> Any:
     _check_range(image)
+    return _converted(image)
+
+
+def _converted(image: Any) -> Any:
     if image.mode == "RGB":
         image.load()
         return image
     if image.mode == "P" and "transparency" in image.info:
         return image.convert("RGBA").convert("RGB")  # straight to RGB, Pillow warns
     if image.mode.startswith("I"):  # Pillow clips 16 bits to 255 instead of scaling
-        values = np.asarray(image).astype(np.float64)
-        return Image.fromarray(np.rint(values.clip(0, 65535) / 257).astype(np.uint8)).convert("RGB")
+        values = np.asarray(image).clip(0, 65535)
+        return Image.fromarray(_TO_8_BITS[values]).convert("RGB")
     image.load()
     try:
         return image.convert("RGB")

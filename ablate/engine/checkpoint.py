@@ -20,6 +20,7 @@ from ablate.errors import TrickError, brief
 from ablate.tricks.base import Trick
 from ablate.tricks.hooks import blaming
 from ablate.util.files import open_plain
+from ablate.util.tensor_files import check_file, check_tensors
 
 _PARTS = {"epoch", "step", "model", "optimizer", "number_format", "tricks", "history"}
 _PLAIN = (type(None), bool, int, float, str, bytes, torch.dtype, torch.device)
@@ -95,14 +96,17 @@ def read(path: Path) -> dict[str, Any]:
     """Load a checkpoint; tensors and plain values only, never code.
 
     Raises whatever torch and zipfile raise for a file that is none, and ValueError where one of its
-    parts is not what its own checksum says, which torch does not look at.
+    parts is not what its own checksum says, which torch does not look at, or it claims more than it
+    holds.
     """
     with open_plain(path) as file:
+        check_file(file)
         with zipfile.ZipFile(file) as archive:
             if (damaged := archive.testzip()) is not None:
                 raise ValueError(f"{damaged} in it is damaged")
         file.seek(0)
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        check_tensors(state, file)
     return state
 
 

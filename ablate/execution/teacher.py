@@ -19,6 +19,7 @@ from ablate.errors import AblateError, brief
 from ablate.store import attempt_reader
 from ablate.store.attempt_writer import Attempt
 from ablate.util.files import open_plain
+from ablate.util.tensor_files import check_file, check_tensors
 
 if TYPE_CHECKING:
     from ablate.core.hook_types import Precision
@@ -75,7 +76,9 @@ def load(store_path: Path, trial: Trial, device: torch.device, numerics: Numeric
     model: nn.Module = hooks.build_model(trial.recipe, trial.dataset.num_classes)
     try:
         with open_plain(path) as file:
+            check_file(file)
             state = torch.load(file, map_location="cpu", weights_only=True)
+            check_tensors(state, file)
         model.load_state_dict(state)
     except OSError as error:
         raise AblateError(

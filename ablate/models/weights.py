@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ablate.errors import AblateError, brief
+from ablate.util import tensor_files
+from ablate.util.files import open_plain
 
 # What scripts wrap a state dict in, best first: where there is an average of the weights, it is
 # what its script evaluated.
@@ -24,6 +26,7 @@ _SAVE = "torch.save(model.state_dict(), FILE) keeps the tensors alone"
 _DENSE = re.compile(r"^(.*denselayer\d+\.(?:norm|conv))\.([12]\..+)$")
 # What torch calls what it refuses, in its several messages.
 _OBJECT = re.compile(r"(?:GLOBAL|unrecognized function|but got) (?:<\w+ '?)?([\w.]+)")
+_DEEPEST = 5  # wrappers in wrappers
 _NAMED = 2  # entries of a list that a message names
 
 
@@ -37,15 +40,21 @@ def load_into(model: nn.Module, path: Path, num_classes: int, dataset: str = "th
     expected = model.state_dict()
     given = _named_like(expected, read_state(path))
     _check_fit(expected, given, path, num_classes, dataset)
-    model.load_state_dict(given)
+    try:
+        model.load_state_dict(given)
+    except RuntimeError as error:  # tensors of a kind that has no numbers to copy
+        raise AblateError(f"{path} does not fit the model: {brief(error)}", hint=_SAVE) from error
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a file, by name. Raises AblateError."""
     document = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
-    state = _unwrapped(document)
+    state = _unwrapped(document, _DEEPEST)
     if state is None:
         raise AblateError(f"{path} holds no state dict", hint=_SAVE)
+    odd = [n for n, v in state.items() if v.layout is not torch.strided or v.is_meta]
+    if odd:
+        raise AblateError(f"{path} is not loaded: {odd[0][:80]} is no dense tensor", hint=_SAVE)
     return state
 
 
@@ -53,7 +62,13 @@ def _torch(path: Path) -> Any:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.simplefilter("ignore")  # of TorchScript archives: refused below
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with open_plain(path) as file:
+                tensor_files.check_file(file)
+                document = torch.load(file, map_location="cpu", weights_only=True)
+                tensor_files.check_tensors(document, file)
+            return document
+    except tensor_files.TooLarge as error:
+        raise AblateError(f"{path} is not loaded: {error}", hint=_SAVE) from error
     except pickle.UnpicklingError as error:
         found = _OBJECT.search(str(error))
         if found is None:
@@ -92,13 +107,13 @@ def _unreadable(path: Path, error: Exception) -> AblateError:
     )
 
 
-def _unwrapped(document: Any) -> dict[str, Tensor] | None:
-    """The state dict in what was saved, or None."""
-    if not isinstance(document, Mapping) or not document:
+def _unwrapped(document: Any, deepest: int) -> dict[str, Tensor] | None:
+    """The state dict in what was saved, or None; what holds itself has no end."""
+    if not isinstance(document, Mapping) or not document or not deepest:
         return None
     for wrapper in _WRAPPERS:
         inner = document.get(wrapper)
-        if isinstance(inner, Mapping) and (state := _unwrapped(inner)) is not None:
+        if isinstance(inner, Mapping) and (state := _unwrapped(inner, deepest - 1)) is not None:
             return state
     # AveragedModel counts its updates beside the weights
     named = {k: v for k, v in document.items() if k != "n_averaged"}

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from ablate.data.decode import Unfit, _rgb, decode, size
+from ablate.data.decode import Unfit, _in_strips, _rgb, decode, size
 from tests.helpers.tiff import tiff
 
 Pixels = NDArray[np.uint8]
@@ -268,3 +268,26 @@ def test_every_mode_of_pillow_is_in_a_table() -> None:
     names = ("1", "L", "I", "F", "P", "RGB", "RGBX", "RGBA", "CMYK", "YCbCr", "LAB", "HSV")
     more = ("RGBa", "LA", "La", "PA", "I;16", "I;16L", "I;16B", "I;16N")
     assert {*names, *more, *Image.MODES} <= known
+
+
+@pytest.mark.parametrize("mode", NO_FILE)
+def test_a_large_image_has_the_pixels_of_a_small_one(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is converted in strips, to take less memory."""
+    image, expected = NO_FILE[mode]()
+    if expected is None:
+        pytest.skip("it is refused")
+    whole = np.asarray(_rgb(image))
+    monkeypatch.setattr("ablate.data.decode._WHOLE", 2 * image.width)
+    np.testing.assert_array_equal(_in_strips(NO_FILE[mode]()[0]), whole)
+
+
+@pytest.mark.parametrize("case", TABLE)
+def test_a_large_file_has_the_pixels_of_a_small_one(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = TABLE[case][1]()
+    whole = decode(data)
+    monkeypatch.setattr("ablate.data.decode._WHOLE", 7)
+    np.testing.assert_array_equal(decode(data), whole)

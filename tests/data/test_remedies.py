@@ -10,6 +10,7 @@ import struct
 import tarfile
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -17,11 +18,13 @@ from PIL import Image
 
 from ablate.data import decode
 from ablate.data.cache import ensure_cache
+from ablate.data.sources import base
 from ablate.data.sources.cifar import RecordSource
 from ablate.data.sources.folder import FolderSource
 from ablate.data.sources.tar import TarSource
 from ablate.data.sources.tgz import ArchiveSource
 from ablate.errors import AblateError, DataError
+from ablate.util import tensor_files
 from tests.helpers.data_samples import write_images
 from tests.helpers.tiff import tiff
 
@@ -118,10 +121,10 @@ def test_cifar_file_that_may_not_be_read_is_a_line(
     for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"):
         (folder / name).write_bytes(pickle.dumps({}))
 
-    def refused(path: Path) -> bytes:
+    def refused(path: Path) -> BinaryIO:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "read_bytes", refused)
+    monkeypatch.setattr(base, "open_plain", refused)
     with pytest.raises(DataError, match="data_batch_1 cannot be read: Permission denied") as caught:
         RecordSource("cifar10", folder).classes  # noqa: B018 - read here
     assert (caught.value.hint or "").startswith("make it readable")
@@ -130,14 +133,12 @@ def test_cifar_file_that_may_not_be_read_is_a_line(
 def test_weights_that_may_not_be_read_are_not_called_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torch
-
     from ablate.models.weights import read_state
 
     def refused(*args: object, **options: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(torch, "load", refused)
+    monkeypatch.setattr(tensor_files, "open_plain", refused)
     with pytest.raises(AblateError, match=r"cannot be read: Permission denied$") as caught:
         read_state(tmp_path / "teacher.pth")
     assert caught.value.hint == "make it readable for you, or copy it"

@@ -139,7 +139,7 @@ class Hostile:
     ("content", "message"),
     [
         (pickle.dumps(Hostile(), protocol=2), "it names posix.mkdir, which no file of CIFAR does"),
-        (pickle.dumps({"data": np.array([print, Hostile])}), "it names builtins.print|of objects"),
+        (pickle.dumps({"data": np.array([print, Hostile])}), "array of type 'O8', not of"),
         (pickle.dumps({"data": np.zeros((2, 3072), np.uint8)}), "no 'labels'"),
         (pickle.dumps({"data": np.zeros((2, 9), np.uint8), "labels": [0, 1]}), r"shape \[2, 9\]"),
         (
@@ -148,15 +148,15 @@ class Hostile:
         ),
         (
             pickle.dumps({"data": np.zeros((1, 3072)), "labels": [0]}),
-            "type float64 that are no bytes",
+            "array of type 'f8', not of integers",
         ),
         (
             pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": [300]}),
             "that are no bytes",
         ),
         (pickle.dumps([1, 2]), "a list"),
-        (b"not a pickle", "UnpicklingError"),
-        (b"", "EOFError"),
+        (b"not a pickle", "no pickle, or not all"),
+        (b"", "no pickle, or not all"),
     ],
 )
 def test_a_pickle_that_is_not_cifars(

@@ -17,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from threading import Condition
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -24,8 +25,10 @@ from numpy.typing import NDArray
 
 from ablate.data.sources.file_names import LeftOut, no_images
 from ablate.errors import DataError
+from ablate.util.files import open_plain
 from ablate.util.paths import shown
 
+LARGEST = 512 << 20  # bytes of an image file: of one that is not packed, a pixel has three
 SAMPLE = 64  # images whose headers tell how large the cache will be
 UNDER_WAY = 256  # files read ahead of their use: an archive's bytes wait in memory
 
@@ -65,11 +68,14 @@ class Source(ABC):
     def reads(self) -> Iterator[tuple[int, Read]]:
         """(index into `entries`, a function that reads its bytes): each once, in any order."""
 
-    def decode(self, data: bytes) -> NDArray[np.uint8]:
-        """[h, w, 3] uint8 of one entry's bytes; raises anything for a damaged one."""
+    def decode(self, data: bytes, before: Callable[[int], None] | None = None) -> NDArray[np.uint8]:
+        """[h, w, 3] uint8 of one entry's bytes; raises anything for a damaged one.
+
+        before: told how many bytes decoding takes, once the header has said it.
+        """
         from ablate.data.decode import decode
 
-        return decode(data)
+        return decode(data, before)
 
     @property
     def left_out(self) -> LeftOut:
@@ -97,7 +103,8 @@ class Source(ABC):
         def digest(index: int, read: Read) -> None:
             digests[index] = hashlib.sha256(self._guarded(index, read)).digest()
 
-        for _ in in_threads(digest, self.reads()):
+        sizes = [entry.size for entry in self.entries]
+        for _ in in_threads(digest, self.reads(), sizes, Room()):
             pass
         return manifest_digest(self.entries, digests)
 
@@ -134,13 +141,15 @@ class Source(ABC):
         return self.reads()
 
     def _guarded(self, index: int, read: Read) -> bytes:
+        from ablate.data.decode import Unfit
+
         try:
             return read()
-        except OSError as error:
+        except (OSError, Unfit, MemoryError) as error:
             path = self.location / self.entries[index].path
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise DataError(
-                f"{self.name}: {shown(path)} cannot be read: {error.strerror or error}",
-                hint=_remedy(error),
+                f"{self.name}: {shown(path)} cannot be read: {reason}", hint=_remedy(error)
             ) from error
 
 
@@ -183,6 +192,71 @@ def archive_error(name: str, archive: Path, error: Exception) -> DataError:
     return DataError(f"{place} is damaged: {error}", hint="remove it and fetch it again")
 
 
+def check_size(size: int, most: int) -> None:
+    """Raises Unfit for a file of more bytes than that."""
+    from ablate.data.decode import Unfit
+
+    if size > most:
+        raise Unfit(
+            f"it has {size:,} bytes, more than {most:,}", "save a smaller copy, or remove it"
+        )
+
+
+def read_file(path: Path, most: int = LARGEST) -> bytes:
+    """The bytes of a plain file. Raises Unfit for more than `most` of them, before it is read."""
+    with open_plain(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        check_size(size, most)
+        return file.read(size)
+
+
+class Room:
+    """Memory that files and pixels under way take together, which threads wait for.
+
+    What is waited for itself, the oldest, gets what it needs: so it goes on, and what is taken is
+    at most `limit` and one image.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit = limit or max(1 << 30, (os.cpu_count() or 1) << 28)
+        self._held: dict[int, int] = {}
+        self._sum = 0
+        self._oldest: int | None = None
+        self._closed = False
+        self._changed = Condition()
+
+    def has(self, size: int) -> bool:
+        """Whether there is room for so many bytes more."""
+        return self._sum + size <= self._limit
+
+    def hold(self, index: int, size: int, wait: bool = True) -> None:
+        """From now on entry `index` takes `size` bytes; waits where that is more than there is."""
+        with self._changed:
+            more = size - self._held.get(index, 0)
+            if wait and more > 0:
+                self._changed.wait_for(
+                    lambda: self.has(more) or self._oldest == index or self._closed
+                )
+            self._held[index] = size
+            self._sum += more
+            if not size:
+                del self._held[index]
+            if more < 0:
+                self._changed.notify_all()
+
+    def serve(self, index: int) -> None:
+        """This entry is waited for."""
+        with self._changed:
+            self._oldest = index
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
 def manifest_digest(entries: Sequence[Entry], digests: Mapping[int, bytes]) -> str:
     """SHA-256 over path, size and content hash of every entry, in hex."""
     manifest = hashlib.sha256()
@@ -192,20 +266,37 @@ def manifest_digest(entries: Sequence[Entry], digests: Mapping[int, bytes]) -> s
 
 
 def in_threads(
-    function: Callable[[int, Read], T], reads: Iterator[tuple[int, Read]]
+    function: Callable[[int, Read], T],
+    reads: Iterator[tuple[int, Read]],
+    sizes: Sequence[int],
+    room: Room,
 ) -> Iterator[T]:
-    """`function` of each of `reads`, on as many threads as cores; results in order."""
+    """`function` of each of `reads`, on as many threads as cores; results in order.
+
+    sizes: bytes of each file, which wait in memory. room: what they and their pixels may take.
+    """
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        waiting: deque[Future[T]] = deque()
+        waiting: deque[tuple[int, Future[T]]] = deque()
+
+        def oldest() -> Iterator[T]:
+            index, future = waiting.popleft()
+            room.serve(index)
+            yield future.result()
+            room.hold(index, 0)
+
         try:
             for index, read in reads:
-                waiting.append(pool.submit(function, index, read))
+                while waiting and not room.has(sizes[index]):
+                    yield from oldest()
+                room.hold(index, sizes[index], wait=False)
+                waiting.append((index, pool.submit(function, index, read)))
                 if len(waiting) >= UNDER_WAY:
-                    yield waiting.popleft().result()
+                    yield from oldest()
             while waiting:
-                yield waiting.popleft().result()
+                yield from oldest()
         finally:
-            for future in waiting:
+            room.close()
+            for _, future in waiting:
                 future.cancel()
 
 

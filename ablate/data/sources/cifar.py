@@ -9,11 +9,9 @@ records, so that both versions are the same data set. https://www.cs.toronto.edu
 from __future__ import annotations
 
 import hashlib
-import io
-import pickle
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.data.sources import bounded_tar, plain_pickle
 from ablate.data.sources.base import (
     Entry,
     Read,
@@ -28,12 +27,16 @@ from ablate.data.sources.base import (
     SplitName,
     archive_error,
     constant,
+    read_file,
     read_remedy,
 )
 from ablate.errors import DataError
 from ablate.util.paths import shown
 
-_PICKLED_PIXELS = 3 * 32 * 32
+_PIXELS = 3 * 32 * 32
+_CLASSES = 1000  # names that a file of names may hold
+_LARGEST = 256 << 20  # bytes of a file; the largest of the publisher's has 155 million
+_NAMES = 1 << 16  # bytes of the names of the classes
 # What stands for the binary version's files; the others lose their ".bin".
 _META = {"batches.meta.txt": "batches.meta", "fine_label_names.txt": "meta"}
 
@@ -48,88 +51,54 @@ def as_binary(data: bytes, labels: int) -> bytes:
 
     Raises ValueError for anything that is not such a file.
     """
-    try:
-        document = _Plain(io.BytesIO(data), encoding="bytes").load()
-    except ValueError:
-        raise
-    except Exception as error:  # pickle raises anything for damaged bytes
-        raise ValueError(f"{type(error).__name__}: {error}") from error
+    document = plain_pickle.loads(data)
     if not isinstance(document, dict):
         raise ValueError(f"a {type(document).__name__}")  # noqa: TRY004 - of the bytes, not of us
     fields = {_text(key): value for key, value in document.items()}
     for key in ("fine_label_names", "label_names"):
         if key in fields:
-            return "\n".join(_text(name) for name in fields[key]).encode()
+            return "\n".join(_text(name) for name in _items(fields[key], _CLASSES)).encode()
     names = ("labels",) if labels == 1 else ("coarse_labels", "fine_labels")
     missing = [key for key in ("data", *names) if key not in fields]
     if missing:
         raise ValueError(f"no '{missing[0]}'")
     pixels = _bytes(fields["data"])
-    if pixels.ndim != 2 or pixels.shape[1] != _PICKLED_PIXELS:
+    if pixels.ndim != 2 or pixels.shape[1] != _PIXELS:
         raise ValueError(f"pixels of shape {list(pixels.shape)}")
-    columns = [_bytes(fields[name]) for name in names]
+    columns = [_bytes(fields[name], len(pixels)) for name in names]
     if any(column.shape != (len(pixels),) for column in columns):
         raise ValueError(f"{len(pixels)} images, but labels of {[len(c) for c in columns]}")
     return np.concatenate([*(column[:, None] for column in columns), pixels], axis=1).tobytes()
 
 
-def _bytes(values: Any) -> NDArray[np.uint8]:
-    array = np.asarray(values)
-    if array.dtype.kind not in "iu" or (array.size and not 0 <= array.min() <= array.max() <= 255):
-        raise ValueError(f"numbers of type {array.dtype} that are no bytes")
-    return array.astype(np.uint8)
-
-
-def _text(value: Any) -> str:
-    return value.decode("latin1") if isinstance(value, bytes) else str(value)
-
-
-def _latin1(text: str, encoding: str) -> bytes:
-    """Bytes that Python 3 wrote in an old format."""
-    if encoding != "latin1":
-        raise ValueError(f"it encodes with {encoding!r}")
-    return text.encode("latin1")
-
-
-class _Plain(pickle.Unpickler):
-    """Numbers, texts, lists, dicts and arrays; nothing else is called."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        known = {
-            ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-            ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): _dtype,
-            ("_codecs", "encode"): _latin1,
-        }
-        if (module, name) not in known:
-            raise ValueError(f"it names {module}.{name}, which no file of CIFAR does")
-        return known[module, name]
-
-
-def _dtype(code: Any, *_: Any) -> np.dtype[Any]:
-    """Without the 0 and 1 of Python 2 behind it, of which NumPy warns."""
-    made: np.dtype[Any] = np.dtype(code)
+def _bytes(values: Any, count: int = 0) -> NDArray[np.uint8]:
+    """An array's numbers, or those of a list of `count`; a list in a list may be without end."""
+    if not isinstance(values, np.ndarray):
+        values = _items(values, count)
+        if not all(type(value) is int and 0 <= value <= 255 for value in values):
+            raise ValueError("labels that are no bytes")
+        values = np.array(values, dtype=np.uint8)
+    small = not values.size or 0 <= values.min() <= values.max() <= 255
+    if values.dtype.kind not in "iu" or not small:
+        raise ValueError(f"numbers of type {values.dtype} that are no bytes")
+    made: NDArray[np.uint8] = values.astype(np.uint8)
     return made
 
 
-def _reconstruct(kind: Any, shape: Any, code: Any) -> Any:
-    """An empty array, which the pickle then fills; never of objects."""
-    if kind is not np.ndarray:
-        raise ValueError("it makes an array of another kind")
-    return _Array((0,), dtype=np.uint8)
+def _items(values: Any, most: int) -> list[Any]:
+    if not isinstance(values, list) or len(values) > most:
+        raise ValueError(f"a {type(values).__name__} in place of at most {most:,} values")
+    return values
 
 
-class _Array(np.ndarray[Any, Any]):
-    """An array that takes no objects from a pickle."""
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("latin1")
+    if not isinstance(value, str):
+        raise ValueError(f"a {type(value).__name__} in place of a text")  # noqa: TRY004 - as above
+    return value
 
-    def __setstate__(self, state: Any) -> None:
-        if state[2].hasobject:
-            raise ValueError("it holds an array of objects")
-        super().__setstate__(state)
 
-
-_PIXELS = 3 * 32 * 32
 _BINARY_NAMES = ("batches-bin", "binary")
 _BATCHES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 # name: files of train, file of test, file of class names, label bytes
@@ -186,7 +155,7 @@ class RecordSource(Source):
         read = {}
         for file in self._wanted:
             try:
-                read[file] = (self.location / file).read_bytes()
+                read[file] = read_file(self.location / file, _LARGEST)
             except OSError as error:
                 raise DataError(
                     f"{self.name}: {shown(self.location / file)} cannot be read: "
@@ -198,12 +167,10 @@ class RecordSource(Source):
     def _read_archive(self) -> dict[str, bytes]:
         read: dict[str, bytes] = {}
         try:
-            with tarfile.open(self.location, "r:gz") as archive:
-                for member in archive:
-                    file = PurePosixPath(member.name).name
-                    stream = archive.extractfile(member) if file in self._wanted else None
-                    if stream is not None:
-                        read[file] = stream.read()
+            for archive, member in bounded_tar.entries(self.location, packed=True):
+                file = PurePosixPath(member.name).name
+                if file in self._wanted and member.isfile():
+                    read[file] = bounded_tar.content(archive, member, _LARGEST)
         except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
             raise archive_error(self.name, self.location, error) from error
         return read
@@ -221,7 +188,12 @@ class RecordSource(Source):
 
     @cached_property
     def _layout(self) -> tuple[tuple[str, ...], tuple[Entry, ...]]:
-        names = self._contents[self._names].decode("utf-8").split()
+        listed = self._contents[self._names]
+        names = listed.decode("utf-8", "replace").split() if len(listed) <= _NAMES else []
+        if not 0 < len(names) <= _CLASSES:
+            raise DataError(
+                f"{self.name}: {self._names} in {shown(self.location)} names no classes"
+            )
         entries: list[Entry] = []
         files: list[tuple[SplitName, str]] = [("train", file) for file in self._train]
         for split, file in [*files, ("eval", self._test)]:
@@ -246,7 +218,7 @@ class RecordSource(Source):
         """What all images take when decoded."""
         return len(self.entries) * _PIXELS
 
-    def decode(self, data: bytes) -> NDArray[np.uint8]:
+    def decode(self, data: bytes, before: Callable[[int], None] | None = None) -> NDArray[np.uint8]:
         """[32, 32, 3] of one record."""
         pixels = np.frombuffer(data, dtype=np.uint8)[self._labels :]
         return pixels.reshape(3, 32, 32).transpose(1, 2, 0)

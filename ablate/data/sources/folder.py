@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from ablate.data.sources.base import (
     Source,
     in_splits,
     layout,
+    read_file,
 )
 from ablate.data.sources.file_names import LeftOut, Sorting, is_hidden, is_image
 from ablate.errors import DataError
@@ -70,7 +71,7 @@ class FolderSource(Source):
     def reads(self) -> Iterator[tuple[int, Read]]:
         """Every file in order; whoever calls the function reads it."""
         for index, entry in enumerate(self.entries):
-            yield index, (self.location / entry.path).read_bytes
+            yield index, partial(read_file, self.location / entry.path)
 
     def sample(self) -> Iterator[tuple[int, Read]]:
         """Files at equal distances."""

@@ -12,8 +12,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from ablate.data.builtin import Edition
+from ablate.data.sources import bounded_tar
 from ablate.data.sources.base import archive_error
 from ablate.data.sources.file_names import is_image
+from ablate.data.sources.matlab import check_mat
 from ablate.data.sources.tar import Member, PackedSource, members
 from ablate.errors import DataError
 from ablate.util.paths import shown
@@ -22,6 +24,9 @@ _IMAGENET = (
     *("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"),
     "ILSVRC2012_devkit_t12.tar.gz",
 )
+_META, _TRUTH = "meta.mat", "ILSVRC2012_validation_ground_truth.txt"
+_KIT_FILE = 8 << 20  # bytes of each of the two; the publisher's have under one million
+_LIST_FILE = 256 << 20  # bytes of a list of Places365; the longest has 80 million
 _LISTS = "filelist_places365-standard.tar"
 _PLACES = {
     256: ("train_256_places365standard.tar", "val_256.tar", _LISTS),
@@ -70,7 +75,7 @@ class ImagenetArchives(_Archives):
         found: dict[str, Member] = {}
         for inner in members(self._train):
             wnid = PurePosixPath(inner.name).stem
-            for member in members(self._train, inner.offset):
+            for member in members(self._train, inner):
                 found[f"train/{wnid}/{PurePosixPath(member.name).name}"] = member
         images = sorted(members(self._val), key=lambda member: member.name)
         wnids = self._truth()
@@ -87,15 +92,16 @@ class ImagenetArchives(_Archives):
         """The class folder of every evaluation image, in order."""
         from scipy.io import loadmat
 
-        kit = dict(_compressed(self._kit))
+        kit = dict(_compressed(self._kit, (_META, _TRUTH)))
         try:
-            meta = loadmat(io.BytesIO(kit["meta.mat"]), squeeze_me=True)["synsets"]
+            check_mat(kit[_META])
+            meta = loadmat(io.BytesIO(kit[_META]), squeeze_me=True)["synsets"]
             leaves = {
                 int(row["ILSVRC2012_ID"]): str(row["WNID"])
                 for row in meta
                 if int(row["num_children"]) == 0
             }
-            lines = kit["ILSVRC2012_validation_ground_truth.txt"].decode("ascii").split()
+            lines = kit[_TRUTH].decode("ascii").split()
             return [leaves[int(line)] for line in lines]
         except Exception as error:  # scipy raises anything for a damaged file
             raise DataError(
@@ -121,7 +127,7 @@ class PlacesArchives(_Archives):
             # of a training image the folders are below data_256/ or data_large/
             wanted = {f"train/{p.strip('/')}": folders[int(n)] for p, n in train}
             wanted |= {f"val/{p.strip('/')}": folders[int(n)] for p, n in val}
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, OSError) as error:
             raise DataError(f"{shown(self._kit)} has no usable list: {error}") from error
         found = {}
         for split, archive in (("train", self._train), ("val", self._val)):
@@ -146,17 +152,17 @@ def _folder(category: str) -> str:
 
 def _lines(member: Member) -> list[tuple[str, str]]:
     """Path and number of every line."""
-    pairs = [line.split() for line in member.read().decode("utf-8").splitlines() if line.strip()]
+    lines = member.read(_LIST_FILE).decode("utf-8").splitlines()
+    pairs = [line.split() for line in lines if line.strip()]
     return [(path, number) for path, number in pairs]
 
 
-def _compressed(archive: Path) -> Iterator[tuple[str, bytes]]:
-    """File name and bytes of every file in the .tar.gz."""
+def _compressed(archive: Path, wanted: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    """File name and bytes of these files in the .tar.gz."""
     try:
-        with tarfile.open(archive, "r:gz") as tar:
-            for member in tar:
-                stream = tar.extractfile(member) if member.isfile() else None
-                if stream is not None:
-                    yield PurePosixPath(member.name).name, stream.read()
+        for tar, member in bounded_tar.entries(archive, packed=True):
+            name = PurePosixPath(member.name).name
+            if member.isfile() and name in wanted:
+                yield name, bounded_tar.content(tar, member, _KIT_FILE)
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         raise archive_error("", archive, error) from error

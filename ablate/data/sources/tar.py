@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tarfile
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,12 +11,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from ablate.data.sources import bounded_tar
 from ablate.data.sources.base import (
+    LARGEST,
     SAMPLE,
     Entry,
     Read,
     Source,
     archive_error,
+    check_size,
     class_folders,
     in_splits,
     layout,
@@ -34,9 +38,12 @@ class Member:
     offset: int
     size: int
 
-    def read(self) -> bytes:
-        """Its bytes."""
+    def read(self, most: int = LARGEST) -> bytes:
+        """Its bytes. Raises Unfit for more than `most`, OSError for less than it should have."""
+        check_size(self.size, most)
         with self.archive.open("rb") as file:
+            if self.offset + self.size > os.fstat(file.fileno()).st_size:
+                raise OSError(f"{shown(self.archive)} ends before it should")
             file.seek(self.offset)
             data = file.read(self.size)
         if len(data) < self.size:
@@ -44,16 +51,13 @@ class Member:
         return data
 
 
-def members(archive: Path, start: int = 0) -> Iterator[Member]:
-    """The files of the archive that begins at byte `start` of this one; DataError if it is none."""
+def members(archive: Path, inside: Member | None = None) -> Iterator[Member]:
+    """The files of this archive, or of the one that is `inside` it; DataError if it is none."""
+    start, end = (inside.offset, inside.offset + inside.size) if inside else (0, None)
     try:
-        with archive.open("rb") as file:
-            file.seek(start)
-            with tarfile.open(fileobj=file, mode="r:") as tar:
-                while (member := tar.next()) is not None:
-                    if member.isfile():
-                        yield Member(member.name, archive, member.offset_data, member.size)
-                    tar.members.clear()  # type: ignore[attr-defined] # or a million would stay
+        for _, member in bounded_tar.entries(archive, start=start, end=end):
+            if member.isfile():
+                yield Member(member.name, archive, member.offset_data, member.size)
     except (OSError, tarfile.TarError) as error:
         raise archive_error("", archive, error) from error
 

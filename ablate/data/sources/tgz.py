@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from ablate.data.sources import bounded_tar
 from ablate.data.sources.base import (
+    LARGEST,
     Entry,
     Read,
     Source,
@@ -36,8 +38,8 @@ class ArchiveSource(Source):
     def _members(self) -> dict[str, tuple[str, int]]:
         """Path below the top folder -> name in the archive and bytes."""
         members: dict[str, tuple[str, int]] = {}
-        with self._opened() as archive:
-            for member in archive:
+        with self._explained():
+            for _, member in bounded_tar.entries(self.location, packed=True):
                 top, *parts = PurePosixPath(member.name).parts or (".",)
                 below = "/".join(parts)
                 plain = member.isfile() and ".." not in (top, *parts) and not of_macos(top)
@@ -52,11 +54,10 @@ class ArchiveSource(Source):
         return in_splits(noted, class_folders(files, noted))
 
     @contextmanager
-    def _opened(self) -> Iterator[tarfile.TarFile]:
-        """The archive; what is wrong with it as one line."""
+    def _explained(self) -> Iterator[None]:
+        """What is wrong with the archive, as one line."""
         try:
-            with tarfile.open(self.location, "r:gz") as archive:
-                yield archive
+            yield
         except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
             raise archive_error(self.name, self.location, error) from error
 
@@ -70,9 +71,8 @@ class ArchiveSource(Source):
     def reads(self) -> Iterator[tuple[int, Read]]:
         """Every file in the archive's order: any other reads it from the start each time."""
         wanted = {self._members[entry.path][0]: i for i, entry in enumerate(self.entries)}
-        with self._opened() as archive:
-            for member in archive:
-                index = wanted.get(member.name)
-                stream = archive.extractfile(member) if index is not None else None
-                if index is not None and stream is not None:
-                    yield index, constant(stream.read())
+        with self._explained():
+            for archive, member in bounded_tar.entries(self.location, packed=True):
+                index = wanted.get(member.name) if member.isfile() else None
+                if index is not None:
+                    yield index, constant(bounded_tar.content(archive, member, LARGEST))
