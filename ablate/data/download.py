@@ -24,6 +24,7 @@ from typing import IO
 
 from ablate.data import catalogue
 from ablate.data.catalogue import DatasetInfo, Edition
+from ablate.data.sources import bounded_tar
 from ablate.data.sources.base import Source
 from ablate.data.sources.folder import FolderSource
 from ablate.data.sources.tar import TarSource
@@ -40,9 +41,9 @@ _TIMEOUT = 30.0  # seconds without a byte
 _WINDOW = 60.0  # seconds in which something has to come, lest a server that drips never ends
 _DRIP = 60_000  # bytes, 1 kB/s
 _SPARE = 64 << 20  # bytes that are left free
+_OTHERS = 10_000  # files and folders beside images
 _LOOK = 16 << 20  # bytes after which the disk is looked at again
-_TIMES = 4  # the expected size, from a server that does not say how much it sends
-_RATIO = 10  # images hardly compress: what unpacks to more is no archive of images
+_TIMES = 4  # the expected size, from a server that does not say how much it sends, and number
 
 
 def fetch(
@@ -254,22 +255,20 @@ def _unpack(info: DatasetInfo, url: str, part: Path, folder: Path) -> None:
         shutil.rmtree(stale, ignore_errors=True)
     making = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.", suffix=".tmp"))
     try:
-        whole, unpacked, next_look = part.stat().st_size, 0, 0
-        with tarfile.open(part, "r:gz") as archive:
-            for member in archive:
-                parts = PurePosixPath(member.name).parts
-                plain = member.isfile() and not member.issparse()
-                if not (plain or member.isdir()) or parts[:1] != (folder.name,):
-                    what = f"it holds {_named(member)}, which is no file in {folder.name}/"
-                    raise _wrong(info, url, part, what)
-                unpacked += member.size
-                if unpacked > _RATIO * whole + _SPARE:
-                    what = f"it unpacks to more than {_RATIO} times its size"
-                    raise _wrong(info, url, part, what)
-                if unpacked > next_look:
-                    _check_space(url, making, member.size)
-                    next_look = unpacked + _LOOK
-                archive.extract(member, making, filter="data")
+        unpacked, next_look = 0, 0
+        most = _TIMES * sum(info.counts or (1 << 40,)) + _OTHERS
+        for number, (archive, member) in enumerate(bounded_tar.entries(part, packed=True)):
+            if number > most:
+                raise _wrong(info, url, part, f"it holds more than {most:,} files")
+            parts = PurePosixPath(member.name).parts
+            if not (member.isfile() or member.isdir()) or parts[:1] != (folder.name,):
+                what = f"it holds {_named(member)}, which is no file in {folder.name}/"
+                raise _wrong(info, url, part, what)
+            unpacked += member.size
+            if unpacked > next_look:
+                _check_space(url, making, member.size)
+                next_look = unpacked + _LOOK
+            archive.extract(member, making, filter="data")
         _check_counts(info, url, part, FolderSource(info.name, making / folder.name))
         (making / folder.name).rename(folder)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:

@@ -16,9 +16,10 @@ _PICKLE: Final = 256 << 20  # bytes of names, shapes and plain values; weights a
 _PUTS: Final = frozenset({"BINPUT", "LONG_BINPUT", "PUT"})
 _GETS: Final = frozenset({"BINGET", "LONG_BINGET", "GET"})
 _TEXT: Final = frozenset({"BINUNICODE", "SHORT_BINUNICODE", "UNICODE"})
-# What follows the name of `bytearray`, if it is made of a text: it may be called with a number.
+# What may follow the name of `bytearray`: a text or bytes; it could be called with its size.
 _OF_TEXT: Final = (_TEXT, _TEXT | _GETS, {"TUPLE2"}, {"REDUCE"})
-_OF_NOTHING: Final = ({"EMPTY_TUPLE"}, {"REDUCE"})
+_OF_BYTES: Final = ({"GLOBAL"} | _GETS, *_OF_TEXT, {"TUPLE1"}, {"REDUCE"})
+_FORMS: Final = (_OF_TEXT, _OF_BYTES, ({"EMPTY_TUPLE"}, {"REDUCE"}))
 
 
 class TooLarge(ValueError):
@@ -92,16 +93,16 @@ def _check_pickle(file: BinaryIO) -> None:
     forms: list[tuple[Any, ...]] = []  # what may follow its name
     for step, argument, _ in pickletools.genops(file):
         if forms and step.name in _PUTS:
-            if forms == [_OF_TEXT, _OF_NOTHING]:
+            if len(forms) == len(_FORMS):  # its name's own place
                 places.add(argument)
             continue
         if forms:
             forms = [form[1:] for form in forms if step.name in form[0]]
             if not forms:
                 raise TooLarge("it asks for a bytearray of any size")
-            if not forms[0]:
+            if () in forms:
                 forms = []
             continue
         named = step.name == "GLOBAL" and str(argument).endswith(" bytearray")
         if named or (step.name in _GETS and argument in places):
-            forms = [_OF_TEXT, _OF_NOTHING]
+            forms = [*_FORMS]

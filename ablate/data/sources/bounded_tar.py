@@ -39,6 +39,8 @@ def entries(
             with tarfile.open(**how) as tar:
                 before = -1
                 while (member := tar.next()) is not None:
+                    if member.offset >= most and not packed:  # of what comes after this archive
+                        return
                     tar.members.clear()  # type: ignore[attr-defined] # or a million would stay
                     if tar.offset <= before:
                         raise tarfile.ReadError("its headers lead back")
