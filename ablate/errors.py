@@ -6,6 +6,7 @@ escapes is a bug and is printed as one.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -112,11 +113,22 @@ def brief(error: BaseException, limit: int = 300) -> str:
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
+class EndedBySignal(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: what is open is put in order as after Ctrl-C. number: of the signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.number = number
+
+
+def signal_of(error: KeyboardInterrupt) -> int:
+    """Which signal asked to stop."""
+    return error.number if isinstance(error, EndedBySignal) else int(signal.SIGINT)
+
+
 def ctrl_c_ignored() -> bool:
     """Whether this process ignores Ctrl-C, as those that train do: a KeyboardInterrupt there was
     raised by somebody's code, not by a person."""
-    import signal
-
     return signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 

@@ -116,7 +116,8 @@ def cli_page() -> str:
         *("# The command line", "", MADE, ""),
         "What `ablate COMMAND --help` prints, command by command. Results go to stdout, all else",
         "to stderr. The exit code is 0 when all is done, 1 when a trial failed, 2 when a command",
-        "was refused before any training, 130 after Ctrl-C, 143 after SIGTERM, 70 for a bug.",
+        "was refused before any training, 130 after Ctrl-C, 143 after SIGTERM, 129",
+        "after SIGHUP, 70 for a bug.",
     ]
     for path in TEXTS:
         title = f"ablate {path}".strip()

@@ -5,11 +5,16 @@ What is imported here is imported for `ablate --help` too: typer and the standar
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import signal
+import stat
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -29,21 +34,25 @@ _NO_BUGS = frozenset(
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code. The one place where errors are caught."""
     try:
-        from ablate.errors import AblateError
+        from ablate.errors import AblateError, signal_of
     except KeyboardInterrupt:  # Ctrl-C so early that nothing has begun
         return 130
 
     _never_fail_to_print()
     arguments = list(sys.argv[1:] if args is None else args)
     try:
-        return _run(arguments)
+        with _ending_in_order() as told:
+            code = _run(arguments)
+        # typer makes 130 of every KeyboardInterrupt.
+        return 128 + told[0] if told and code == 130 else code
     except AblateError as error:
         from ablate.cli.errors import report_error
 
         report_error(error, _options(arguments).output())
         return error.exit_code
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as error:
+        _flush_or_discard()
+        return 128 + signal_of(error)
     except BrokenPipeError:
         _discard_output()  # its reader has gone
         return _BROKEN_PIPE
@@ -56,6 +65,9 @@ def main(args: Sequence[str] | None = None) -> int:
         from ablate.cli.errors import BUG, report_bug, report_error
 
         options = _options(arguments)
+        if _hung_up(error):
+            _discard_output()
+            return 128 + signal.SIGHUP
         if isinstance(error, OSError) and error.errno in _NO_BUGS:
             if error.filename is None:
                 _discard_output()  # stdout may be a file on a full disk
@@ -66,6 +78,62 @@ def main(args: Sequence[str] | None = None) -> int:
             return AblateError.exit_code
         report_bug(error, options.output(), options.store_path)
         return BUG
+
+
+@contextlib.contextmanager
+def _ending_in_order() -> Iterator[list[int]]:
+    """Within, SIGTERM and SIGHUP (the terminal is gone) end a command as Ctrl-C does: temporary
+    folders are removed, the cursor comes back. What is ignored stays so (`nohup`), and what the
+    caller handles is his. What it gives holds the signal that came."""
+    told: list[int] = []
+    numbers = [
+        number
+        for name in ("SIGTERM", "SIGHUP")
+        if (number := getattr(signal, name, None)) is not None
+        and threading.current_thread() is threading.main_thread()
+        and signal.getsignal(number) == signal.SIG_DFL
+    ]
+
+    def end(number: int, frame: FrameType | None) -> None:
+        from ablate.errors import EndedBySignal
+
+        for each in numbers:
+            # Of a hang-up both the kernel and the shell tell; a second SIGTERM means it.
+            hang_up = each == getattr(signal, "SIGHUP", None)
+            signal.signal(each, signal.SIG_IGN if hang_up else signal.SIG_DFL)
+        told.append(number)
+        raise EndedBySignal(number)
+
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield told
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _hung_up(error: Exception) -> bool:
+    """Whether a result could not be printed because its terminal is gone."""
+    if not isinstance(error, OSError) or error.errno != errno.EIO or error.filename is not None:
+        return False
+    return _is_dead_terminal(sys.stdout)
+
+
+def _is_dead_terminal(stream: TextIO) -> bool:
+    try:
+        mode = os.fstat(stream.fileno()).st_mode
+        return stat.S_ISCHR(mode) and not stream.isatty()  # asked for its settings, it fails too
+    except (OSError, ValueError):
+        return False
+
+
+def _flush_or_discard() -> None:
+    """What is printed so far, if anybody is there to read it."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        _discard_output()
 
 
 def _refused_by_system(error: OSError) -> AblateError:

@@ -14,6 +14,7 @@ accuracies are fractions. Events are only ever extended.
     epoch         key, epoch, epochs, metrics, seconds, eval_seconds, images
     trial_end     key, label, status, message
     elsewhere     keys, holder: trials that another process trains
+    taken         key, label, holder: a trial that another process has taken over; stopped here
     stopping      signal
     study_end     study, statuses {key: status}, done, failed, seconds, signal, tables
 """
@@ -96,6 +97,10 @@ class EventView:
     def elsewhere(self, keys: Sequence[str], who: str) -> None:
         """Somebody else trains them."""
         self._output.event("elsewhere", keys=list(keys), holder=who)
+
+    def taken(self, key: str, who: str) -> None:
+        """Somebody else trains it now."""
+        self._output.event("taken", key=key, label=self._labels[key], holder=who)
 
     def stopping(self, signal_name: str | None) -> None:
         """A signal came."""

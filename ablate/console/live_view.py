@@ -19,9 +19,9 @@ from ablate.util.text import DOTS, clock, duration, pad, width
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
-    from rich.live import Live
 
     from ablate.console.output import Output
+    from ablate.console.redrawn import Redrawn
     from ablate.core.resolved_study import ResolvedStudy
     from ablate.store.store import TrialState
 
@@ -45,7 +45,7 @@ class LiveView:
         self._output = output
         self._tracker = tracker
         self._rows = _rows(tracker.resolved)
-        self._live: Live | None = None
+        self._live: Redrawn | None = None
         self._stopping = False
         self._metric = metric_named(tracker.resolved.metric)
 
@@ -54,25 +54,18 @@ class LiveView:
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
-            self._live.stop()
+            self._live.__exit__()
             self._live = None
 
     # ------------------------------------------------------------------------------- events
 
     def study_start(self, resolved: ResolvedStudy, states: dict[str, TrialState]) -> None:
         """Begin to draw."""
-        from rich.live import Live
+        from ablate.console.redrawn import Redrawn
 
         self._output.note("")
-        self._live = Live(
-            _Drawing(self),
-            console=self._output.stderr,
-            refresh_per_second=4,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._live.start()
+        drawing, slept = _Drawing(self), self._tracker.slept
+        self._live = Redrawn(self._output.stderr, drawing, every=0.25, slept=slept).__enter__()
 
     def trial_start(self, key: str, device: str) -> None:
         """A dot turns."""
@@ -88,6 +81,8 @@ class LiveView:
     def progress(self, key: str, step: int, of: int) -> None:
         """The bar moves."""
         self._tracker.step(key, step, of)
+        if self._live is not None:
+            self._live.appear()  # it may have been in the background so far
 
     def epoch(self, key: str, record: dict[str, Any]) -> None:
         """Loss and speed."""
@@ -109,6 +104,10 @@ class LiveView:
     def elsewhere(self, keys: Sequence[str], who: str) -> None:
         """Somebody else trains them."""
         self._above(self._tracker.shared_with(keys, who))
+
+    def taken(self, key: str, who: str) -> None:
+        """Somebody else trains it now."""
+        self._above(self._tracker.taken(key, who))
 
     def stopping(self, signal_name: str | None) -> None:
         """Say what happens now."""

@@ -78,6 +78,10 @@ class LogView:
         """Somebody else trains them."""
         self._line(self._tracker.shared_with(keys, who))
 
+    def taken(self, key: str, who: str) -> None:
+        """Somebody else trains it now."""
+        self._line(self._tracker.taken(key, who))
+
     def stopping(self, signal_name: str | None) -> None:
         """Say what happens now."""
         self._line(STOPPING)

@@ -7,6 +7,7 @@ stop a training.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from ablate.console.terminal import Color, Terminal, look_at
 from ablate.util.files import utc_now
+from ablate.util.job_control import undisturbed
 from ablate.util.text import aligned, ascii_only, visible
 
 if TYPE_CHECKING:
@@ -88,7 +90,9 @@ class Output:
         try:
             self.raw(dumps(head | fields))
             self._streams[0].flush()
-        except BrokenPipeError:  # nobody follows the run any more; it goes on
+        except OSError as error:  # nobody follows the run any more; it goes on
+            if error.errno not in (errno.EPIPE, errno.EIO):  # EIO: a terminal that is gone
+                raise
             discard(self._streams[0])
 
     def raw(self, text: str) -> None:
@@ -169,7 +173,8 @@ class Output:
 
     def _print(self, console: Console, terminal: Terminal, line: Line) -> None:
         # soft_wrap: the terminal wraps; a line break of ours would break what is copied.
-        console.print(styled(line, terminal), soft_wrap=True)
+        with undisturbed():
+            console.print(styled(line, terminal), soft_wrap=True)
 
 
 def make_console(stream: TextIO, terminal: Terminal) -> Console:

@@ -10,9 +10,8 @@ from ablate.console.output import styled
 from ablate.util.text import duration, pad
 
 if TYPE_CHECKING:
-    from rich.live import Live
-
     from ablate.console.output import Output
+    from ablate.console.redrawn import Redrawn
 
 _CELLS = 34
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -23,25 +22,21 @@ class Progress:
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._live: Live | None = None
+        self._live: Redrawn | None = None
         self._began = time.monotonic()
         self._told = 0.0
 
     def __enter__(self) -> Progress:
         output = self._output
         if output.err.live and output.quiet == 0 and not output.json:
-            from rich.live import Live
+            from ablate.console.redrawn import Redrawn
 
-            self._live = Live(
-                console=output.stderr, transient=True, auto_refresh=False,
-                redirect_stdout=False, redirect_stderr=False,
-            )  # fmt: skip
-            self._live.start()
+            self._live = Redrawn(output.stderr).__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
-            self._live.stop()
+            self._live.__exit__()
 
     def update(self, name: str, doing: str, done: int, total: int | None, amount: str) -> None:
         """`done` of `total`; `amount` is that in words."""
@@ -56,7 +51,7 @@ class Progress:
         if total and done > 0.02 * total:
             left = f"  {duration((now - self._began) / done * (total - done))} left"
         line = f"{spinner} {pad(name, 10)}  {doing}{drawn}  {amount}{left}"
-        self._live.update(styled(line, self._output.err), refresh=True)
+        self._live.refresh(styled(line, self._output.err))
 
     def finish(self, line: str) -> None:
         """A line that stays."""

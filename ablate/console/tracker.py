@@ -143,6 +143,17 @@ class Tracker:
         number = f"{len(keys)} trial{'s are' if len(keys) != 1 else ' is'} trained there"
         return f"{self.store} is shared with ablate run ({who}): {number}"
 
+    def taken(self, key: str, who: str) -> str:
+        """Another process has taken a trial over; returns that in words."""
+        return f"{self.resolved.labels[key]}: taken over by ablate run ({who}); stopped here"
+
+    def slept(self, seconds: float) -> None:
+        """The run was stopped for so long, which is no time that anything took."""
+        self.began += seconds
+        for progress in self.trials.values():
+            if progress.started is not None and progress.ended is None:
+                progress.started += seconds
+
     # -------------------------------------------------------------------------------- sums
 
     @property

@@ -31,6 +31,7 @@ class Executor:
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
         self._swept = 0  # the worker of which nothing is left
+        self._continue = False  # its processes were stopped
         self._board = Board(device.slots)
         self._slots: dict[int, int] = {}  # request id → its place on the board
 
@@ -72,9 +73,40 @@ class Executor:
         if self._process is None:
             self._start()
 
-    def stop(self) -> None:
-        """Ask every running trial to stop after its step."""
-        self._send({"op": "stop"})
+    def stop(self, request: int | None = None) -> None:
+        """Ask a running trial, or every one, to stop after its step."""
+        self._send({"op": "stop"} if request is None else {"op": "stop", "id": request})
+
+    def suspend(self) -> None:
+        """Stop the processes that train where they are, as Ctrl-Z does; from a signal handler."""
+        if self.running:
+            for pid in self._processes():  # the worker comes first: it forks no other meanwhile
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGSTOP)
+            self._continue = True
+
+    def go_on(self) -> None:
+        """Let them train on."""
+        if self._continue:
+            self._continue = False
+            for pid in reversed(self._processes()):
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGCONT)
+
+    def _processes(self) -> list[int]:
+        """The worker, and all processes of its session: trials, and what these have started."""
+        if self._process is None or self._process.poll() is not None:
+            return []
+        worker = self._process.pid
+        found = {self.place(request).pid for request in list(self.running)}
+        with contextlib.suppress(OSError):
+            found |= {int(name) for name in os.listdir("/proc") if name.isdecimal()}
+        ours = []
+        for pid in sorted(found - {worker}):
+            with contextlib.suppress(OSError):  # gone meanwhile
+                if self._is_ours(pid):
+                    ours.append(pid)
+        return [worker, *ours]
 
     def signal(self, request: int, number: int) -> bool:
         """Send a signal to a trial's process; whether there is one to send it to."""

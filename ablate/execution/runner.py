@@ -24,9 +24,10 @@ from ablate.execution.scheduler import choose
 from ablate.execution.watchdog import Watch, ended_by
 from ablate.index import database
 from ablate.store import attempt_reader, log_file
-from ablate.store.lease import Claim, claim, holder
+from ablate.store.lease import Claim, Lease, claim, holder
 from ablate.store.store import Store, TrialState
 from ablate.study.model import STALL_MINUTES
+from ablate.util import job_control
 from ablate.util.devices import Device
 
 FINAL = frozenset({"done", "diverged", "no_effect"})
@@ -59,6 +60,9 @@ class Observer(Protocol):
 
     def elsewhere(self, keys: Sequence[str], who: str) -> None:
         """These trials are being trained by another process."""
+
+    def taken(self, key: str, who: str) -> None:
+        """Another process has taken a running trial over; it is stopped here."""
 
     def stopping(self, signal_name: str | None) -> None:
         """Someone asked to stop; None: the store is gone."""
@@ -111,6 +115,10 @@ class Runner:
         self._told_elsewhere: set[str] = set()
         self._lost: list[str] = []  # keys that another run has taken over: it could think us dead
         self._signal: int | None = None
+        self._asked = 0  # how often to stop
+        self._suspending = False
+        self._doubted: set[str] = set()  # keys whose claim was not there at the last heartbeat
+        self._given_up: set[int] = set()  # requests whose trial another run has taken over
         self._stop_sent = False
         self._gone: StoreGone | None = None
         self._ingest_after = 0.0
@@ -132,9 +140,14 @@ class Runner:
             self._store.register(self._resolved.trials[key], self._resolved.labels[key])
         for executor in self._executors:
             executor.graphs.clear()  # another stage numbers them otherwise
+        signals = contextlib.ExitStack()
+        signals.enter_context(job_control.writing_in_background())
+        signals.enter_context(job_control.on_suspend(self._suspend))
         previous = self._catch_signals()
         try:
             while waiting or self._keys or self._lost:
+                if self._suspending:
+                    self._stand_still()
                 self._gone = self._gone or self._store.lost()
                 if self._signal is None and self._gone is None:
                     waiting, self._lost = self._dispatch(waiting + self._lost), []
@@ -147,6 +160,9 @@ class Runner:
                 self._look_after()
                 self._heartbeat()
         finally:
+            signals.close()
+            if self._suspending:
+                self._stand_still()
             for executor in self._executors:
                 if self._keys:  # only after an unexpected error or a second signal
                     executor.kill()
@@ -271,7 +287,7 @@ class Runner:
                     self._finish(executor, request, "failed", why)
                 executor.running.pop(request, None)
             return
-        if kind == "ready":
+        if kind in ("ready", "wake"):
             return
         if kind == "exited":
             self._exited(executor, event["id"], event["code"])
@@ -320,8 +336,10 @@ class Runner:
         message = self._watch.why(request) or message
         executor.running.pop(request, None)
         key = self._keys.pop(request)
-        if self._signal is not None or self._gone is not None:
-            status, message = "interrupted", "killed"
+        if self._signal is not None or self._gone is not None or request in self._given_up:
+            status, message = "interrupted", "killed"  # its attempt stays open, as another's may be
+            if self._signal is None and self._gone is None:
+                self._lost.append(key)
         else:
             with contextlib.suppress(AblateError, OSError):  # a full disk: said here at least
                 status, message = attempt_reader.conclude(
@@ -375,28 +393,71 @@ class Runner:
         if not new:
             return
         self._told_elsewhere.update(new)
-        lease = holder(self._store.path, new[0])
-        who = f"pid {lease.pid} on {lease.host}, {lease.study}" if lease else "another process"
-        self._observer.elsewhere(new, who)
+        self._observer.elsewhere(new, _who(holder(self._store.path, new[0])))
 
     def _heartbeat(self) -> None:
         if time.monotonic() - self._beaten > _HEARTBEAT:
-            self._beaten = time.monotonic()
-            for held in self._claims.values():
-                held.heartbeat()
+            self._beat()
+
+    def _beat(self) -> None:
+        self._beaten = time.monotonic()
+        for key, held in list(self._claims.items()):
+            if held.heartbeat():
+                self._doubted.discard(key)
+            elif key in self._doubted or Lease.read(held.path) is not None:
+                self._taken(key)
+            else:  # nobody's: a disk that did not answer is looked at again
+                self._doubted.add(key)
+                self._beaten = time.monotonic() - _HEARTBEAT + 1
+
+    def _taken(self, key: str) -> None:
+        """Another run could think this one dead (it slept, or was stopped), and trains the trial
+        now: stop it here; the attempt counts as interrupted."""
+        self._claims.pop(key)
+        self._doubted.discard(key)
+        for request, running in self._keys.items():
+            for executor in self._executors:
+                if running == key and request in executor.running:
+                    self._given_up.add(request)
+                    executor.stop(request)
+        self._observer.taken(key, _who(holder(self._store.path, key)))
+
+    def _suspend(self) -> None:
+        """Ctrl-Z: who trains stops at once, this process where nothing is half done."""
+        for executor in self._executors:
+            executor.suspend()
+        self._suspending = True
+        self._events.put((self._executors[0], {"event": "wake"}))
+
+    def _stand_still(self) -> None:
+        """Stop until somebody says to go on: what was claimed may be another's by then."""
+        for executor in self._executors:
+            executor.suspend()  # it may have been handed a trial since
+        self._suspending = False
+        job_control.stop_process()
+        self._watch.pause()
+        self._beat()
+        for executor in self._executors:
+            executor.go_on()
 
     def _catch_signals(self) -> dict[int, Any]:
-        """First signal: stop after the step. Second: kill."""
+        """First signal: stop after the step. Second: kill. Of a terminal that is gone both the
+        kernel and the shell tell, so SIGHUP is no second one, and what follows it is the first."""
+        hang_up = getattr(signal, "SIGHUP", None)
 
         def handle(number: int, frame: FrameType | None) -> None:
             if self._signal is None:
                 self._signal = number  # the loop does the rest: a handler may not write to pipes
-            else:
+            self._asked += number != hang_up
+            if self._asked > 1:
                 for executor in self._executors:
                     executor.kill()
 
+        caught: list[int] = [signal.SIGINT, signal.SIGTERM]
+        if hang_up is not None and signal.getsignal(hang_up) not in (signal.SIG_IGN, None):
+            caught.append(hang_up)
         try:
-            return {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+            return {number: signal.signal(number, handle) for number in caught}
         except ValueError:  # not the main thread (a notebook's executor): no signals to catch
             return {}
 
@@ -404,6 +465,10 @@ class Runner:
     def _restore_signals(previous: dict[int, Any]) -> None:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _who(lease: Lease | None) -> str:
+    return f"pid {lease.pid} on {lease.host}, {lease.study}" if lease else "another process"
 
 
 def _blocks(resolved: ResolvedStudy, teachers: Collection[str]) -> dict[str, int]:
@@ -419,8 +484,8 @@ def _blocks(resolved: ResolvedStudy, teachers: Collection[str]) -> dict[str, int
 
 @dataclass
 class Outcome:
-    """How a run ended. signal: SIGINT or SIGTERM if it was interrupted. choosing: trials that
-    settings are chosen by: one that diverged is an answer. incomplete: some row chose none."""
+    """How a run ended. signal: SIGINT, SIGTERM or SIGHUP if it was interrupted. choosing: trials
+    that settings are chosen by: one that diverged is an answer. incomplete: some row chose none."""
 
     trained: int = 0
     statuses: dict[str, str] = field(default_factory=dict)

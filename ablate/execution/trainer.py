@@ -122,8 +122,9 @@ class ForkServer:
 
     def _handle(self, request: dict[str, Any]) -> None:
         if request["op"] == "stop":
-            for pid in self._children:
-                os.kill(pid, signal.SIGTERM)
+            for pid, id_ in self._children.items():
+                if request.get("id", id_) == id_:
+                    os.kill(pid, signal.SIGTERM)
         elif request["op"] == "train":
             if request["trial"]["numerics"]["compiled"]:
                 from ablate.execution import trial_process
@@ -207,12 +208,14 @@ def serve_warm(device: str, most: int, events: Events) -> int:
     requests: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
     stop = threading.Event()
     busy = threading.Event()
+    current = 0  # the trial that is being trained
 
     def read() -> None:
         for line in sys.stdin:
             request = json.loads(line)
             if request["op"] == "stop":
-                stop.set()
+                if request.get("id", current) == current:
+                    stop.set()  # for good: a worker leaves after a trial that was stopped
             else:
                 requests.put(request)
         if busy.is_set():
@@ -237,6 +240,7 @@ def serve_warm(device: str, most: int, events: Events) -> int:
             # A run has one numerics profile; its switches are no trial's leavings.
             trial_process.set_numerics(Numerics.model_validate(request["trial"]["numerics"]))
             sentinel = Sentinel(device)
+        current = request["id"]
         busy.set()
         status = trial_process.run(request, events.emit, stop.is_set)
         trial_process.collect(device)

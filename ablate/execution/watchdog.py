@@ -34,6 +34,10 @@ class Silence:
         self._signs: dict[int, int] = {}
         self._silent: dict[int, float] = {}
 
+    def pause(self) -> None:
+        """The time until the next look counts for nobody."""
+        self._looked = None
+
     def look(self, now: float, signs: Mapping[int, int]) -> dict[int, float]:
         """Seconds of silence of each that there is; signs: how many each has given so far."""
         passed = 0.0 if self._looked is None else min(now - self._looked, _MOST)
@@ -73,6 +77,10 @@ class Watch:
         """Why a trial was ended, None if it was not."""
         hung = self._hung.get(request)
         return hung.message if hung else None
+
+    def pause(self) -> None:
+        """The processes were stopped on purpose until now."""
+        self._silence.pause()
 
     def look(self, executors: Iterable[Executor]) -> set[Executor]:
         """End what hangs; returns workers to give up because nothing ends them."""

@@ -11,11 +11,11 @@ from the study and the store alone, so that a run which was interrupted anywhere
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ablate.errors import signal_of
 from ablate.planning.looks import open_rows
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def run_stages(
         if outcome.signal is None:
             try:
                 more = following(session)
-            except KeyboardInterrupt:  # between two stages nothing is half done
-                outcome.signal = signal.SIGINT
+            except KeyboardInterrupt as error:  # between two stages nothing is half done
+                outcome.signal = signal_of(error)
         if outcome.signal is None and session.stage.words:
             ended(session, more)
         if more is None:

@@ -15,6 +15,7 @@ from typing import Final
 from ablate.errors import AblateError
 from ablate.index.vetting import MEMORY_GB
 
+_ENDING: Final = frozenset(getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP"))
 _GRACE: Final = 2.0  # seconds that an interrupt may take
 _PATIENCE: Final = 2.0  # seconds until somebody is told what takes so long
 
@@ -61,7 +62,7 @@ class Clock:
 
         def watch() -> None:
             while number := reading.recv(1):
-                if number[0] == signal.SIGINT:
+                if number[0] in _ENDING:
                     self.interrupt()
 
         watcher = threading.Thread(target=watch, daemon=True)

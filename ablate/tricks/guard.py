@@ -19,7 +19,11 @@ from ablate.util.heartbeat import here
 
 NOTICE: Final = 60.0  # seconds until it is said what is waited for
 LIMIT: Final = 600.0  # seconds until it is interrupted: a model's code may download weights
-_KEPT: Final = (signal.SIGINT, signal.SIGTERM)
+_KEPT: Final = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGTSTP")
+    if hasattr(signal, name)
+)
 
 
 class TooLong(BaseException):

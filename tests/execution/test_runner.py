@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ablate.execution import runner
 from ablate.execution.runner import Runner
+from ablate.store import attempt_reader
 from ablate.store.store import Store
 from ablate.util.devices import Device
 from tests.helpers.environment import ROOT
@@ -188,3 +194,42 @@ def test_what_a_hook_returned_is_blamed_when_it_is_called_later(trick: str, mess
     with pytest.raises(AblateError) as caught:
         train([cls()], epochs=1)
     assert message.replace(" *'", "'") in caught.value.message
+
+
+@pytest.mark.parametrize("forks", [True, False])
+def test_a_claim_that_another_machine_has_taken_is_noticed_at_the_next_heartbeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, forks: bool
+) -> None:
+    """The trial stops, nothing of the other's is written, and what it leaves is trained on."""
+    monkeypatch.setattr(runner, "_HEARTBEAT", 0.1)
+    one = trial(epochs=150)
+    claim = tmp_path / "trials" / one.key / "claim"
+    theirs = {"host": "elsewhere", "machine": "another", "pid": 77, "token": "0123456789abcdef"}
+    epochs_after: list[int] = []
+
+    class Loses(Silent):
+        def epoch(self, key: str, record: dict[str, Any]) -> None:
+            self.calls.append(("epoch", (key, record)))
+            if len(self.of("epoch")) == 2:
+                lease = json.loads((claim / "lease.json").read_bytes())
+                lease.pop("checksum")
+                claim.rename(claim.with_name(f".claim-{lease['token']}"))
+                claim.mkdir()
+                (claim / "lease.json").write_text(json.dumps(lease | theirs))
+
+        def elsewhere(self, keys: Sequence[str], who: str) -> None:
+            self.calls.append(("elsewhere", (keys, who)))
+            epochs_after.append(len(self.of("epoch")))
+            assert json.loads((claim / "lease.json").read_bytes())["pid"] == 77, "not given back"
+            shutil.rmtree(claim)  # the other one ends
+
+    observer = Loses()
+    opened = Store.open(tmp_path, create=True)
+    outcome = Runner(study(one), opened, [Device("cpu", 1, forks=forks)], observer).run()
+    assert [call[1] for call in observer.of("taken")] == ["pid 77 on elsewhere, tiny"]
+    assert [call[1] for call in observer.of("trial_end")] == ["interrupted", "done"]
+    assert epochs_after[0] < 100, "it trained on to its end"
+    assert outcome.exit_code == 0
+    first, second = attempt_reader.attempts(tmp_path, one.key)
+    assert attempt_reader.ending(first) is None
+    assert (attempt_reader.ending(second) or {})["status"] == "done"

@@ -50,8 +50,10 @@ class ForkedWorker:
                 for kept in (*sorted(pass_fds), 1 << 10):
                     os.closerange(first, kept)
                     first = kept + 1
-                for number in (signal.SIGINT, signal.SIGTERM):
-                    signal.signal(number, signal.SIG_DFL)
+                # As a new program has them: what is ignored stays so.
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
+                    if signal.getsignal(number) != signal.SIG_IGN:
+                        signal.signal(number, signal.SIG_DFL)
                 os.environ.clear()
                 os.environ.update(env)
                 sys.orig_argv = list(command)

@@ -14,6 +14,7 @@ from ablate.cli.others_code import tell_functions
 from ablate.cli.selection import Selection
 from ablate.cli.training_stages import Training
 from ablate.console.tracker import in_words
+from ablate.util.job_control import writing_in_background
 from ablate.util.text import duration
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ Output     -q  -qq              only the table and errors; only errors
            -v  -vv              each trial's start and end too; what acts at each hook
            --json               one event per line on stdout instead of the table
            --profile            also write where the time went, for each row's first seed
-Ctrl-C is safe: the same command continues. Exit: 0 done, 1 a trial failed, 2 refused beforehand.
+Ctrl-C is safe: the same command continues. Ctrl-Z pauses the training too; fg goes on.
+Exit: 0 done, 1 a trial failed, 2 refused beforehand.
 """
 
 
@@ -79,9 +81,9 @@ def run(
         retrain=retrain or (),
         looks=selection.looks(),
     )
-    for warning in session.warnings():
-        output.warn(warning)
-    with Training(output, profile=profile) as training:
+    with writing_in_background(), Training(output, profile=profile) as training:
+        for warning in session.warnings():
+            output.warn(warning)
         ran = run_stages(session, training.stage, training.ended)
     if profile and not ran.trained:
         training_stages.nothing(output)

@@ -13,7 +13,6 @@ import time
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -24,7 +23,7 @@ from ablate.console.live_view import bar
 from ablate.console.log_view import stamped
 from ablate.console.output import styled
 from ablate.console.tracker import in_words
-from ablate.errors import AblateError
+from ablate.errors import AblateError, signal_of
 from ablate.util import beneath
 from ablate.util.devices import choose_devices, slots
 from ablate.util.files import moment
@@ -233,14 +232,11 @@ class Watch:
             self._look()
             if self._missing and self._path.exists():
                 raise AblateError(self._missing, hint="--store DIR names another")
-        before = signal.getsignal(signal.SIGTERM)
         try:
-            signal.signal(signal.SIGTERM, _end)  # so that the cursor comes back
             self._live() if self._output.out.live and not self._output.json else self._plain()
-        except KeyboardInterrupt:
-            pass
-        finally:
-            signal.signal(signal.SIGTERM, before)
+        except KeyboardInterrupt as error:
+            if signal_of(error) != signal.SIGINT:
+                raise
 
     # ------------------------------------------------------------------------------ looking
 
@@ -279,16 +275,9 @@ class Watch:
     # ------------------------------------------------------------------------------- a terminal
 
     def _live(self) -> None:
-        from rich.live import Live
+        from ablate.console.redrawn import Redrawn
 
-        with Live(
-            _Drawing(self),
-            console=self._output.stdout,
-            auto_refresh=False,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        ) as live:
+        with Redrawn(self._output.stdout, _Drawing(self)) as live:
             try:
                 while True:
                     took = self._look()
@@ -296,8 +285,9 @@ class Watch:
                     if self._over():
                         break
                     self._wait(took)
-            except KeyboardInterrupt:
-                pass
+            except KeyboardInterrupt as error:
+                if signal_of(error) != signal.SIGINT:
+                    raise
         if self._found:  # what stays on the screen, whole
             self._output.result(*table(self._found, self._path, self._output))
 
@@ -395,7 +385,3 @@ class _Drawing:
             # a line that wraps would be drawn over and over; the whole stands there at the end
             text.truncate(max(1, columns - 1), overflow="crop")
             yield text
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
