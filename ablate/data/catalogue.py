@@ -78,9 +78,9 @@ def _own_arrays(name: str) -> ImageArrays:
     made = own_code.function("data set", name)
     try:
         arrays = made()
-    except AblateError:
+    except (AblateError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # someone else's code may raise anything
+    except BaseException as error:  # someone else's code may raise anything
         raise AblateError(f"data set '{name}' raised {brief(error)}") from error
     if not isinstance(arrays, ImageArrays):
         raise AblateError(

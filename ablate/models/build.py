@@ -171,9 +171,9 @@ def _from_function(name: str, num_classes: int) -> nn.Module:
     function = own_code.function("model", name)
     try:
         model = function(num_classes=num_classes)
-    except AblateError:
+    except (AblateError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # someone else's code may raise anything
+    except BaseException as error:  # someone else's code may raise anything
         raise AblateError(
             f"model '{name}' raised {brief(error)}",
             hint=f"it is called as {name.partition(':')[2]}(num_classes={num_classes})",

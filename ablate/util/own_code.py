@@ -85,7 +85,9 @@ def function(what: str, name: str) -> Callable[..., object]:
     module_name, _, function_name = name.partition(":")
     try:
         module = import_module(module_name)
-    except (Exception, SystemExit) as error:  # someone else's module may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # someone else's module may raise anything
         reason = error if isinstance(error, ImportError) else brief(error)
         absent = isinstance(error, ModuleNotFoundError) and error.name == module_name.split(".")[0]
         raise AblateError(

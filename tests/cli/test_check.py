@@ -155,11 +155,23 @@ def test_a_data_set_that_ends_the_process_is_named(
 ) -> None:
     (tmp_path / "leaving.py").write_text("import sys\n\ndef at_once():\n    sys.exit(0)\n")
     (tmp_path / "gone_already.py").write_text("import sys\nsys.exit(0)\n")
+    (tmp_path / "oddly.py").write_text(
+        "def data():\n    raise BaseException('odd')\nmodel = None\n"
+    )
+    (tmp_path / "oddest.py").write_text("raise GeneratorExit\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert main(["datasets", "show", "leaving:at_once"]) == 2
     assert "error: data set 'leaving:at_once' raised SystemExit" in capfd.readouterr().err
     assert main(["datasets", "show", "gone_already:data"]) == 2
     assert "gone_already does not import: SystemExit: 0" in capfd.readouterr().err
+    for words, said in {
+        "datasets show oddly:data": "error: data set 'oddly:data' raised BaseException: odd",
+        "models show oddly:data": "error: model 'oddly:data' raised TypeError",
+        "models show oddly:model": "oddly has no function 'model'",
+        "datasets show oddest:data": "oddest does not import: GeneratorExit",
+    }.items():
+        assert main(words.split()) == 2
+        assert said in capfd.readouterr().err
 
 
 def test_interruption_has_no_traceback(
