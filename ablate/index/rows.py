@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -32,6 +32,7 @@ class Read(NamedTuple):
 
 Sources = dict[str, Read]  # by the path in the store
 Row = tuple[Any, ...]
+Saved = Callable[[str], tuple[dict[str, Any], str | None] | None]
 
 _ROWS: Final = 50_000  # of one transaction, roughly
 _PIECE: Final = 1 << 20  # bytes of metrics read at a time
@@ -81,12 +82,13 @@ def collect(store_path: Path, known: Sources) -> Iterator[Batch]:
     """
     left = set(known)
     batch = Batch()
+    definitions = _saved_definitions(store_path)
     for key in _names(store_path / "trials"):
         try:
             attempts = attempt_reader.attempts(store_path, key)
         except AblateError:  # not a trial's directory
             continue
-        left.discard(_trial(batch, store_path, key, known))
+        left.discard(_trial(batch, store_path, key, known, definitions))
         for attempt in attempts:
             files = _Files.of(key, attempt)
             left -= {*files}
@@ -136,16 +138,39 @@ def _fresh(path: Path, name: str, known: Sources) -> bool:
     return size >= 0 and name not in known
 
 
-def _trial(batch: Batch, store_path: Path, key: str, known: Sources) -> str:
+def _trial(batch: Batch, store_path: Path, key: str, known: Sources, saved: Saved) -> str:
+    """Add a trial's definition; where it cannot be read, as a saved run has it, so that a query
+    counts what a report counts. A file that is not there has -1 bytes: one that comes is noticed.
+    """
     name = f"trials/{key}/trial.json"
     path = store_path / name
-    if _fresh(path, name, known):
-        document = read_json(path) or {}
-        trial = document.get("trial")
-        if isinstance(trial, dict) and _is_of(key, trial):
-            batch.add("trial", key, *_defined(trial, _text(document.get("label"))), _compact(trial))
-            batch.add("source", name, _size(path), None, None)
+    size = _size(path)
+    if name in known:
+        if size != known[name].bytes:
+            raise Stale(name)
+        return name
+    document = (read_json(path) if size >= 0 else None) or {}
+    trial, label = document.get("trial"), document.get("label")
+    if not (isinstance(trial, dict) and _is_of(key, trial)):
+        trial, label = saved(key) or (None, None)
+    if isinstance(trial, dict) and _is_of(key, trial):
+        batch.add("trial", key, *_defined(trial, _text(label)), _compact(trial))
+        batch.add("source", name, size, None, None)
     return name
+
+
+def _saved_definitions(store_path: Path) -> Saved:
+    """(definition, label) of a key as a saved run has it: read, and imported, if ever asked for."""
+    made: list[Saved] = []
+
+    def of(key: str) -> tuple[dict[str, Any], str | None] | None:
+        if not made:
+            from ablate.store.invocations import Definitions
+
+            made.append(Definitions(store_path).of)
+        return made[0](key)
+
+    return of
 
 
 def _is_of(key: str, trial: dict[str, Any]) -> bool:

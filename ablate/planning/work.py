@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from ablate.errors import AblateError, did_you_mean
+from ablate.store import attempt_reader
 
 if TYPE_CHECKING:
     from ablate.core.resolved_study import ResolvedStudy
@@ -83,7 +84,9 @@ def survey(
     if store is None:
         return Work(resolved, {}, new=resolved.order, again=again)
     states = store.states(resolved.order)
-    done = tuple(k for k in resolved.order if states[k].status in FINAL and k not in again)
+    lost = _without_weights(resolved, store)
+    ended = (k for k in resolved.order if states[k].status in FINAL)
+    done = tuple(k for k in ended if k not in again and (k not in lost or k in tried))
     over = tried | set(done)
     left = [k for k in resolved.order if k not in over or states[k].status == "new"]
     continuing = tuple((k, states[k].kept + 1) for k in left if states[k].kept and k not in again)
@@ -97,6 +100,17 @@ def survey(
         new=tuple(k for k in left if k not in begun),
         again=again,
     )
+
+
+def _without_weights(resolved: ResolvedStudy, store: Store) -> set[str]:
+    """Teachers whose weights are there and damaged: they are trained again."""
+    teachers = {t.teacher for t in resolved.trials.values() if t.teacher is not None}
+    return {
+        key
+        for key in teachers & set(resolved.order)
+        if attempt_reader.has_weights(store.path, key)
+        and attempt_reader.weights(store.path, key) is None
+    }
 
 
 def _shared(resolved: ResolvedStudy, store: Store, done: tuple[str, ...]) -> dict[str, str]:

@@ -11,11 +11,12 @@ from the study and the store alone, so that a run which was interrupted anywhere
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ablate.errors import signal_of
+from ablate.errors import AblateError, signal_of
 from ablate.planning.looks import open_rows
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def run_stages(
     trained, count = False, 0
     while True:
         todo = bool(session.work.to_train)
+        if not todo:
+            _define(session)
         outcome = train(session) if todo else as_stored(session)
         trained, count = trained or todo, count + outcome.trained
         # what this run tried and failed at stands in the store, and is not tried again
@@ -71,6 +74,19 @@ def run_stages(
     outcome.messages = {key: messages.get(key, "") for key in order if key in statuses}
     outcome.incomplete = outcome.incomplete or any(True for _ in open_rows(session.resolved))
     return Ran(session, outcome, trained)
+
+
+def _define(session: Session) -> None:
+    """Write the definitions anew that the store has lost; who trains does it by itself."""
+    from ablate.index import database
+
+    store, resolved = session.store, session.resolved
+    written = False
+    for key in resolved.order:
+        with contextlib.suppress(AblateError):  # a newer ablate's stays; nothing was to be written
+            written |= store.register(resolved.trials[key], resolved.labels[key])
+    if written:
+        database.ingest(store.path)
 
 
 def as_stored(session: Session) -> Outcome:

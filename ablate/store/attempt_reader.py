@@ -164,6 +164,11 @@ def weights(store_path: Path, key: str) -> Path | None:
     return None
 
 
+def has_weights(store_path: Path, key: str) -> bool:
+    """Whether weights of a trial were kept, sound or not."""
+    return any((attempt / WEIGHTS).exists() for attempt in attempts(store_path, key))
+
+
 def is_sound(path: Path, expected: object = None) -> bool:
     """Whether a file is what its checksum says, and that the expected one where it is known."""
     try:

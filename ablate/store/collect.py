@@ -84,7 +84,8 @@ class Piece:
 
 @dataclass
 class Garbage:
-    """What no study needs. needed: keys that some saved run names. left: (place, why) of what looks
+    """What no study needs. needed: keys that some saved run names; teachers:
+    those of them that others learn from. left: (place, why) of what looks
     like it and stays. orphans_stay: why trials of no study are not removed."""
 
     store: Store
@@ -92,6 +93,7 @@ class Garbage:
     pieces: list[Piece] = field(default_factory=list)
     left: list[tuple[str, str]] = field(default_factory=list)
     needed: frozenset[str] = frozenset()
+    teachers: frozenset[str] = frozenset()
     saved: frozenset[Path] = frozenset()
     orphans_stay: str = ""
 
@@ -115,7 +117,7 @@ def survey(store: Store, *, latest: bool = False) -> Garbage:
     found = Garbage(store, latest)
     kept = _runs(found)
     found.needed = frozenset(key for run in kept for key in run.keys)
-    teachers = {key for run in kept for key in run.teachers}
+    teachers = found.teachers = frozenset(key for run in kept for key in run.teachers)
     for name, sort in _entries(store.path / "trials"):
         path = store.path / "trials" / name
         if not is_key(name) or sort != "folder":

@@ -114,6 +114,45 @@ def _teachers(document: dict[str, Any]) -> frozenset[str]:
     return frozenset(key for key in named if isinstance(key, str))
 
 
+class Definitions:
+    """What keys stand for, as the saved runs have it: for trials whose trial.json is damaged or
+    gone. The saved runs are read when that is first asked for, oldest first."""
+
+    def __init__(self, store_path: Path) -> None:
+        self._store_path = store_path
+        self._unread: list[Path] | None = None
+        self._known: dict[str, tuple[dict[str, Any], str | None]] = {}
+
+    def of(self, key: str) -> tuple[dict[str, Any], str | None] | None:
+        """(definition, label) of a key, None where no saved run has it whole."""
+        if self._unread is None:
+            self._unread = self._files()
+        while key not in self._known and self._unread:
+            self._take(self._unread.pop(0))
+        return self._known.get(key)
+
+    def _files(self) -> list[Path]:
+        found = []
+        for folder, _, names in os.walk(self._store_path / "studies"):
+            saved = (n for n in names if n.endswith(".json") and files.is_unique_name(n[:-5]))
+            found += [Path(folder, name) for name in saved]
+        return sorted(found, key=lambda path: path.name)
+
+    def _take(self, path: Path) -> None:
+        try:
+            with plain(path) as file:
+                data = files.read_at_most(file, _LARGEST + 1)
+        except (OSError, Unfit):
+            return
+        document = files.parse_json(data) if len(data) <= _LARGEST else None
+        trials = (document or {}).get("trials")
+        labels = (document or {}).get("labels")
+        for key, trial in trials.items() if isinstance(trials, dict) else ():
+            if isinstance(trial, dict) and key not in self._known:
+                label = labels.get(key) if isinstance(labels, dict) else None
+                self._known[key] = trial, label if isinstance(label, str) else None
+
+
 def is_readable(run: SavedRun) -> bool:
     """Whether reports can be made of it."""
     try:

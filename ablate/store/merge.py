@@ -8,6 +8,8 @@ the other store is only read. `ablate.store.untrusted` says what is fit to be ta
 
 from __future__ import annotations
 
+import contextlib
+import filecmp
 import os
 import secrets
 import shutil
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from ablate.core.resolved_study import ResolvedStudy
     from ablate.core.trial import Trial
 
+_KEPT_WHOLE: Final = ("metrics.jsonl", "predictions.npz", attempt_reader.WEIGHTS)
 _PREPARED: Final = ".merging-"
 _PIECE: Final = 1 << 20
 _SPARE: Final = 64 << 20  # bytes that are left free
@@ -72,7 +75,8 @@ class Merge:
 
     studies: (name, invocation, text) of what is new. looks: of its ledger, what is new; counted:
     whether it has one, else its saved runs say which tables it printed. present: attempts that are
-    there already. idle: unfinished attempts at trials that are finished. left_out: (what, why).
+    there already. defined: definitions that were written here. idle: unfinished attempts at trials
+    that are finished. left_out: (what, why).
     """
 
     other: Path
@@ -86,6 +90,7 @@ class Merge:
     idle: int = 0
     left_out: list[tuple[str, str]] = field(default_factory=list)
     copied: int = 0
+    defined: int = 0
 
     @property
     def attempts(self) -> int:
@@ -139,7 +144,10 @@ def _survey_trial(store: Store, key: str, merge: Merge) -> None:
     wanted, retire = [], []
     for each in found:
         mine = here.get(each.name)
-        if mine is not None and (each.end is None or attempt_reader.ending(mine) is not None):
+        if mine is not None and _is_unsound(mine, each):
+            wanted.append(each)
+            retire.append(each.name)
+        elif mine is not None and (each.end is None or attempt_reader.ending(mine) is not None):
             merge.present += 1
             if each.end is not None and files.read_json(mine / "done.json") != each.end:
                 why = "another attempt of this name is here, and stays"
@@ -149,9 +157,42 @@ def _survey_trial(store: Store, key: str, merge: Merge) -> None:
         else:
             wanted.append(each)
             retire += [each.name] if mine is not None else []
-    if wanted or beneath.kind(store.path / "trials" / key / "trial.json") is None:
+    if wanted or not _defined(store, key):
         merge.trials.append(ForeignTrial(key, label, trial, tuple(wanted), tuple(retire)))
     _compare(store, key, label, [each for each in found if each.status == "done"], merge)
+
+
+def _defined(store: Store, key: str) -> bool:
+    """Whether what the key stands for is known here; a newer ablate's definition stays."""
+    try:
+        return store.trial(key) is not None
+    except AblateError:
+        return True
+
+
+def _is_unsound(mine: Path, theirs: ForeignAttempt) -> bool:
+    """Whether an attempt is damaged here and whole there: the same ending, other lines, scores or
+    weights. Whatever is different here has to be damaged, else it stays."""
+    if theirs.end is None or files.read_json(mine / "done.json") != theirs.end:
+        return False
+    names = {name for name, _ in theirs.files} & set(_KEPT_WHOLE)
+    if all(_alike(mine / name, theirs.path / name) for name in names):
+        return False
+    weights = attempt_reader.WEIGHTS
+    if weights in names and not attempt_reader.is_sound(mine / weights, theirs.end.get("weights")):
+        return attempt_reader.is_sound(theirs.path / weights, theirs.end.get("weights"))
+    try:
+        untrusted.attempt(mine)
+    except Unfit:
+        return True
+    return any(not (mine / name).exists() for name in names)
+
+
+def _alike(one: Path, other: Path) -> bool:
+    try:
+        return filecmp.cmp(one, other, shallow=False)
+    except OSError:
+        return False
 
 
 def _is_final(store_path: Path, attempt: Path) -> bool:
@@ -256,7 +297,8 @@ def carry_out(store: Store, merge: Merge, told: Callable[[int], None] = lambda s
             merge.left_out.append((f"{trial.key[:6]} {trial.label}", why))
             continue
         with held:
-            store.register(trial.trial, trial.label)
+            with contextlib.suppress(AblateError):  # a newer ablate's stays
+                merge.defined += store.register(trial.trial, trial.label)
             for each in trial.attempts:
                 try:
                     retired |= _copy(store.path, trial, each)

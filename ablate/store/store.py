@@ -227,16 +227,18 @@ class Store:
 
     # -------------------------------------------------------------------------------- trials
 
-    def register(self, trial: Trial, label: str) -> None:
-        """Write trial.json: what the key stands for. Once; later labels change nothing."""
+    def register(self, trial: Trial, label: str) -> bool:
+        """Write trial.json, what the key stands for, unless a whole one is there: later labels
+        change nothing. Whether it was written. Raises AblateError for one of a newer format."""
         key = trial.key
         path = attempt_reader.trial_path(self.path, key) / "trial.json"
         if self.trial(key) is not None:
-            return
+            return False
         with files.writing(path):
             beneath.make_folder(path.parent, exist_ok=True)
         document = {"format": FORMAT, "key": key, "label": label}
         files.write_json(path, document | {"trial": trial.model_dump(mode="json")})
+        return True
 
     def trial(self, key: str) -> Trial | None:
         """The definition of a stored trial, or None if there is none that can be read.

@@ -86,6 +86,8 @@ def _tell(output: Output, what: Merge, dry_run: bool) -> None:
     parts = [f"{count(attempts, 'attempt')} at {count(trials, 'trial')}"] if attempts else []
     parts += [count(len(what.studies), "saved run")] if what.studies else []
     parts += [count(len(what.looks), "look")] if what.looks else []
+    defined = len([trial for trial in what.trials if not trial.attempts])
+    parts += [count(defined, "definition")] if defined else []
     size = f" ({megabytes(what.size)})" if attempts else ""
     verb = "would be added" if dry_run else "added"
     line = f"{what.other}: " + (f"{', '.join(parts)} {verb}{size}" if parts else "nothing new")
@@ -108,6 +110,7 @@ def _document(what: Merge, dry_run: bool) -> dict[str, Any]:
         "other": str(what.other),
         "trials": [trial.key for trial in what.trials if trial.attempts],
         "attempts": what.attempts if dry_run else what.copied,
+        "definitions": [trial.key for trial in what.trials if not trial.attempts],
         "bytes": what.size,
         "studies": [{"study": name, "invocation": at} for name, at, _ in what.studies],
         "looks": [

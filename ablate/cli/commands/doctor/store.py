@@ -7,6 +7,8 @@ trials. Nothing is written, and nothing is repaired.
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 import shlex
 import zipfile
 from collections.abc import Callable, Iterator
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from ablate.store.collect import Garbage
     from ablate.store.store import Store
 
+_UNKNOWN: Final = "ablate run STUDY"
+_COMMAND: Final = re.compile(rb'"command": ("(?:[^"\\\n]|\\.)*")')  # in a saved run
 _MUCH: Final = 100e6  # bytes that are worth a word
 _SHARE: Final = 0.25  # of the store
 
@@ -47,7 +51,7 @@ def store_findings(options: Options, *, deep: bool = False) -> Iterator[Finding]
         return
     places = shlex.join(["", *options.places()]).removeprefix("''")
     studies = _studies(store)
-    damage = _Damage(store, studies, places)
+    damage = _Damage(store, studies, places, found.teachers)
     damage.look(found, deep=deep)
     stand = index_database.standing(store.path, deep=deep)
     yield from _summary(store, found, places, stand, damaged=bool(damage.found))
@@ -60,8 +64,8 @@ def store_findings(options: Options, *, deep: bool = False) -> Iterator[Finding]
         yield Finding(
             "attention", "store",
             f"two attempts at {one.key[:6]} measured {one.metric} {one.value:.4f} and "
-            f"{one.other_value:.4f}; the first counts",
-            f"ablate verify {one.key[:6]}{places}",
+            f"{one.other_value:.4f}; the first counts, and both stay: "
+            f"ablate verify {one.key[:6]}{places} tells what training gives now",
         )  # fmt: skip
 
 
@@ -83,8 +87,30 @@ def _damaged_runs(store: Store, places: str) -> Iterator[Finding]:
                 yield Finding(
                     "attention", "damage",
                     f"the latest saved run of '{name}' cannot be read: {path.name}",
-                    f"ablate run {earlier.file if earlier else 'STUDY'}{places}",
+                    (_typed(f"ablate run {shlex.quote(earlier.file)}") if earlier else _left(path))
+                    + places,
                 )  # fmt: skip
+
+
+def _typed(command: str) -> str:
+    """A command of a saved run's, to be typed: whoever made the store may have written anything."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return _UNKNOWN
+    return shlex.join(words) if words[:2] == ["ablate", "run"] else _UNKNOWN
+
+
+def _left(path: Path) -> str:
+    """What asked for a run that cannot be read, if that part of it is left."""
+    from ablate.store.untrusted import Unfit, plain
+
+    try:
+        with plain(path) as file:
+            found = _COMMAND.search(file.read(1 << 24))
+        return _typed(json.loads(found[1])) if found else _UNKNOWN
+    except (Unfit, OSError, ValueError):
+        return _UNKNOWN
 
 
 def _damaged_looks(store: Store, places: str) -> Iterator[Finding]:
@@ -92,16 +118,16 @@ def _damaged_looks(store: Store, places: str) -> Iterator[Finding]:
     from ablate.store import ledger
 
     for path in ledger.paths(store.path):
-        why = "cannot be read"
+        why, todo = "cannot be read", f"ablate merge BACKUP{places}"
         try:
             if ledger.read(path) is not None:
                 continue
         except AblateError:
-            why = "was written by a newer ablate"
+            why, todo = "was written by a newer ablate", "pip install -U ablate-study"
         yield Finding(
             "attention", "damage",
-            f"a look that was kept {why}: {path.relative_to(store.path)}",
-            f"ablate merge BACKUP{places}",
+            f"a look that was kept {why}: {path.relative_to(store.path)}; it is not counted",
+            todo,
         )  # fmt: skip
 
 
@@ -143,8 +169,8 @@ def _summary(
     if stand.set_aside:
         lines = count(stand.set_aside, "line")
         yield Finding(
-            "attention", "store", f"{lines} could not be read and were set aside",
-            'ablate query "from spool.set_aside"' + places,
+            "attention", "store", f"{lines} could not be read and were set aside; no number comes "
+            f'from them: ablate query "from spool.set_aside"{places} shows them',
         )  # fmt: skip
 
 
@@ -215,6 +241,7 @@ class _Damage:
     store: Store
     studies: list[str]
     places: str
+    teachers: frozenset[str]  # trials that others learn from
     found: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
     def look(self, garbage: Garbage, *, deep: bool) -> None:
@@ -241,9 +268,10 @@ class _Damage:
         if trial is None or trial.key != key:
             exists = (folder / "trial.json").exists()
             self._add("definition", key, "is damaged" if exists else "is missing")
+        ended = self.store.state(key).status in attempt_reader.FINAL
         for attempt in tries:
             end = attempt_reader.ending(attempt)
-            if end is None and (attempt / "done.json").exists():
+            if end is None and not ended and (attempt / "done.json").exists():
                 self._add("ending", key, attempt.name)
             if end is None or end["status"] != "done":
                 continue
@@ -256,7 +284,12 @@ class _Damage:
             elif deep:
                 self._deep(key, attempt, end)
         if deep:
-            for attempt in tries:
+            teaches = key in self.teachers
+            if teaches and ended and attempt_reader.weights(self.store.path, key) is None:
+                attempts = [a for a in tries if (a / attempt_reader.WEIGHTS).exists()]
+                if attempts:
+                    self._add("weights", key, attempts[0].name)
+            for attempt in [] if ended else tries:
                 self._checksums(key, attempt)
 
     def _deep(self, key: str, attempt: Path, end: dict[str, object]) -> None:
@@ -275,11 +308,9 @@ class _Damage:
     def _checksums(self, key: str, attempt: Path) -> None:
         from ablate.store import attempt_reader
 
-        files = [path for _, path in attempt_reader.checkpoint_files(attempt)]
-        weights = attempt / attempt_reader.WEIGHTS
-        for path in [*files, *([weights] if weights.exists() else [])]:
+        for _, path in attempt_reader.checkpoint_files(attempt):
             if not attempt_reader.is_sound(path):
-                self._add("weights" if path == weights else "checkpoint", key, attempt.name)
+                self._add("checkpoint", key, attempt.name)
 
     def findings(self) -> Iterator[Finding]:
         """A line for each kind."""
@@ -287,8 +318,15 @@ class _Damage:
             "newer": ("definition of a newer ablate", lambda key: "pip install -U ablate-study"),
             "definition": ("definition that cannot be read", self._run),
             "ending": ("ending that cannot be read: the trial is trained again", self._run),
-            "lines": ("file of metrics that is not as it was when training ended", self._verify),
-            "predictions": ("file of predictions that is damaged", self._verify),
+            "lines": (
+                "file of metrics that is not as it was when training ended; the numbers of "
+                "tables stand in the ending",
+                self._merge,
+            ),
+            "predictions": (
+                "file of predictions that is damaged; the metrics of tables stand in the ending",
+                self._merge,
+            ),
             "weights": ("file of weights that is damaged: its teacher trains again", self._run),
             "checkpoint": ("checkpoint that is damaged: the one before it is used", self._run),
         }
@@ -306,11 +344,11 @@ class _Damage:
         for name in self.studies:
             for resolved in self.store.invocations(name):
                 if key in resolved.trials:
-                    return f"{resolved.command}{self.places}"
-        return f"ablate run STUDY{self.places}"
+                    return f"{_typed(resolved.command)}{self.places}"
+        return f"{_UNKNOWN}{self.places}"
 
-    def _verify(self, key: str) -> str:
-        return f"ablate verify {key[:6]}{self.places}, or ablate merge BACKUP{self.places}"
+    def _merge(self, key: str) -> str:
+        return f"ablate merge BACKUP{self.places}"
 
 
 def unwritable(path: Path) -> str | None:
