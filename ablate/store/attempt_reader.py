@@ -166,7 +166,7 @@ def weights(store_path: Path, key: str) -> Path | None:
 
 def has_weights(store_path: Path, key: str) -> bool:
     """Whether weights of a trial were kept, sound or not."""
-    return any((attempt / WEIGHTS).exists() for attempt in attempts(store_path, key))
+    return any(beneath.kind(attempt / WEIGHTS) for attempt in attempts(store_path, key))
 
 
 def is_sound(path: Path, expected: object = None) -> bool:

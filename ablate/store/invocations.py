@@ -133,9 +133,9 @@ class Definitions:
 
     def _files(self) -> list[Path]:
         found = []
-        for folder, _, names in os.walk(self._store_path / "studies"):
-            saved = (n for n in names if n.endswith(".json") and files.is_unique_name(n[:-5]))
-            found += [Path(folder, name) for name in saved]
+        for folder, inside in beneath.walk(self._store_path / "studies"):
+            saved = (n for n, _ in inside if n.endswith(".json") and files.is_unique_name(n[:-5]))
+            found += [folder / name for name in saved]
         return sorted(found, key=lambda path: path.name)
 
     def _take(self, path: Path) -> None:

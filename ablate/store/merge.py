@@ -9,7 +9,6 @@ the other store is only read. `ablate.store.untrusted` says what is fit to be ta
 from __future__ import annotations
 
 import contextlib
-import filecmp
 import os
 import secrets
 import shutil
@@ -185,14 +184,18 @@ def _is_unsound(mine: Path, theirs: ForeignAttempt) -> bool:
         untrusted.attempt(mine)
     except Unfit:
         return True
-    return any(not (mine / name).exists() for name in names)
+    return any(beneath.kind(mine / name) is None for name in names)
 
 
 def _alike(one: Path, other: Path) -> bool:
     try:
-        return filecmp.cmp(one, other, shallow=False)
+        with files.open_plain(one) as mine, files.open_plain(other) as theirs:
+            while (piece := mine.read(_PIECE)) == theirs.read(_PIECE):
+                if not piece:
+                    return True
     except OSError:
-        return False
+        pass
+    return False
 
 
 def _is_final(store_path: Path, attempt: Path) -> bool:

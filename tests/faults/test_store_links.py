@@ -92,7 +92,12 @@ WRITING = (
     ("gc", "--yes"),
     ("export", "study", "-o", "out.zip", "--force", "--predictions", "--weights"),
 )
-READING = (("report", "study", "--format", "markdown"), ("status",), ("logs",), ("doctor", "--deep"))
+READING = (
+    ("report", "study", "--format", "markdown"),
+    ("status",),
+    ("logs",),
+    ("doctor", "--deep"),
+)
 
 
 def test_nothing_is_read_written_or_removed_through_a_link(
@@ -121,7 +126,7 @@ def test_nothing_is_read_written_or_removed_through_a_link(
     proved(
         "safety",
         "links in the places of a store's folders and files",
-        f"{len(LINKS)} places; run --retrain, gc, export and, in full, report, status, logs, doctor",
+        f"{len(LINKS)} places; run --retrain, gc, export; in full report, status, logs, doctor",
         commands,
         f"nothing behind one is read, written or removed; {refused} times refused in a line",
     )
