@@ -98,6 +98,10 @@ class EventView:
         """Somebody else trains them."""
         self._output.event("elsewhere", keys=list(keys), holder=who)
 
+    def warning(self, text: str) -> None:
+        """What should be known."""
+        self._output.event("warning", message=text)
+
     def taken(self, key: str, who: str) -> None:
         """Somebody else trains it now."""
         self._output.event("taken", key=key, label=self._labels[key], holder=who)

@@ -105,6 +105,10 @@ class LiveView:
         """Somebody else trains them."""
         self._above(self._tracker.shared_with(keys, who))
 
+    def warning(self, text: str) -> None:
+        """What should be known."""
+        self._above(f"warning: {text}")
+
     def taken(self, key: str, who: str) -> None:
         """Somebody else trains it now."""
         self._above(self._tracker.taken(key, who))

@@ -78,6 +78,10 @@ class LogView:
         """Somebody else trains them."""
         self._line(self._tracker.shared_with(keys, who))
 
+    def warning(self, text: str) -> None:
+        """What should be known."""
+        self._line(f"warning: {text}")
+
     def taken(self, key: str, who: str) -> None:
         """Somebody else trains it now."""
         self._line(self._tracker.taken(key, who))

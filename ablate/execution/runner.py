@@ -61,6 +61,9 @@ class Observer(Protocol):
     def elsewhere(self, keys: Sequence[str], who: str) -> None:
         """These trials are being trained by another process."""
 
+    def warning(self, text: str) -> None:
+        """Something that costs no trial, but should be known."""
+
     def taken(self, key: str, who: str) -> None:
         """Another process has taken a running trial over; it is stopped here."""
 
@@ -377,7 +380,7 @@ class Runner:
         # must not stop a training.
         with contextlib.suppress(AblateError):
             if self._store.lost() is None:  # else it would be made in whatever is in its place
-                database.ingest(self._store.path)
+                database.ingest(self._store.path, self._observer.warning)
 
     def _release(self, key: str) -> None:
         if (held := self._claims.pop(key, None)) is not None:

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 _INGESTING: Final = 1.0  # seconds that an ingester hardly ever takes
 _READING: Final = 10.0  # seconds to read what the index has of which file; ours take a hundredth
 _SCANNING: Final = 120.0  # seconds to read every value; 10 million rows take two
-_SOURCES: Final = 1_000_000  # files of the spool that an index may know
 
 
 def _silent(_: str) -> None:
@@ -101,7 +100,7 @@ def connect(store_path: Path, warn: Warn = _silent) -> DuckDBPyConnection:
                 return connection
             raise
 
-    with contextlib.suppress(Busy, Refused, Newer, Foreign, duckdb.Error):
+    with contextlib.suppress(Busy, Refused, Newer, Foreign, Stale, duckdb.Error):
         return patiently(attempt)
     # Damaged, missing, of another version: memory it is.
     with contextlib.suppress(Busy, Refused, Newer, Foreign, Stale, duckdb.Error):
@@ -224,8 +223,9 @@ def _update(store_path: Path, warn: Warn) -> int:
         return _rebuild(store_path)
     lines = 0
     try:
+        vetting.drop_logs(path)
         # Opened twice, so that nobody waits while the spool is read in between.
-        with vetting.writing(path) as connection:
+        with contextlib.closing(vetting.reading(path)) as connection:
             known = _sources(connection)
         for batch in collect(store_path, known):
             with vetting.writing(path) as connection:
@@ -304,17 +304,15 @@ def _fill(connection: DuckDBPyConnection, store_path: Path) -> int:
 
 def _sources(connection: DuckDBPyConnection) -> Sources:
     """What the index has of which file. Raises Foreign for what ablate never writes."""
-    asked = "SELECT path, max(bytes), max(epoch), max(seq) FROM spool.source GROUP BY path"
-    asked += f" LIMIT {_SOURCES + 1}"
     with at_most(connection, _READING):
-        rows = connection.execute(asked).fetchall()
+        rows = connection.execute(vetting.SOURCES).fetchall()
     found = {}
     for path, size, epoch, sequence in rows:
         if path is None or size is None or size < 0:
             raise Foreign("names a file without a length")
         found[path] = Read(size, epoch or 0, -1 if sequence is None else sequence)
-    if len(found) > _SOURCES:
-        raise Foreign(f"names more than {_SOURCES:,} files")
+    if len(found) > vetting.MOST_SOURCES:
+        raise Foreign(f"names more than {vetting.MOST_SOURCES:,} files")
     return found
 
 

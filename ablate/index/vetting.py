@@ -34,6 +34,10 @@ LOGS: Final = (".wal", ".wal.checkpoint", ".wal.recovery")  # behind the name, D
 MEMORY_GB: Final = 2
 _THREADS: Final = 8  # more gain little, and a shared machine may have a hundred
 
+MOST_SOURCES: Final = 1_000_000  # files of the spool that an index may know
+_SOURCE: Final = "SELECT path, max(bytes), max(epoch), max(seq) FROM spool.source GROUP BY path"
+SOURCES: Final = f"{_SOURCE} LIMIT {MOST_SOURCES + 1}"
+
 Settings = dict[str, str | bool | int | float | list[str]]
 SETTINGS: Final[Settings] = {
     "enable_external_access": "false",  # no file, no address, no other database
@@ -209,7 +213,7 @@ def _identity(path: Path) -> Identity:
     try:
         found = path.lstat()
     except FileNotFoundError:
-        raise Foreign("is not there") from None
+        raise Stale("is not there") from None
     except OSError as error:
         raise Refused(error.strerror) from error
     if stat.S_ISLNK(found.st_mode):
@@ -241,6 +245,7 @@ def _inspect(path: Path) -> None:
         "packages": str(Path(found.origin).parent.parent),
         "settings": {**SETTINGS, "threads": 1, "lock_configuration": "true"},
         "tables": TABLES,
+        "sources": SOURCES,
         "version": VERSION,
         "processor": _PROCESSOR,
         "memory": _MEMORY,
@@ -262,14 +267,17 @@ def _inspect(path: Path) -> None:
         raise Busy from None  # a disk that does not answer; what computes has less time
     except OSError as error:
         raise Refused(error.strerror) from error
-    if done.returncode < 0:
-        if -done.returncode == signal.SIGALRM:
-            raise Busy
-        raise Foreign(_ended(-done.returncode))
+    if -done.returncode == getattr(signal, "SIGALRM", 0):
+        raise Busy
     try:
-        verdict, why = json.loads(done.stdout)
+        said = [json.loads(line) for line in done.stdout.splitlines()]
     except ValueError:
-        raise Refused(f"{inspector.name} cannot be run by {sys.executable}") from None
+        said = []
+    if not said:
+        raise Refused(f"{inspector.name} cannot be run by {sys.executable}")
+    verdict, why = said[-1]
+    if verdict == "ready":
+        raise Foreign(_ended(done.returncode))
     if verdict == "error" and _is_held(why):
         raise Busy
     if verdict in _VERDICTS:
@@ -286,7 +294,10 @@ _VERDICTS: Final[dict[str, type[Exception]]] = {
 }
 
 
-def _ended(number: int) -> str:
-    if number in (getattr(signal, "SIGXCPU", 0), getattr(signal, "SIGKILL", 0)):
+def _ended(status: int) -> str:
+    """What an inspector's end without an answer says of the database."""
+    if -status in (getattr(signal, "SIGXCPU", 0), getattr(signal, "SIGKILL", 0)):
         return f"takes more than {_PROCESSOR} s to open"
+    if status > 0:  # Python had no memory left to say so
+        return "takes too much memory to open"
     return "crashes DuckDB"

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 from ablate.errors import AblateError
-from ablate.index.vetting import MEMORY_GB
 
 _ENDING: Final = frozenset(getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP"))
 _GRACE: Final = 2.0  # seconds that an interrupt may take
@@ -107,6 +106,8 @@ def limited_memory() -> Iterator[None]:
         yield
         return
     import resource
+
+    from ablate.index.vetting import MEMORY_GB
 
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
     limit = pages * resource.getpagesize() + 2 * MEMORY_GB * 10**9

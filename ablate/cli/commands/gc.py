@@ -67,7 +67,7 @@ def gc(
                 progress.update("gc", "removing", done, max(of, 1), f"{done:,} of {of:,}")
 
             removal = carry_out(found, kinds, told)
-        database.ingest(found.store.path)  # it notices what is gone
+        database.ingest(found.store.path, output.warn)  # it notices what is gone
     if output.json:
         output.document(_document(found, removal))
     elif removal is not None:

@@ -64,7 +64,10 @@ def merge(
 
                 retired = carry_out(store, what, told)
             # The index has the rows of retired attempts already: only a new one is without them.
-            (database.reindex if retired else database.ingest)(store.path)
+            if retired:
+                database.reindex(store.path)
+            else:
+                database.ingest(store.path, output.warn)
         found.append(what)
         if not output.json:
             _tell(output, what, dry_run)
