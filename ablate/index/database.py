@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from ablate.errors import AblateError
 from ablate.index import vetting
+from ablate.index.known import Foreign
 from ablate.index.lock import Busy, Refused, exclusively, is_refused, patiently
 from ablate.index.rows import Read, Sources, Stale, collect
 from ablate.index.schema import NAMES, TABLES, VERSION, VIEWS
-from ablate.index.vetting import FILE, Foreign, Newer, at_most
+from ablate.index.vetting import FILE, Newer, at_most
 from ablate.util.files import utc_now
 
 if TYPE_CHECKING:

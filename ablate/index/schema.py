@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-VERSION: Final = 6  # raise with any change below: an index of another version is remade
+VERSION: Final = 6  # raise with any change of the tables: an index of another one is remade
 
 # source.epoch: the highest epoch in a metrics file up to that byte; seq: of the line before it.
 # rewritten: an epoch that was written again in one attempt, and the first line since which it

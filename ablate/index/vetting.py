@@ -2,7 +2,7 @@
 
 A store may come from anybody, and with it `results.duckdb`. Views, macros or defaults in it are
 programs, a link or a log beside it leads elsewhere, and DuckDB itself trusts what it opens. So
-what this process has not written itself is first opened by another (`ablate.index.inspector`), and
+what no process of the user has written is first opened by another (`ablate.index.inspector`), and
 only what has our tables and nothing else is opened here, without links, without logs, and without
 access to anything beside it. All else is set aside and made anew: it is an index.
 """
@@ -20,8 +20,9 @@ import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from ablate.index.known import Foreign, Identity, identity, is_known, remember
 from ablate.index.lock import Busy, Refused
 from ablate.index.rows import Stale
 from ablate.index.schema import TABLES, VERSION
@@ -58,23 +59,6 @@ _MEMORY: Final = 2 << 30  # bytes of its address space, of which 0.7 GB are Duck
 
 class Newer(Exception):
     """The index is a newer ablate's, which goes on using it: it is left alone."""
-
-
-class Foreign(Exception):
-    """What is there was not made by ablate: the text says why. To be set aside."""
-
-
-class Identity(NamedTuple):
-    """Which file it is, in which state: whoever writes to it changes this."""
-
-    device: int
-    inode: int
-    size: int
-    modified: int
-    changed: int
-
-
-_known: dict[Path, Identity] = {}  # what was looked at, or written, by this process
 
 
 def in_memory(path: Path | None = None) -> DuckDBPyConnection:
@@ -152,28 +136,28 @@ def _held_is_busy() -> Iterator[None]:
 
 
 def _looked_at(path: Path) -> Identity:
-    found = _identity(path)
+    found = identity(path)
     if any(map(os.path.lexists, logs(path))):
         raise Busy  # DuckDB would carry them out; who takes in lines next removes them
-    if _known.get(path) != found:
+    if not is_known(path, found):
         _inspect(path)
-        if _identity(path) != found:
+        if identity(path) != found:
             raise Busy
-        _known[path] = found
+    remember(path, found)
     return found
 
 
 def _is_still(path: Path, before: Identity, connection: DuckDBPyConnection) -> None:
     # Between looking and opening somebody might have put another one there. (Looking again leaves
     # only those who put the first one back in time.)
-    if _identity(path)[:2] != before[:2]:
+    if identity(path)[:2] != before[:2]:
         connection.close()
         raise Busy
 
 
 def made(path: Path) -> None:
     """This process has written the file as it is now."""
-    _known[path] = _identity(path)
+    remember(path, identity(path))
 
 
 def logs(path: Path) -> list[Path]:
@@ -206,21 +190,6 @@ def at_most(connection: DuckDBPyConnection, seconds: float) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-
-
-def _identity(path: Path) -> Identity:
-    """Raises Foreign for what is no file of its own: a link, a folder, a pipe."""
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        raise Stale("is not there") from None
-    except OSError as error:
-        raise Refused(error.strerror) from error
-    if stat.S_ISLNK(found.st_mode):
-        raise Foreign("is a link")
-    if not stat.S_ISREG(found.st_mode):
-        raise Foreign("is no file")
-    return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _is_held(text: str) -> bool:
