@@ -12,6 +12,7 @@ question waits for it. The request is JSON in its first argument, the answer lin
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import sys
@@ -42,10 +43,10 @@ def main() -> None:
     request = json.loads(sys.argv[1])
     bounded = _limit(request["processor"], request["memory"], request["seconds"])
     sys.path.append(request["packages"])
-    try:
-        import _duckdb as duckdb  # a quarter of the time that the package around it takes
+    try:  # a quarter of the time that the package around it takes
+        duckdb = importlib.import_module("_duckdb")
     except ImportError:
-        import duckdb  # type: ignore[no-redef]
+        duckdb = importlib.import_module("duckdb")
     # From here on it is the database's doing if there is no answer, or a tighter limit's.
     _say("ready" if bounded else "unknown", "has less memory than it wants")
     try:

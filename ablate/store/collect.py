@@ -57,8 +57,8 @@ _ROOT: Final = frozenset(
     | {".index.lock", ".studies.lock", LOCK, TRASH, ledger.FOLDER, ledger.LOCK}
 )
 _OLD: Final = 3600.0  # seconds after which nobody goes on writing a file that takes milliseconds
-_DATABASE: Final = re.compile(r"results\.duckdb\.corrupt-[0-9TZ.\-]+(\.wal)?")
-_REBUILT: Final = re.compile(r"results\.duckdb\.new-[0-9a-f]{8}(\.wal)?")
+_DATABASE: Final = re.compile(r"results\.duckdb\.corrupt-[0-9TZ.\-]+(\.wal(\.\w+)?)?")
+_REBUILT: Final = re.compile(r"results\.duckdb\.new-[0-9a-f]{8}(\.wal(\.\w+)?)?")
 _CRASH: Final = re.compile(r"crash-\d{4}(-[0-9a-f]+)?\.txt")
 _GRAVE: Final = re.compile(r"\.claim-[0-9A-Za-z-]+")
 _CLAIMING: Final = re.compile(r"\.claiming-[0-9a-f]+")
