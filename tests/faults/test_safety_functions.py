@@ -238,7 +238,6 @@ def test_no_plugins_runs_nothing_that_a_study_names(
         times += 1
     for words in (
         ["datasets", "show", "hostile:data"],
-        ["datasets", "fetch", "hostile:data"],
         ["models", "show", "hostile:model"],
         ["tricks", "show", "./quiet.py"],
         ["tricks", "show", "unasked"],
@@ -247,7 +246,14 @@ def test_no_plugins_runs_nothing_that_a_study_names(
         assert done.returncode == 2, words
         assert len(done.stderr.splitlines()) <= 2, words
         times += 1
-    for words in (["tricks"], ["models"], ["datasets"], ["schema"], ["doctor"]):
+    for words in (
+        ["tricks"],
+        ["models"],
+        ["datasets"],
+        ["schema"],
+        ["doctor"],
+        ["datasets", "fetch", "hostile:data"],
+    ):
         assert ablate(place, *words, "--no-plugins").returncode in (0, 2), words
         times += 1
     assert marks(place) == []

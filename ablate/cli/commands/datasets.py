@@ -163,11 +163,12 @@ def fetch(
 ) -> None:
     """Download one."""
     from ablate.console.progress import Progress
-    from ablate.data.catalogue import dataset_info, in_memory
+    from ablate.data.catalogue import check_name, in_memory
     from ablate.data.download import fetch as download
 
     output = options.output()
-    if in_memory(dataset_info(name).name):
+    check_name(name)
+    if in_memory(name):
         output.note(f"{name} needs no download")
         return
     label = f"{name} {size}".strip()
