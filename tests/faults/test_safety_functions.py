@@ -344,7 +344,7 @@ def test_what_reads_results_calls_no_function(place: Path, proved: Proved) -> No
     for words in commands:
         done = ablate(place, *words)
         assert done.returncode in (0, 1), (words, done.stderr)
-        assert "hostile:data" in ablate(place, "report", "study.toml").stdout
+        assert words[0] != "report" or "-o" in words or "hostile:data" in done.stdout, words
         assert marks(place) == [], words
     refused = ablate(place, "verify", "--no-plugins")
     assert refused.returncode == 2
