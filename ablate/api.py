@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.console.log_view import LogView, stamped
+from ablate.console.others_code import tell_functions
 from ablate.console.output import Output
 from ablate.console.stages import stage_lines
 from ablate.console.tracker import Tracker
@@ -304,6 +305,7 @@ class Study:
         """
         from ablate.session.session import open_session
 
+        tell_functions(self.definition, Output(quiet=1 if quiet else 0))
         with without_plugins(self._bundled_only):
             session = open_session(
                 self.definition,

@@ -361,7 +361,9 @@ def test_what_reads_results_calls_no_function(place: Path, proved: Proved) -> No
     )  # fmt: skip
 
 
-def test_from_python_the_same_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_python_the_same_is_refused(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(place)
     monkeypatch.syspath_prepend(place)
     written(place, OWN)
@@ -378,6 +380,17 @@ def test_from_python_the_same_is_refused(place: Path, monkeypatch: pytest.Monkey
         with pytest.raises(AblateError, match=REFUSED):
             call()
     assert marks(place) == []
+    # what runs is told before it does
+    written(place, ('"code:interact"', "hostile:model"), "told.toml")
+    with pytest.raises(AblateError):
+        StudyFile.load("told.toml").run(device="cpu")
+    written(place, ('"hostile:nothing"', "resnet8"), "told.toml")
+    with pytest.raises(AblateError, match="hostile has no function 'nothing'"):
+        StudyFile.load("told.toml").run(device="cpu")
+    assert (
+        capfd.readouterr().err
+        == "calls module hostile, where it is not found (data set hostile:nothing)\n"
+    )
 
 
 @pytest.mark.parametrize("how", [["-m", "ablate"], ["-B", "-mablate"], ["-m", "ablate.__main__"]])

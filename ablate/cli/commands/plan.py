@@ -9,9 +9,9 @@ import typer
 
 from ablate.cli.app import command
 from ablate.cli.options import Datasets, Limit, MaxSeeds, Options, Seeds, Settings, Until
-from ablate.cli.others_code import tell_functions
 from ablate.cli.selection import Selection
 from ablate.console.json_view import look
+from ablate.console.others_code import tell_functions
 from ablate.util.files import check_working_folder
 
 if TYPE_CHECKING:

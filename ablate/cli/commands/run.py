@@ -10,9 +10,9 @@ import typer
 from ablate.cli import training_stages
 from ablate.cli.app import command
 from ablate.cli.options import Datasets, Limit, MaxSeeds, Options, Seeds, Settings, Until
-from ablate.cli.others_code import tell_functions
 from ablate.cli.selection import Selection
 from ablate.cli.training_stages import Training
+from ablate.console.others_code import tell_functions
 from ablate.console.tracker import in_words
 from ablate.util.job_control import writing_in_background
 from ablate.util.text import duration
