@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +26,8 @@ from ablate.data.decode import DECODER, REFUSAL
 from ablate.data.fingerprint import Identity
 from ablate.data.sources.base import Read, Room, Source, in_threads, manifest_digest
 from ablate.errors import DataError
+from ablate.util import shared
+from ablate.util.files import sync_directory
 from ablate.util.locks import locked
 from ablate.util.paths import decoded_limit, decoded_root, shown
 
@@ -55,11 +56,12 @@ def build(identity: Identity, progress: Progress | None) -> CachedDataset:
             shutil.rmtree(stale, ignore_errors=True)
         if folder.exists():  # not whole, as a full disk or a crash leaves it
             shutil.rmtree(folder)
-        making = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.", suffix=".tmp"))
+        making = shared.new_folder(folder)
         try:
             _write(identity, making, progress)
-            making.chmod(0o755)
+            sync_directory(making)
             making.rename(folder)
+            sync_directory(folder.parent)
         except BaseException:
             shutil.rmtree(making, ignore_errors=True)
             raise
@@ -70,7 +72,7 @@ def build(identity: Identity, progress: Progress | None) -> CachedDataset:
 def _writable(folder: Path) -> Iterator[None]:
     """What can go wrong with writing there, as one line."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        shared.make_folder(folder)
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -101,7 +103,7 @@ def _write(identity: Identity, folder: Path, progress: Progress | None) -> None:
         room.hold(index, kept.nbytes)
         return index, hashlib.sha256(data).digest(), image.shape, kept
 
-    with (folder / (FILES if keep_files else PIXELS)).open("wb") as file:
+    with shared.create(folder / (FILES if keep_files else PIXELS)) as file:
         _write_header(file, 0)
         begin = file.tell()
         for done, made in enumerate(in_threads(decode_one, source.reads(), sizes, room), 1):
@@ -121,7 +123,8 @@ def _write(identity: Identity, folder: Path, progress: Progress | None) -> None:
         raise DataError(f"{identity.name} changed while it was decoded", hint="run it again")
     labels = np.array([entry.label for entry in entries], dtype=np.int64)
     rows = [offsets, heights, widths, labels, *([lengths] if keep_files else [])]
-    np.save(folder / TABLE, np.stack(rows))
+    table = np.stack(rows)
+    shared.write_whole(folder / TABLE, lambda file: np.save(file, table))
     meta = {
         "name": identity.name,
         "variant": identity.variant,
@@ -134,10 +137,8 @@ def _write(identity: Identity, folder: Path, progress: Progress | None) -> None:
         "bytes": position,
         "paths": [entry.path for entry in entries],
     }
-    (folder / META).write_text(json.dumps(meta), encoding="utf-8")
-    for name in (TABLE, META):
-        with (folder / name).open("rb+") as written:
-            os.fsync(written.fileno())
+    said = json.dumps(meta).encode()
+    shared.write_whole(folder / META, lambda file: file.write(said))
 
 
 def _write_header(file: BinaryIO, length: int) -> None:

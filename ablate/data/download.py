@@ -9,9 +9,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import http.client
+import os
 import shutil
 import tarfile
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -29,7 +29,8 @@ from ablate.data.sources.base import Source
 from ablate.data.sources.folder import FolderSource
 from ablate.data.sources.tar import TarSource
 from ablate.errors import AblateError, DataError, brief, did_you_mean
-from ablate.util import paths
+from ablate.util import paths, shared
+from ablate.util.files import sync_directory
 from ablate.util.locks import locked
 from ablate.util.paths import shown
 
@@ -94,7 +95,7 @@ def fetch_edition(
         )
     folder, archive = root / edition.folder, root / edition.archive
     with _writing(root):
-        root.mkdir(parents=True, exist_ok=True)
+        shared.make_folder(root)
         with locked(root / f".{edition.archive}.lock"):
             for there in (folder, archive):
                 if there.exists():
@@ -105,7 +106,9 @@ def fetch_edition(
             if not edition.unpack:
                 if edition.md5 is None:
                     _check_counts(info, url, part, TarSource(info.name, part))
+                shared.sync_file(part)
                 part.rename(archive)
+                sync_directory(root)
                 return archive
             _unpack(info, url, part, folder)
             part.unlink()
@@ -128,7 +131,7 @@ def _writing(root: Path) -> Iterator[None]:
 
 def _download(url: str, part: Path, megabytes: int, progress: Progress | None) -> None:
     """Into `part`, from where it ends. megabytes: expected in all, 0 if that is not known."""
-    have = part.stat().st_size if part.exists() else 0
+    have = _begun(part)
     try:
         response = _request(url, have)
         if not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
@@ -148,7 +151,9 @@ def _download(url: str, part: Path, megabytes: int, progress: Progress | None) -
             f"cannot reach {url}: {reason}",
             hint="check the network; or --data DIR if you have it elsewhere",
         ) from error
-    with response, part.open("ab" if have else "wb") as file:
+    if not have:
+        part.unlink(missing_ok=True)
+    with response, shared.append(part) if have else shared.create(part) as file:
         length = response.headers.get("Content-Length", "")
         total = have + int(length) if length.isdecimal() and len(length) < 19 else None
         _check_space(url, part, (total or have) - have)
@@ -168,6 +173,15 @@ def _download(url: str, part: Path, megabytes: int, progress: Progress | None) -
             raise _stopped(done, total) from error
     if total is not None and done < total:
         raise _stopped(done, total)
+
+
+def _begun(part: Path) -> int:
+    """Bytes of what an earlier fetch has left, 0 for what cannot be continued: a link, for one."""
+    try:
+        with shared.append(part) as file:
+            return os.fstat(file.fileno()).st_size
+    except OSError:  # a colleague's that we cannot write to, too
+        return 0
 
 
 def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
@@ -253,7 +267,7 @@ def _unpack(info: DatasetInfo, url: str, part: Path, folder: Path) -> None:
     """Unpack into a folder beside, look whether it is whole, then rename."""
     for stale in folder.parent.glob(f"{folder.name}.*.tmp"):  # of a fetch that was killed
         shutil.rmtree(stale, ignore_errors=True)
-    making = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.", suffix=".tmp"))
+    making = shared.new_folder(folder)
     try:
         unpacked, next_look = 0, 0
         most = _TIMES * sum(info.counts or (1 << 40,)) + _OTHERS
@@ -270,7 +284,13 @@ def _unpack(info: DatasetInfo, url: str, part: Path, folder: Path) -> None:
                 next_look = unpacked + _LOOK
             archive.extract(member, making, filter="data")
         _check_counts(info, url, part, FolderSource(info.name, making / folder.name))
+        for place, folders, files in os.walk(making):
+            for name in (*folders, *files):
+                shared.share(Path(place, name))
+        if hasattr(os, "sync"):  # thousands of files in one go
+            os.sync()
         (making / folder.name).rename(folder)
+        sync_directory(folder.parent)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _wrong(info, url, part, f"not a whole archive ({error})") from error
     finally:

@@ -7,9 +7,7 @@ than they would take to read.
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 
 from ablate.data.device_copy import fits, image_store
 from ablate.data.resample import centres, resample
+from ablate.util import shared
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,15 +111,6 @@ def _save(path: Path, images: NDArray[np.uint8]) -> None:
     try:
         if images.nbytes > shutil.disk_usage(path.parent).free * _SHARE:
             return
-        handle, making = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.save(file, images)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(making).replace(path)
-        except BaseException:
-            Path(making).unlink(missing_ok=True)
-            raise
+        shared.write_whole(path, lambda file: np.save(file, images))
     except OSError:  # training goes on without it
         return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +21,12 @@ from ablate.data.sources.folder import FolderSource
 from ablate.data.sources.tar import TarSource
 from ablate.data.sources.tgz import ArchiveSource
 from ablate.errors import AblateError, DataError
+from ablate.util import shared
+from ablate.util.files import open_plain, read_at_most
 from ablate.util.paths import decoded_root, shown
 
 _FORMAT = 1
+_LONGEST = 64 << 20  # bytes of what is known of a data set
 
 
 _COUNTS: dict[str, tuple[int, int]] = {}  # by fingerprint, of what this process looked at
@@ -183,8 +185,9 @@ def _index_file(location: Path) -> Path:
 
 def _read(index: Path) -> dict[str, Any]:
     try:
-        document = json.loads(index.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not there yet, or damaged: measured again
+        with open_plain(index) as file:
+            document = json.loads(read_at_most(file, _LONGEST))
+    except (OSError, ValueError, RecursionError):  # not there yet, or damaged: measured again
         return {}
     return document if isinstance(document, dict) else {}
 
@@ -192,10 +195,7 @@ def _read(index: Path) -> dict[str, Any]:
 def _write(index: Path, document: dict[str, Any]) -> None:
     """Best effort: planning works where nothing can be written, it only hashes every time."""
     try:
-        index.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=index.parent, suffix=".tmp")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(document, file)
-        Path(temporary).replace(index)
+        shared.make_folder(index.parent)
+        shared.write_whole(index, lambda file: file.write(json.dumps(document).encode()))
     except OSError:
         return

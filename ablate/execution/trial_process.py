@@ -174,11 +174,13 @@ def place_compiler(device: str) -> None:
     import hashlib
 
     from ablate.util.package_metadata import version_of
-    from ablate.util.paths import compiled_root
+    from ablate.util.paths import compiled_root, user_cache
+    from ablate.util.shared import private_folder
 
     # What is compiled on one processor may not run on another.
     processor = hashlib.sha256(cpu_name().encode()).hexdigest()[:8]
-    folder = compiled_root() / f"torch-{version_of('torch')}-{processor}"
+    name = f"torch-{version_of('torch')}-{processor}"
+    folder = private_folder(compiled_root() / name, user_cache() / "compiled" / name)
     # Importing torchvision sets torch's default, which who started us may have passed on.
     default = "torchinductor_"
     if Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR", default)).name.startswith(default):

@@ -26,6 +26,8 @@ from ablate.study import find_study
 from ablate.study.model import Study
 from ablate.util import devices as machine
 from ablate.util.devices import Device
+from ablate.util.paths import compiled_root
+from ablate.util.shared import check_code
 from ablate.util.text import duration
 
 if TYPE_CHECKING:
@@ -128,10 +130,12 @@ class Session:
         return found
 
     def _check_recipes(self) -> None:
-        """What cannot be trained on these images is refused before anything is."""
+        """What cannot be trained on these images, or here, is refused before anything is."""
         from ablate.data.cache import open_cache
         from ablate.data.dataset import check_recipe
 
+        if any(self.resolved.trials[key].numerics.compiled for key in self.work.to_train):
+            check_code(compiled_root())
         seen = set()
         for key in self.work.to_train:
             trial = self.resolved.trials[key]
