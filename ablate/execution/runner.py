@@ -317,12 +317,10 @@ class Runner:
     def _ended(self, request: int, status: str, message: str, attempt: str) -> None:
         # The slot is free only when the process has exited: its memory must be back first.
         key = self._keys.pop(request)
-        if (
-            status == "failed" and self._gone is None
-        ):  # perhaps because its ending could not be written
+        if status == "failed":  # perhaps because its ending could not be written
             with contextlib.suppress(AblateError, OSError):
                 attempt_reader.conclude(self._store.path, key, status, message, attempt)
-        log_file.bound(attempt_reader.trial_path(self._store.path, key))
+        log_file.bound(attempt_reader.trial_path(self._store.path, key), attempt)
         if status == "interrupted" and self._signal is None and self._gone is None:
             self._lost.append(key)
         self._conclude(key, status, message)
@@ -348,7 +346,7 @@ class Runner:
                 status, message = attempt_reader.conclude(
                     self._store.path, key, status, message, attempt
                 )
-        log_file.bound(attempt_reader.trial_path(self._store.path, key))
+        log_file.bound(attempt_reader.trial_path(self._store.path, key), attempt)
         state = self._store.state(key)
         if self._is_final(key, state):  # all that was missing was to say so
             status, message = state.status, state.message
@@ -362,8 +360,12 @@ class Runner:
             executor.abandon()
         if time.monotonic() - self._bounded > _LOGS:
             self._bounded = time.monotonic()
-            for key in self._keys.values():
-                log_file.bound(attempt_reader.trial_path(self._store.path, key))
+            for executor in self._executors:
+                for request in executor.running:
+                    name = executor.place(request).attempt
+                    if name and request in self._keys:
+                        key = self._keys[request]
+                        log_file.bound(attempt_reader.trial_path(self._store.path, key), name)
 
     def _ingest_between(self) -> None:
         """Ingest what has ended, but not while a slot waits for its process to be gone."""

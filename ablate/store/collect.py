@@ -199,7 +199,7 @@ def in_trial(
             left.append((str(path), "a link"))
         elif sort == "folder":
             if files.is_unique_name(name):
-                end = attempt_reader.ending(path)
+                end = store.ending(path)
                 idle = end is None or end["status"] != "done"
                 if ended and idle and name != counts:
                     kind = "attempts"
@@ -231,10 +231,7 @@ def in_trial(
 def _counting(store: Store, key: str) -> tuple[str, bool]:
     """(the attempt that counts, whether the trial has ended), as `Store.state` has it, whoever
     holds the trial."""
-    tries = [
-        (path.name, attempt_reader.ending(path))
-        for path in attempt_reader.attempts(store.path, key)
-    ]
+    tries = [(path.name, store.ending(path)) for path in attempt_reader.attempts(store.path, key)]
     done = [each for each in tries if each[1] is not None and each[1]["status"] == "done"]
     name, end = (done[:1] or tries[-1:] or [("", None)])[0]
     return name, end is not None and end["status"] in attempt_reader.FINAL
@@ -328,18 +325,13 @@ def _entries(folder: Path) -> list[beneath.Entry]:
 
 def _size(path: Path) -> int:
     """Bytes of a file, or of all in a folder; links count as themselves."""
-    total, waiting = 0, [path]
-    while waiting:
-        each = waiting.pop()
-        try:
-            found = beneath.about(each)
-        except OSError:
-            continue
-        if stat.S_ISDIR(found.st_mode):
-            waiting += [each / name for name, _ in _entries(each)]
-        else:
-            total += found.st_size
-    return total
+    try:
+        found = beneath.about(path)
+    except OSError:
+        return 0
+    if not stat.S_ISDIR(found.st_mode):
+        return found.st_size
+    return sum(size for _, size in beneath.sizes(path))
 
 
 @dataclass

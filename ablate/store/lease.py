@@ -139,6 +139,8 @@ def claim(store_path: Path, key: str, study: str) -> Claim | None:
     place = trial / "claim"
     lease = Lease.of_this_process(study)
     prepared = trial / f".claiming-{lease.token}"
+    if holder(store_path, key) is not None:  # to ask its attempts takes longer
+        return None
     if _still_trained(store_path, key):
         return None
     with writing(trial):

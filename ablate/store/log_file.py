@@ -47,16 +47,21 @@ def opened(attempt: Path) -> BinaryIO:
     return os.fdopen(descriptor, "r+b")
 
 
-def bound(trial: Path, most: int = MOST, head: int = _HEAD, tail: int = _TAIL) -> bool:
+def bound(
+    trial: Path, attempt: str = "", most: int = MOST, head: int = _HEAD, tail: int = _TAIL
+) -> bool:
     """Leave out the middle of each of a trial's logs of more than `most` bytes; whether one was.
+
+    attempt: whose, "" for all.
 
     Its process may be writing: what it adds just then may be left out, too.
     """
     found = False
     with contextlib.suppress(OSError):  # there is none, or the disk refuses: as it is, then
-        for name, kind in beneath.entries(trial):
+        names = [attempt] if attempt else [e.name for e in beneath.entries(trial)]
+        for name in names:
             log = trial / name / NAME
-            if kind == "folder" and beneath.kind(log) and beneath.about(log).st_size > most:
+            if beneath.kind(log) == "file" and beneath.about(log).st_size > most:
                 _shorten(trial / name, most, head, tail)
                 found = True
     return found

@@ -36,6 +36,7 @@ from ablate.store.lease import Lease, holder
 from ablate.util import beneath, files
 
 _NAN: Final = float("nan")
+_TOLD: Final = ("status", "message", "epochs", "finished")  # of an attempt that is not done
 
 Ending = dict[str, Any] | None  # done.json, None without it
 Status = Literal["new", "done", "failed", "diverged", "no_effect", "oom", "interrupted", "running"]
@@ -280,7 +281,7 @@ class Store:
 
     def state(self, key: str) -> TrialState:
         """Where a trial stands now."""
-        tries = [(path, self._ending(path)) for path in attempt_reader.attempts(self.path, key)]
+        tries = [(path, self.ending(path)) for path in attempt_reader.attempts(self.path, key)]
         counting = next((t for t in tries if t[1] and _is_done(t[1])), None)
         if counting is None:
             live = holder(self.path, key)
@@ -305,7 +306,7 @@ class Store:
     def result(self, key: str) -> TrialResult | None:
         """What a trial measured, or None if it is not done."""
         for path in attempt_reader.attempts(self.path, key):
-            end = self._ending(path)
+            end = self.ending(path)
             if end and _is_done(end):
                 return _result(key, path, end)
         return None
@@ -316,16 +317,14 @@ class Store:
         for key, state in states.items():
             if state.status == "done" and state.attempt:
                 path = attempt_reader.trial_path(self.path, key) / state.attempt
-                end = self._ending(path)
+                end = self.ending(path)
                 if end and _is_done(end):  # else set aside meanwhile
                     found[key] = _result(key, path, end)
         return found
 
     def finals(self, key: str) -> dict[str, dict[str, float]]:
         """Final metrics of every finished attempt at a trial, by its name, oldest first."""
-        ends = (
-            (path, attempt_reader.ending(path)) for path in attempt_reader.attempts(self.path, key)
-        )
+        ends = ((path, self.ending(path)) for path in attempt_reader.attempts(self.path, key))
         return {path.name: _final(end) for path, end in ends if end and _is_done(end)}
 
     def epochs(self, key: str) -> list[dict[str, float]]:
@@ -334,8 +333,11 @@ class Store:
         path = attempt_reader.trial_path(self.path, key)
         return read_epochs(path / name / "metrics.jsonl") if name else []
 
-    def _ending(self, attempt: Path) -> Ending:
-        """As `attempt_reader.ending`, read once: it is written whole, another is another file."""
+    def ending(self, attempt: Path) -> Ending:
+        """As `attempt_reader.ending`, read once: it is written whole, another is another file.
+
+        Of an attempt that is not done only what is told of it is kept: there may be thousands.
+        """
         place = f"{attempt}/done.json"
         try:
             file = beneath.about(attempt / "done.json")
@@ -344,7 +346,10 @@ class Store:
         identity = file.st_ino, file.st_mtime_ns, file.st_size
         known = self._endings.get(place)
         if known is None or known[0] != identity:
-            known = self._endings[place] = identity, attempt_reader.ending(attempt)
+            end = attempt_reader.ending(attempt)
+            if end is not None and not _is_done(end):
+                end = {name: end[name] for name in _TOLD if name in end}
+            known = self._endings[place] = identity, end
         return known[1]
 
     def disagreements(self) -> list[Disagreement]:
@@ -352,7 +357,7 @@ class Store:
         found = []
         for key in self.keys():
             tries = attempt_reader.attempts(self.path, key)
-            ends = [(path, attempt_reader.ending(path)) for path in tries] if len(tries) > 1 else []
+            ends = [(path, self.ending(path)) for path in tries] if len(tries) > 1 else []
             done = [(path.name, _final(end)) for path, end in ends if end and _is_done(end)]
             for name, final in done[1:]:
                 first, expected = done[0]

@@ -241,6 +241,25 @@ def walk(path: Path) -> Iterator[tuple[Path, list[Entry]]]:
         waiting += [folder / each.name for each in reversed(found) if each.kind == "folder"]
 
 
+def sizes(path: Path) -> Iterator[tuple[str, int]]:
+    """(name, bytes) of every file in a folder and below, links as themselves."""
+    waiting = [path]
+    while waiting:
+        folder = waiting.pop()
+        with contextlib.suppress(OSError):  # gone meanwhile, or not to be read
+            descriptor = open_file(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                with os.scandir(descriptor) as found:
+                    for each in found:
+                        if _kind_of(each) == "folder":
+                            waiting.append(folder / each.name)
+                            continue
+                        with contextlib.suppress(OSError):
+                            yield each.name, each.stat(follow_symlinks=False).st_size
+            finally:
+                os.close(descriptor)
+
+
 def make_folder(path: Path, *, exist_ok: bool = False) -> None:
     """Make one folder; those above it have to be there. Raises LinkFound, OSError."""
     with _place(path) as (folder, name):

@@ -163,12 +163,12 @@ def test_a_log_is_cut_only_where_it_is_a_file_of_its_own(tmp_path: Path) -> None
         mine.write_bytes(b"x" * 5000)
         (attempt.path / "log.txt").unlink(missing_ok=True)
         make(mine, attempt.path / "log.txt")
-        assert not log_file.bound(trial, 1000, 300, 200)
+        assert not log_file.bound(trial, most=1000, head=300, tail=200)
         log_file.add(attempt.path, "a line")
         assert mine.read_bytes() == b"x" * 5000
     (attempt.path / "log.txt").unlink()
     (attempt.path / "log.txt").write_bytes(b"y" * 5000)
-    assert log_file.bound(trial, 1000, 300, 200)
+    assert log_file.bound(trial, most=1000, head=300, tail=200)
     assert 500 < (attempt.path / "log.txt").stat().st_size < 1000
 
 

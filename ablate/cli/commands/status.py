@@ -10,7 +10,6 @@ import math
 import os
 import signal
 import time
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -191,13 +190,7 @@ def _now(resolved: ResolvedStudy, states: dict[str, TrialState]) -> str:
 
 
 def _size(path: Path) -> int:
-    total = 0
-    for folder, inside in beneath.walk(path):
-        for name, kind in inside:
-            if kind == "file":
-                with suppress(OSError):  # gone meanwhile: a checkpoint replaced, a claim released
-                    total += beneath.about(folder / name).st_size
-    return total
+    return sum(size for _, size in beneath.sizes(path))
 
 
 DEFAULT: Final = 2.0  # seconds

@@ -20,6 +20,7 @@ from ablate.cli.commands.doctor.machine import Finding
 from ablate.cli.options import Options
 from ablate.errors import AblateError
 from ablate.store.format_version import FORMAT
+from ablate.util import beneath
 from ablate.util.text import count, megabytes
 
 if TYPE_CHECKING:
@@ -179,33 +180,18 @@ def _sizes(path: Path) -> str:
 
     sizes = dict.fromkeys(("checkpoints", "weights", "predictions", "metrics", "database"), 0)
     total = 0
-    waiting = [path]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            entries = [e for e in folder.iterdir() if not e.is_symlink()]
-        except OSError:
-            continue
-        for entry in entries:
-            if entry.is_dir():
-                waiting.append(entry)
-                continue
-            try:
-                size = entry.lstat().st_size
-            except OSError:
-                continue
-            total += size
-            name = entry.name
-            if name.startswith("checkpoint-"):
-                sizes["checkpoints"] += size
-            elif name.startswith(WEIGHTS):
-                sizes["weights"] += size
-            elif name == "predictions.npz":
-                sizes["predictions"] += size
-            elif name == "metrics.jsonl":
-                sizes["metrics"] += size
-            elif name.startswith("results.duckdb"):
-                sizes["database"] += size
+    for name, size in beneath.sizes(path):
+        total += size
+        if name.startswith("checkpoint-"):
+            sizes["checkpoints"] += size
+        elif name.startswith(WEIGHTS):
+            sizes["weights"] += size
+        elif name == "predictions.npz":
+            sizes["predictions"] += size
+        elif name == "metrics.jsonl":
+            sizes["metrics"] += size
+        elif name.startswith("results.duckdb"):
+            sizes["database"] += size
     parts = [f"{what} {megabytes(size)}" for what, size in sizes.items() if size]
     return f"{megabytes(total)}: {', '.join(parts) or 'nothing yet'}"
 
@@ -266,19 +252,19 @@ class _Damage:
             self._add("newer", key, "")
             return
         if trial is None or trial.key != key:
-            exists = (folder / "trial.json").exists()
+            exists = beneath.kind(folder / "trial.json") is not None
             self._add("definition", key, "is damaged" if exists else "is missing")
         ended = self.store.state(key).status in attempt_reader.FINAL
         for attempt in tries:
-            end = attempt_reader.ending(attempt)
-            if end is None and not ended and (attempt / "done.json").exists():
+            end = self.store.ending(attempt)
+            if end is None and not ended and beneath.kind(attempt / "done.json"):
                 self._add("ending", key, attempt.name)
             if end is None or end["status"] != "done":
                 continue
             lines = attempt / "metrics.jsonl"
             stored = end.get("curves")
             expected = stored.get("bytes") if isinstance(stored, dict) else None
-            size = lines.stat().st_size if lines.is_file() else -1
+            size = beneath.about(lines).st_size if beneath.kind(lines) == "file" else -1
             if size < 0 or (isinstance(expected, int) and size != expected):
                 self._add("lines", key, attempt.name)
             elif deep:
@@ -286,7 +272,7 @@ class _Damage:
         if deep:
             teaches = key in self.teachers
             if teaches and ended and attempt_reader.weights(self.store.path, key) is None:
-                attempts = [a for a in tries if (a / attempt_reader.WEIGHTS).exists()]
+                attempts = [a for a in tries if beneath.kind(a / attempt_reader.WEIGHTS)]
                 if attempts:
                     self._add("weights", key, attempts[0].name)
             for attempt in [] if ended else tries:
@@ -299,7 +285,7 @@ class _Damage:
             check_lines(attempt / "metrics.jsonl", end)
         except (Unfit, OSError):
             self._add("lines", key, attempt.name)
-        if (attempt / "predictions.npz").exists():
+        if beneath.kind(attempt / "predictions.npz"):
             try:
                 check_arrays(attempt / "predictions.npz")
             except (Unfit, OSError, zipfile.BadZipFile):
