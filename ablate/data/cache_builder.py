@@ -27,7 +27,7 @@ from ablate.data.fingerprint import Identity
 from ablate.data.sources.base import Read, Room, Source, in_threads, manifest_digest
 from ablate.errors import DataError
 from ablate.util import shared
-from ablate.util.files import sync_directory
+from ablate.util.beneath import sync
 from ablate.util.locks import locked
 from ablate.util.paths import decoded_limit, decoded_root, shown
 
@@ -59,9 +59,9 @@ def build(identity: Identity, progress: Progress | None) -> CachedDataset:
         making = shared.new_folder(folder)
         try:
             _write(identity, making, progress)
-            sync_directory(making)
+            sync(making)
             making.rename(folder)
-            sync_directory(folder.parent)
+            sync(folder.parent)
         except BaseException:
             shutil.rmtree(making, ignore_errors=True)
             raise

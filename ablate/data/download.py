@@ -30,7 +30,7 @@ from ablate.data.sources.folder import FolderSource
 from ablate.data.sources.tar import TarSource
 from ablate.errors import AblateError, DataError, brief, did_you_mean
 from ablate.util import paths, shared
-from ablate.util.files import sync_directory
+from ablate.util.beneath import sync
 from ablate.util.locks import locked
 from ablate.util.paths import shown
 
@@ -108,7 +108,7 @@ def fetch_edition(
                     _check_counts(info, url, part, TarSource(info.name, part))
                 shared.sync_file(part)
                 part.rename(archive)
-                sync_directory(root)
+                sync(root)
                 return archive
             _unpack(info, url, part, folder)
             part.unlink()
@@ -290,7 +290,7 @@ def _unpack(info: DatasetInfo, url: str, part: Path, folder: Path) -> None:
         if hasattr(os, "sync"):  # thousands of files in one go
             os.sync()
         (making / folder.name).rename(folder)
-        sync_directory(folder.parent)
+        sync(folder.parent)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _wrong(info, url, part, f"not a whole archive ({error})") from error
     finally:

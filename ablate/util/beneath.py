@@ -142,10 +142,12 @@ def _beneath(path: Path) -> tuple[Root | None, list[str]]:
     """The innermost held folder that a path is in, and what leads on from there."""
     if not _roots:
         return None, []
-    try:
-        text = os.path.abspath(path)
-    except FileNotFoundError:  # the working folder is gone
-        return None, []
+    text = os.fspath(path)
+    if not text.startswith("/") or "/." in text or "//" in text:  # mostly it is as it shall be
+        try:
+            text = os.path.abspath(text)
+        except FileNotFoundError:  # the working folder is gone
+            return None, []
     end = len(text)
     while end > 0:
         if (root := _roots.get(text[:end])) is not None:

@@ -24,7 +24,6 @@ from ablate.data.sources.folder import FolderSource
 from ablate.data.sources.tar import TarSource
 from ablate.data.sources.tgz import ArchiveSource
 from ablate.errors import AblateError, DataError
-from ablate.util import tensor_files
 from tests.helpers.data_samples import write_images
 from tests.helpers.tiff import tiff
 
@@ -133,14 +132,14 @@ def test_cifar_file_that_may_not_be_read_is_a_line(
 def test_weights_that_may_not_be_read_are_not_called_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ablate.models.weights import read_state
+    from ablate.models import weights
 
     def refused(*args: object, **options: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(tensor_files, "open_plain", refused)
+    monkeypatch.setattr(weights, "open_plain", refused)
     with pytest.raises(AblateError, match=r"cannot be read: Permission denied$") as caught:
-        read_state(tmp_path / "teacher.pth")
+        weights.read_state(tmp_path / "teacher.pth")
     assert caught.value.hint == "make it readable for you, or copy it"
 
 

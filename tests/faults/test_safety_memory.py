@@ -308,7 +308,8 @@ def test_bytearrays_of_text_are_read(tmp_path: Path) -> None:
     state = {"a": bytearray(b"abc"), "b": bytearray(), "c": bytearray(b"\xff\0"), "d": 5}
     for old in (False, True):
         torch.save(state, tmp_path / "state.pt", _use_new_zipfile_serialization=not old)
-        tensor_files.check_file(tmp_path / "state.pt")
+        with (tmp_path / "state.pt").open("rb") as file:
+            tensor_files.check_file(file)
         assert torch.load(tmp_path / "state.pt", weights_only=True) == state
 
 

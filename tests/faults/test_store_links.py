@@ -260,8 +260,17 @@ _ALLOWED = {
     # the path of the store itself, which is a person's own, links and all
     "ablate/store/format_version.py": {"mkdir", "listdir"},
     "ablate/store/store.py": {"is_dir"},
-    # /proc and /etc of the machine
+    # /proc and /etc of the machine, the user's own cache
     "ablate/store/lease.py": {"read_text", "exists", "stat"},
+    "ablate/execution/executor.py": {"listdir"},
+    "ablate/execution/state_guard.py": {"glob", "read_text", "read_bytes"},
+    # what is in the store's folder itself, which DuckDB opens by its path: looked at with lstat
+    "ablate/index/database.py": {"glob", "is_dir", "is_symlink", "unlink"},
+    "ablate/index/lock.py": {"is_symlink", "unlink"},
+    "ablate/index/vetting.py": {"unlink", "lstat"},
+    "ablate/index/inspector.py": {"stat"},
+    "ablate/index/known.py": {"lstat", "unlink", "exists", "mkdir", "glob", "iterdir", "stat"}
+    | {"read_text", "scandir", "listdir", "write_text"},
 }
 
 
