@@ -66,8 +66,8 @@ class Redrawn:
             redirect_stderr=False,
         )
         with undisturbed():
+            self._live = live  # first: Ctrl-C within `start` finds a cursor to bring back
             live.start()
-            self._live = live
 
     def refresh(self, drawing: RenderableType | None = None) -> None:
         """Draw, something else if it is given."""

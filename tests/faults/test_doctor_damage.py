@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from tests.helpers.fault_table import Proved
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Doctor tells of every worker of the machine: other tests, at the same time, leave some."""
+    monkeypatch.setattr("ablate.cli.commands.doctor.store._processes", lambda: iter(()))
+
+
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Several studies, a teacher, nothing damaged, nothing to remove."""

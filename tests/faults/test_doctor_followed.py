@@ -55,6 +55,12 @@ class Damage(NamedTuple):
     deep: bool = False
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Doctor tells of every worker of the machine: other tests, at the same time, leave some."""
+    monkeypatch.setattr("ablate.cli.commands.doctor.store._processes", lambda: iter(()))
+
+
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two studies, one with a teacher, each trained and looked at."""
