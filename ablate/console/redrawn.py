@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from ablate.util.job_control import draws, in_foreground, undisturbed
+from ablate.util.job_control import draws, in_foreground, uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,11 @@ class Redrawn:
 
     def __enter__(self) -> Redrawn:
         self._stack.enter_context(draws(self))
-        self.appear()
+        try:
+            self.appear()
+        except BaseException:  # Ctrl-C at once: what is not entered is not left
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -65,7 +69,7 @@ class Redrawn:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        with undisturbed():
+        with uninterrupted():
             self._live = live  # first: Ctrl-C within `start` finds a cursor to bring back
             live.start()
 
@@ -74,13 +78,13 @@ class Redrawn:
         if drawing is not None:
             self._drawing = drawing
         self.appear()
-        with undisturbed():
+        with uninterrupted():
             if self._live is not None:
                 self._live.update(self._drawing, refresh=True)
 
     def suspend(self) -> None:
         """Clear it away."""
-        with undisturbed():
+        with uninterrupted():
             if self._live is not None:
                 live, self._live = self._live, None
                 live.stop()

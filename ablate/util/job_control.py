@@ -20,6 +20,9 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Final, Protocol, TextIO
 
+_ENDING: Final = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 _SUSPEND: Final = getattr(signal, "SIGTSTP", None)  # not on every system
 _BACKGROUND_WRITE: Final = getattr(signal, "SIGTTOU", None)
 
@@ -132,6 +135,29 @@ def undisturbed() -> Iterator[None]:
             _held.waiting = False
             if _handlers:
                 _handlers[-1]()
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Within, Ctrl-Z waits, and so do Ctrl-C and what else asks this process to end: an exception
+    in the middle of drawing would leave the terminal without a cursor. For milliseconds."""
+    if not _main():
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: came.append(number))
+        for number in _ENDING
+        if callable(signal.getsignal(number))
+    }
+    try:
+        with undisturbed():
+            yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def _caught(number: int, frame: FrameType | None) -> None:
