@@ -20,7 +20,8 @@ from ablate.core.hook_types import Ragged
 from ablate.data.decode import DECODER, REFUSAL, REFUSED_SINCE, decode
 from ablate.data.fingerprint import Identity
 from ablate.data.splits import held_out, limited
-from ablate.errors import AblateError
+from ablate.errors import AblateError, DataError
+from ablate.util.resources import memory
 
 if TYPE_CHECKING:
     from ablate.core.hook_types import Ragged
@@ -253,7 +254,8 @@ def open_folder(folder: Path, name: str) -> CachedDataset:
 
 
 def check_recipe(cached: CachedDataset, recipe: Recipe) -> None:
-    """AblateError for a resolved recipe without one full batch, or that cuts more than there is."""
+    """AblateError for a resolved recipe without one full batch, that cuts more than there is, or of
+    which a batch of decoded images does not fit into memory."""
     images, eval_size, eval_resize = len(cached.train), recipe.eval_size, recipe.eval_resize
     if images < recipe.batch_size:
         raise AblateError(
@@ -266,4 +268,25 @@ def check_recipe(cached: CachedDataset, recipe: Recipe) -> None:
             f"recipe.eval_size {eval_size} is more than recipe.eval_resize {eval_resize}, "
             "from which it is cut",
             hint=f"recipe.eval_resize = {round(eval_size * 256 / 224)}",
+        )
+    if cached.encoded:
+        _check_memory(cached, recipe.batch_size)
+
+
+def _check_memory(cached: CachedDataset, batch_size: int) -> None:
+    """Files that are kept are decoded a batch at a time, whole: some bytes of file may be half a
+    gigabyte of pixels."""
+    known = memory()
+    if known is None:
+        return
+    train, most = cached.train, known.total // 2
+    sizes = 3 * train.heights[train.ids] * train.widths[train.ids]
+    largest = int(np.sort(sizes)[-batch_size:].sum())
+    if largest > most:
+        few = max(1, int(batch_size * most / largest))
+        raise DataError(
+            f"the {batch_size} largest images of {cached.name} are {largest / 1e9:,.0f} GB of "
+            "pixels, which a batch may decode at once; half of this machine's memory is "
+            f"{most / 1e9:,.0f} GB",
+            hint=f"make the images smaller, or recipe.batch_size = {few}",
         )

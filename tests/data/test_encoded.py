@@ -17,12 +17,13 @@ from ablate.core.recipe import Crop, Recipe
 from ablate.core.trial import Numerics, Trial
 from ablate.data.augment import horizontal_flip, normalise, random_resized_crop
 from ablate.data.cache import ensure_cache, open_cache
-from ablate.data.dataset import CachedDataset
+from ablate.data.dataset import CachedDataset, check_recipe
 from ablate.data.device_copy import Mapped, Resident, Sent
 from ablate.data.loader import TrialData, open_data
 from ablate.engine.loop import train
 from ablate.engine.recorder import Memory
 from ablate.errors import DataError
+from ablate.util import resources
 from tests.helpers.data_samples import pack, write_images
 
 CPU = torch.device("cpu")
@@ -213,3 +214,24 @@ def test_a_limit_that_is_no_number(
     monkeypatch.setenv("ABLATE_CACHE_LIMIT", wrong)
     with pytest.raises(DataError, match=f"ABLATE_CACHE_LIMIT is '{wrong}', expected the GB"):
         ensure_cache(f"imagefolder:{image_folder}", None, 32)
+
+
+def test_a_batch_of_pixels_that_no_memory_holds_is_refused(
+    both: tuple[CachedDataset, CachedDataset, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of some bytes can be half a gigabyte of pixels, and a batch decodes all of its own."""
+    decoded, kept, _ = both
+    split = kept.train
+    largest = sorted(3 * split.heights * split.widths)[-8:]
+    for short, refused in ((0, False), (1, True)):
+        total = 2 * (int(sum(largest)) - short)
+        monkeypatch.setattr(
+            "ablate.data.dataset.memory", lambda total=total: resources.Memory(total, 0, False)
+        )
+        check_recipe(decoded, recipe())
+        if not refused:
+            check_recipe(kept, recipe())
+            continue
+        with pytest.raises(DataError, match=r"8 largest images of .* GB of pixels") as caught:
+            check_recipe(kept, recipe())
+        assert (caught.value.hint or "").endswith("recipe.batch_size = 7")
