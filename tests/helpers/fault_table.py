@@ -5,7 +5,8 @@
 
 The second line writes docs/results/reliability.json (the rows, and what they were measured on) and
 puts the table into docs/reliability.md. tests/docs checks that the page has what the file says.
-Of several files, a later one's rows of a test replace those of the ones before.
+Of several files, a later one's rows of a test replace those of the ones before. The first may be
+docs/results/reliability.json itself: what was not run again stays, and the dates say so.
 """
 
 from __future__ import annotations
@@ -77,17 +78,23 @@ def put(page: str, table: str) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     tested: dict[str, list[dict[str, Any]]] = {}
+    when = f"{datetime.now(UTC):%Y-%m-%d}"
     for path in arguments:
         found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for line in Path(path).read_text("utf-8").splitlines():
-            row = json.loads(line)
+        text = Path(path).read_text("utf-8")
+        if path.endswith(".json"):
+            earlier = json.loads(text)
+            rows, when = earlier["rows"], f"{earlier['when'].split()[0]} to {when}"
+        else:
+            rows = [json.loads(line) for line in text.splitlines()]
+        for row in rows:
             found[row["test"].partition("[")[0]].append(row)
         tested |= found
     rows = added_up([row for each in tested.values() for row in each])
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "duckdb"))
     figures = {
-        "when": f"{datetime.now(UTC):%Y-%m-%d}",
+        "when": when,
         "where": f"{cores} cores, Python {platform.python_version()}, {versions}",
         "rows": sorted(rows, key=lambda row: (list(GROUPS).index(row["group"]), row["test"])),
     }
