@@ -380,20 +380,20 @@ def _held(path: Path) -> beneath.Root:
 
 def _gone(path: Path, root: beneath.Root) -> StoreGone:
     if root.is_removed:
-        how, kept = "was removed", "what was trained in it is lost with it"
+        what = f"the store {path} was removed while it was used"
+        hint = (
+            "what was in it is lost; if it was copied to another disk: --store PLACE goes on there"
+        )
     elif (place := root.moved_to) is None:
-        how = "is not there any more: unmounted, or another is in its place"
-        kept = (
-            "what was trained until now is in the one that was there; bring it back and run again"
-        )
+        what = f"the store {path} is not there any more: unmounted, or another is in its place"
+        hint = "what was trained is in the one that was there: bring it back and run again"
     elif root.is_there:
-        how, kept = "has no folder trials any more", "somebody has removed it"
+        what = f"the folder trials of the store {path} was removed while it was used"
+        hint = "what was in it is lost; run again"
     else:
-        how = f"was moved to {place}"
-        kept = (
-            f"what was trained until now is there: run again with --store {shlex.quote(str(place))}"
-        )
-    return StoreGone(f"the store {path} {how} while it was used", hint=kept)
+        what = f"the store {path} was moved to {place} while it was used"
+        hint = f"what was trained is there: run again with --store {shlex.quote(str(place))}"
+    return StoreGone(what, hint=hint)
 
 
 def _check_name(path: Path) -> None:

@@ -47,7 +47,7 @@ WAYS = {
     moved: "was moved to",
     replaced: "was moved to",
     removed: "was removed",
-    emptied: "has no folder trials",
+    emptied: "the folder trials of the store",
 }
 
 
