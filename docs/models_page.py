@@ -142,7 +142,7 @@ returns no module or no logits, or that cannot take images of the recipe's size.
 A function is code: it runs with your rights. `check` calls none and imports no module for it; it
 looks whether the file is there and has the name, and says what it did not call. `plan` and `run`
 print `calls FILE (model NAME)` before they do. With `--no-plugins` every command refuses it, as it
-refuses plugins, and so is one refused that is Python's own (`os:abort`)."""
+refuses plugins. A function of Python's own (`os:abort`) is always refused."""
 
 SIZES = """\
 Every ResNet, and one or two of each other family. With 1000 classes and auxiliary heads, at the

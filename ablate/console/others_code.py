@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ablate.errors import StudyError
+
 if TYPE_CHECKING:
     from ablate.console.output import Output
     from ablate.study.model import Study
@@ -11,7 +13,10 @@ if TYPE_CHECKING:
 
 def tell_functions(study: Study, output: Output) -> None:
     """Which functions of one's own are about to be called, and where they are."""
-    from ablate.planning.others_code import in_words, study_functions
+    from ablate.planning.others_code import function_problems, in_words, study_functions
 
-    for place in in_words(study_functions(study)):
+    found = study_functions(study)
+    if wrong := function_problems(study, [name for what, name in found if what == "model"]):
+        raise StudyError(wrong)  # before a package of one that is misspelled is imported
+    for place in in_words(found):
         output.note([(f"calls {place}", "dim")])

@@ -31,7 +31,9 @@ _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of a TIFF
 # Pillow's own limit, twice the number of which it warns: a camera's 100 megapixels fit.
 PIXELS = 178_956_970
 _PIXELS = {"JPEG2000": PIXELS // 3}  # it takes more memory for each than others do
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `_opened` looks
+# `_opened` looks at sizes; of odd tags and chunks what matters is whether the pixels are there.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 _TAKES = 18  # bytes a pixel while it is decoded: 7 for most, 18 for a progressive JPEG
 _WHOLE = 1 << 24  # pixels of an image that is converted as a whole
 # What a file of any name may be. No others: Pillow hands PostScript to a program, for one.

@@ -95,7 +95,7 @@ def _place(what: str, name: str) -> str:
     try:
         return look(what, name) or f"module {name.partition(':')[0]}"
     except AblateError:
-        return f"module {name.partition(':')[0]}, where it is not found"
+        return f"module {name.partition(':')[0]}, which is not found"
 
 
 def _models(value: Any, key: str = "") -> Iterator[str]:

@@ -5,13 +5,14 @@ Reports read it only when they are asked for something that needs it: it is most
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from ablate.errors import AblateError
 from ablate.store import attempt_reader
@@ -112,9 +113,30 @@ def stored_arrays(path: Path) -> dict[str, NDArray[Any]]:
         size = file.seek(0, os.SEEK_END)
         if sum(member.file_size for member in members) > size:
             raise ValueError("its arrays are larger than the file")
+        check_headers(file)
         file.seek(0)
         with np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
+
+
+def check_headers(file: BinaryIO) -> None:
+    """Raise ValueError, or one of `DAMAGED`, where an array's header and its bytes do not agree:
+    NumPy makes room for what a header says."""
+    from numpy.lib import format as npy
+
+    read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as opened:
+                version = npy.read_magic(opened)
+                if version not in read:
+                    raise ValueError(f"{member.filename} has version {version}")
+                shape, _, kind = read[version](opened)
+                told, there = math.prod(shape) * kind.itemsize, member.file_size - opened.tell()
+            if kind.hasobject:
+                continue  # a pickle, which is refused as one
+            if not kind.itemsize or told != there:
+                raise ValueError(f"{member.filename} says {told:,} bytes and has {there:,}")
 
 
 def _read(path: Path) -> Predictions:

@@ -237,6 +237,8 @@ class Store:
             return False
         with files.writing(path):
             beneath.make_folder(path.parent, exist_ok=True)
+            if beneath.kind(path) == "folder":  # which nothing can be renamed into the place of
+                beneath.rename(path, path.with_name(f"retired-{files.unique_name()}"))
         document = {"format": FORMAT, "key": key, "label": label}
         files.write_json(path, document | {"trial": trial.model_dump(mode="json")})
         return True

@@ -23,6 +23,7 @@ from ablate.store import attempt_reader, ledger
 from ablate.store.format_version import FORMAT
 from ablate.store.journal import finite_or_nan, read_pieces
 from ablate.store.lease import Lease, holder
+from ablate.store.predictions import DAMAGED, check_headers
 from ablate.util import beneath, files
 
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
@@ -30,6 +31,7 @@ _FILE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 _DOCUMENT: Final = 64 << 20  # bytes of the largest JSON document
 _LINES: Final = 1 << 30  # bytes of the longest metrics.jsonl
 _LEASE: Final = 1 << 16  # bytes
+_ARRAYS: Final = 10  # of a predictions.npz; there are six
 _LABEL: Final = 300  # characters
 
 
@@ -154,13 +156,19 @@ def check_lines(path: Path, end: dict[str, Any]) -> None:
 
 
 def check_arrays(path: Path) -> None:
-    """Raises Unfit for a predictions.npz whose checksums are wrong."""
+    """Raises Unfit for a predictions.npz whose checksums are wrong, or that has no arrays of that
+    kind: fewer, of other sizes than their headers say, or too many."""
     with plain(path) as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                stored = all(m.compress_type == zipfile.ZIP_STORED for m in archive.infolist())
+                members = archive.infolist()
+                stored = all(m.compress_type == zipfile.ZIP_STORED for m in members)
+                stored &= len(members) <= _ARRAYS
+                stored &= {"ids.npy", "labels.npy", "scores.npy"} <= {m.filename for m in members}
                 damaged = archive.testzip() if stored else None
-        except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFError):
+            if stored and damaged is None:
+                check_headers(file)
+        except DAMAGED:
             raise Unfit("its predictions.npz is damaged") from None
     if not stored or damaged is not None:
         raise Unfit("its predictions.npz is damaged")

@@ -101,6 +101,10 @@ def writing(path: Path) -> Iterator[None]:
                 f"cannot write {path}: its folder is gone",
                 hint="somebody has removed or moved it; run the same command again",
             ) from error
+        if error.errno in (errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise AblateError(
+                f"cannot write {path}: something else is in its place", hint="move it away"
+            ) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ELOOP):
             raise AblateError(
                 f"cannot write {path}: {error.strerror or error}",

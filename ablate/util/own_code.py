@@ -67,7 +67,7 @@ def refusal(name: str, *, bundled_only: bool = False) -> tuple[str, str] | None:
     if top in sys.stdlib_module_names or top in ("ablate", "__main__"):
         whose = {"ablate": "of ablate itself", "__main__": "no file's"}
         why = f"is in the module {top}, which is {whose.get(top, 'of Python itself')}"
-        return why, "name your own; if it is, rename its module"
+        return why, "if it is yours, give its module another name"
     return None
 
 

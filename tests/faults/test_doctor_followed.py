@@ -106,6 +106,11 @@ def _definition(store: Store) -> Path:
     return _attempt(store).parent / "trial.json"
 
 
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 def _saved(store: Store) -> Path:
     return sorted((store.path / "studies" / "plain").iterdir())[-1]
 
@@ -151,6 +156,7 @@ DAMAGES = [
     Damage("definition that cannot be read", lambda s: _definition(s).unlink(), RUN),
     Damage("definition that cannot be read", lambda s: _truncate(_definition(s)), RUN),
     Damage("definition that cannot be read", lambda s: _flip(_definition(s)), RUN),
+    Damage("definition that cannot be read", lambda s: _folder(_definition(s)), RUN),
     Damage("ending that cannot be read",
            lambda s: _truncate(_attempt(s) / "done.json"), RUN),
     Damage("file of metrics", lambda s: _truncate(_attempt(s) / "metrics.jsonl"), MERGE),

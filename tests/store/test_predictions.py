@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,8 @@ from ablate.errors import AblateError
 from ablate.stats import calibration_error
 from ablate.store import predictions
 from ablate.store.attempt_writer import Attempt
-from ablate.store.predictions import read_predictions
+from ablate.store.predictions import read_predictions, stored_arrays
+from ablate.store.untrusted import Unfit, check_arrays
 
 pytestmark = pytest.mark.usefixtures("trials_folder")
 
@@ -138,3 +141,26 @@ def test_a_file_that_may_not_be_read_is_not_trained_again(
     with pytest.raises(AblateError, match=r"cannot be read: Permission denied$") as caught:
         read_predictions(tmp_path, KEY, attempt)
     assert caught.value.hint == "make it readable for you"
+
+
+@pytest.mark.parametrize("shape", [(10**10,), (3,), (10**12, 0, 5)])
+def test_a_header_that_its_bytes_do_not_bear_out_is_refused_unread(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    """NumPy makes room for what a header says, whatever the file has."""
+    path = tmp_path / "predictions.npz"
+    for told, refused in (((4,), False), (shape, True)):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in ("ids", "labels", "scores"):
+                file = io.BytesIO()
+                header = {"descr": "<i8", "fortran_order": False, "shape": told}
+                np.lib.format.write_array_header_1_0(file, header)
+                archive.writestr(f"{name}.npy", file.getvalue() + bytes(32))
+        if not refused:
+            assert stored_arrays(path)["ids"].tolist() == [0] * 4
+            check_arrays(path)
+            continue
+        with pytest.raises(ValueError, match=r"says [\d,]+ bytes and has 32"):
+            stored_arrays(path)
+        with pytest.raises(Unfit, match=r"predictions\.npz is damaged"):
+            check_arrays(path)

@@ -170,7 +170,7 @@ def _summary(
     if stand.set_aside:
         lines = count(stand.set_aside, "line")
         yield Finding(
-            "attention", "store", f"{lines} could not be read and were set aside; no number comes "
+            "attention", "store", f"{lines} could not be read, set aside; no number comes "
             f'from them: ablate query "from spool.set_aside"{places} shows them',
         )  # fmt: skip
 
