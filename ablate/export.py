@@ -20,6 +20,7 @@ from ablate._version import __version__
 from ablate.core.resolved_study import ResolvedStudy
 from ablate.errors import AblateError
 from ablate.store import attempt_reader
+from ablate.store.predictions import DAMAGED, stored_arrays
 from ablate.store.store import Store, TrialResult, TrialState
 from ablate.util import beneath
 from ablate.util.archives import Content
@@ -267,7 +268,7 @@ def _kept(
     found: dict[str, Content] = {}
     for key in states:
         arrays = results[key].lines.with_name("predictions.npz") if key in results else None
-        if predictions and arrays is not None and _is_own(arrays, notes):
+        if predictions and arrays is not None and _are_scores(arrays, notes):
             found[f"predictions/{key}.npz"] = arrays
         if weights and (path := attempt_reader.weights(store.path, key)) is not None:
             found[f"weights/{key}.pt"] = path
@@ -278,11 +279,22 @@ def _kept(
     return found
 
 
-def _is_own(path: Path, notes: list[str]) -> bool:
+def _are_scores(path: Path, notes: list[str]) -> bool:
+    """Whether a file holds predictions: another name of a private file (a hard link) does not."""
     kind = beneath.kind(path)
-    if kind not in ("file", None):
-        notes.append(f"{path} is left out: a {kind}, no file")
-    return kind == "file"
+    if kind is None:
+        return False
+    why = "no plain file" if kind != "file" else ""
+    if not why:
+        try:
+            found = stored_arrays(path)
+        except DAMAGED:
+            why = "it cannot be read as arrays"
+        else:
+            why = "" if "scores" in found else "it has no scores"
+    if why:
+        notes.append(f"{path} is left out: {why}")
+    return not why
 
 
 # --------------------------------------------------------------------------------- provenance

@@ -23,7 +23,7 @@ from ablate.errors import AblateError
 from ablate.index import vetting
 from ablate.index.known import Foreign
 from ablate.index.lock import Busy, Refused, exclusively, is_refused, patiently
-from ablate.index.rows import Read, Sources, Stale, collect
+from ablate.index.rows import MISSING, Read, Sources, Stale, collect
 from ablate.index.schema import NAMES, TABLES, VERSION, VIEWS
 from ablate.index.vetting import FILE, Newer, at_most
 from ablate.util.files import utc_now
@@ -309,7 +309,7 @@ def _sources(connection: DuckDBPyConnection) -> Sources:
         rows = connection.execute(vetting.SOURCES).fetchall()
     found = {}
     for path, size, epoch, sequence in rows:
-        if path is None or size is None or size < 0:
+        if path is None or size is None or size < MISSING:
             raise Foreign("names a file without a length")
         found[path] = Read(size, epoch or 0, -1 if sequence is None else sequence)
     if len(found) > vetting.MOST_SOURCES:

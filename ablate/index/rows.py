@@ -34,6 +34,7 @@ Sources = dict[str, Read]  # by the path in the store
 Row = tuple[Any, ...]
 Saved = Callable[[str], tuple[dict[str, Any], str | None] | None]
 
+MISSING: Final = -1  # bytes of a file that is not there: one that comes is noticed
 _ROWS: Final = 50_000  # of one transaction, roughly
 _PIECE: Final = 1 << 20  # bytes of metrics read at a time
 
@@ -127,7 +128,7 @@ def _size(path: Path) -> int:
     try:
         return beneath.about(path).st_size
     except OSError:
-        return -1
+        return MISSING
 
 
 def _fresh(path: Path, name: str, known: Sources) -> bool:
@@ -140,7 +141,7 @@ def _fresh(path: Path, name: str, known: Sources) -> bool:
 
 def _trial(batch: Batch, store_path: Path, key: str, known: Sources, saved: Saved) -> str:
     """Add a trial's definition; where it cannot be read, as a saved run has it, so that a query
-    counts what a report counts. A file that is not there has -1 bytes: one that comes is noticed.
+    counts what a report counts. A file that is not there has MISSING bytes.
     """
     name = f"trials/{key}/trial.json"
     path = store_path / name

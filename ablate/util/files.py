@@ -106,8 +106,9 @@ def writing(path: Path) -> Iterator[None]:
                 f"cannot write {path}: something else is in its place", hint="move it away"
             ) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ELOOP):
+            place = error.filename if isinstance(error, beneath.LinkFound) else path
             raise AblateError(
-                f"cannot write {path}: {error.strerror or error}",
+                f"cannot write {place}: {error.strerror or error}",
                 hint="use another store: --store DIR",
             ) from error
         raise

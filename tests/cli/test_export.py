@@ -184,6 +184,31 @@ def test_predictions_and_weights_only_when_asked_for(
         assert len([n for n in archive.namelist() if n.endswith(".npz")]) == 3
 
 
+def test_what_holds_no_predictions_is_left_out(
+    cli: Cli, small: ResolvedStudy, tmp_path: Path
+) -> None:
+    """Another name of a private file, which nothing tells from a file of the store's but what is
+    in it; one of a size that would take hours to pack; a pipe."""
+    store = Store.open(tmp_path / "ablate-results", create=False)
+    places = [
+        attempt_reader.attempts(store.path, key)[0] / "predictions.npz" for key in small.order[:3]
+    ]
+    own = tmp_path / "private.txt"
+    own.write_text("private")
+    for place in places:
+        place.unlink()
+    os.link(own, places[0])
+    places[1].touch()
+    os.truncate(places[1], 1 << 40)
+    os.mkfifo(places[2])
+    done = cli("export", "-o", "a.zip", "--predictions")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("is left out: it cannot be read as arrays") == 2
+    assert "is left out: no plain file" in done.stderr
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert not [n for n in archive.namelist() if n.endswith(".npz")]
+
+
 def test_study_files_keep_their_places_so_that_they_load(
     cli: Cli, small: ResolvedStudy, tmp_path: Path
 ) -> None:

@@ -22,6 +22,7 @@ from tests.helpers.environment import ROOT
 from tests.helpers.fault_table import Proved
 from tests.helpers.faulty_runs import numbers, run, trained
 from tests.helpers.gc_store import files_of
+from tests.helpers.small_stores import make_study
 
 KEY = "ab" * 32
 SECRET = b"somebody's own\n" * 3
@@ -290,3 +291,10 @@ def test_whoever_works_in_a_store_goes_through_what_follows_no_link() -> None:
             if left:
                 found[name] = left
     assert found == {}
+
+
+def test_a_link_in_a_locks_place_is_named(tmp_path: Path, own: Path) -> None:
+    store = Store.open(tmp_path / "store", create=True)
+    linked(store.path / ".studies.lock", own / "notes.txt")
+    with pytest.raises(AblateError, match=r"cannot write \S+/\.studies\.lock: it is a link"):
+        make_study(store, {"baseline": [0.8]})

@@ -13,12 +13,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ablate.index.database import connect, in_memory, ingest, reindex
+from ablate.index.database import connect, in_memory, ingest, reindex, standing
 from ablate.store.attempt_reader import attempts
 from ablate.store.attempt_writer import Attempt
 from ablate.store.journal import read_lines
 from ablate.store.store import Store
-from tests.helpers.small_stores import make_trial
+from tests.helpers.small_stores import make_study, make_trial
 from tests.helpers.spool_rows import COUNT, spooled
 
 Train = Callable[..., str]
@@ -209,6 +209,19 @@ def test_what_is_no_line_of_ours_is_set_aside_and_never_stops_the_rest(
     np.testing.assert_allclose(rows(store, top1), [(0.7,), (0.8,), (0.9,)])
     assert rows(store, "SELECT status FROM trials ORDER BY 1") == [("done",)]
     assert not list(store.path.glob("*corrupt*"))
+
+
+def test_a_lost_definition_makes_an_index_no_strangers(store: Store) -> None:
+    """What a saved run defines is in it without a length of its file, which is not there."""
+    study = make_study(store, {"baseline": [0.8, 0.9]})
+    (store.path / "trials" / study.order[0] / "trial.json").unlink()
+    told: list[str] = []
+    for _ in range(3):
+        ingest(store.path, told.append)
+        with connect(store.path, told.append) as connection:
+            assert connection.execute("SELECT count(*) FROM trials").fetchall() == [(2,)]
+    assert standing(store.path).state == "current"
+    assert (told, list(store.path.glob("*corrupt*"))) == ([], [])
 
 
 def test_what_was_removed_from_the_spool_leaves_the_index(store: Store, trained: Train) -> None:
