@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,10 +126,12 @@ def _names(directory: Path) -> list[str]:
 
 
 def _size(path: Path) -> int:
+    """Bytes of a plain file; what is none, as a link, is not there."""
     try:
-        return beneath.about(path).st_size
+        about = beneath.about(path)
     except OSError:
         return MISSING
+    return about.st_size if stat.S_ISREG(about.st_mode) else MISSING
 
 
 def _fresh(path: Path, name: str, known: Sources) -> bool:

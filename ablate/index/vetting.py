@@ -156,8 +156,12 @@ def _is_still(path: Path, before: Identity, connection: DuckDBPyConnection) -> N
 
 
 def made(path: Path) -> None:
-    """This process has written the file as it is now."""
-    remember(path, identity(path))
+    """This process has written the file as it is now. Raises Refused where another is there now, or
+    none: the store was moved while it was written."""
+    try:
+        remember(path, identity(path))
+    except (Stale, Foreign):
+        raise Refused("somebody has moved or removed it meanwhile") from None
 
 
 def logs(path: Path) -> list[Path]:

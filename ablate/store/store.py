@@ -36,6 +36,8 @@ from ablate.store.lease import Lease, holder
 from ablate.util import beneath, files
 
 _NAN: Final = float("nan")
+# Without these no command takes it for a store: `rm -rf` leaves it so where a training is faster.
+_WANTED: Final = (("trials", "folder"), ("studies", "folder"), ("FORMAT", "file"))
 _TOLD: Final = ("status", "message", "epochs", "finished")  # of an attempt that is not done
 
 Ending = dict[str, Any] | None  # done.json, None without it
@@ -136,9 +138,10 @@ class Store:
     def lost(self) -> StoreGone | None:
         """Why the store is not where it was when it was opened; None where it is."""
         root = self.root
-        if root is None or (root.is_there and beneath.kind(self.path / "trials") == "folder"):
+        if root is None:
             return None
-        return _gone(self.path, root)
+        missing = next((n for n, kind in _WANTED if beneath.kind(self.path / n) != kind), "")
+        return None if root.is_there and not missing else _gone(self.path, root, missing)
 
     # ------------------------------------------------------------------------------- studies
 
@@ -380,7 +383,7 @@ def _held(path: Path) -> beneath.Root:
         ) from error
 
 
-def _gone(path: Path, root: beneath.Root) -> StoreGone:
+def _gone(path: Path, root: beneath.Root, missing: str) -> StoreGone:
     if root.is_removed:
         what = f"the store {path} was removed while it was used"
         hint = (
@@ -390,8 +393,8 @@ def _gone(path: Path, root: beneath.Root) -> StoreGone:
         what = f"the store {path} is not there any more: unmounted, or another is in its place"
         hint = "what was trained is in the one that was there: bring it back and run again"
     elif root.is_there:
-        what = f"the folder trials of the store {path} was removed while it was used"
-        hint = "what was in it is lost; run again"
+        what = f"the store {path} was removed in part while it was used: it has no {missing}"
+        hint = "what was trained until now may be lost; run again"
     else:
         what = f"the store {path} was moved to {place} while it was used"
         hint = f"what was trained is there: run again with --store {shlex.quote(str(place))}"

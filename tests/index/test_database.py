@@ -9,10 +9,13 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ablate.errors import AblateError
+from ablate.index import vetting
 from ablate.index.database import connect, in_memory, ingest, reindex, standing
 from ablate.store.attempt_reader import attempts
 from ablate.store.attempt_writer import Attempt
@@ -222,6 +225,34 @@ def test_a_lost_definition_makes_an_index_no_strangers(store: Store) -> None:
             assert connection.execute("SELECT count(*) FROM trials").fetchall() == [(2,)]
     assert standing(store.path).state == "current"
     assert (told, list(store.path.glob("*corrupt*"))) == ([], [])
+
+
+def test_a_link_in_the_place_of_lines_is_none(store: Store, trained: Train) -> None:
+    key = trained(0)
+    trained(1)
+    (attempt,) = attempts(store.path, key)
+    (attempt / "metrics.jsonl").rename(store.path.with_name("own"))
+    (attempt / "metrics.jsonl").symlink_to(store.path.with_name("own"))
+    reindex(store.path)
+    assert rows(store, "SELECT count(DISTINCT key) FROM epochs") == [(1,)]
+
+
+def test_an_index_that_is_moved_away_while_it_is_written_is_no_bug(
+    store: Store, trained: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained()
+    made = vetting.made
+
+    def moved(path: Path) -> None:
+        store.path.rename(store.path.with_name("moved"))
+        made(path)
+
+    monkeypatch.setattr(vetting, "made", moved)
+    with pytest.raises(AblateError, match="moved or removed it meanwhile"):
+        reindex(store.path)
+    store.path.with_name("moved").rename(store.path)
+    assert ingest(store.path) == 0
+    assert not store.path.exists()
 
 
 def test_what_was_removed_from_the_spool_leaves_the_index(store: Store, trained: Train) -> None:
