@@ -26,6 +26,7 @@ from ablate.index.lock import Busy, Refused, exclusively, is_refused, patiently
 from ablate.index.rows import MISSING, Read, Sources, Stale, collect
 from ablate.index.schema import NAMES, TABLES, VERSION, VIEWS
 from ablate.index.vetting import FILE, Newer, at_most
+from ablate.util import beneath
 from ablate.util.files import utc_now
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ def _rebuild(store_path: Path) -> int:
             vetting.drop_logs(path)
         except Foreign:
             _set_aside(path)
-        fresh.replace(path)
+        beneath.rename(fresh, path)  # not where another folder is in the store's place by now
         vetting.made(path)
     except (
         *(duckdb.IOException, duckdb.TransactionException),
@@ -285,7 +286,7 @@ def _set_aside(path: Path) -> str:
     aside = f"{path.name}.corrupt-{utc_now().replace(':', '')}"
     for suffix in ("", *vetting.LOGS):
         with contextlib.suppress(FileNotFoundError):
-            path.with_name(path.name + suffix).rename(path.with_name(aside + suffix))
+            beneath.rename(path.with_name(path.name + suffix), path.with_name(aside + suffix))
     return aside
 
 

@@ -38,12 +38,12 @@ def make_folder(path: Path) -> None:
 
 
 def refuse_links(path: Path) -> None:
-    """Raises AblateError where a folder of a store is a link: none is followed in one."""
-    for name in _FOLDERS:
+    """Raises AblateError where a folder of a store, or FORMAT, is a link: none is followed."""
+    for name in (*_FOLDERS, "FORMAT"):
         if beneath.kind(path / name) == "link":
             raise AblateError(
                 f"{path / name} is a link, and none is followed in a store",
-                hint="put the folder in its place; the store itself may be a link",
+                hint="put what it leads to in its place; the store itself may be a link",
             )
 
 

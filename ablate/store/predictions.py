@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_SPARSE: Final = 64 << 20  # bytes up to which a file may have holes
 # What NumPy and zipfile raise for a file that is cut off, flipped or never was one; a member that
 # is no array is bytes, which have no shape.
 DAMAGED: Final = (
@@ -120,10 +121,14 @@ def stored_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def check_headers(file: BinaryIO) -> None:
-    """Raise ValueError, or one of `DAMAGED`, where an array's header and its bytes do not agree:
-    NumPy makes room for what a header says."""
+    """Raise ValueError, or one of `DAMAGED`, where an array's header and its bytes do not agree,
+    or the bytes are holes: NumPy makes room for what a header says."""
     from numpy.lib import format as npy
 
+    about = os.fstat(file.fileno())
+    on_disk = getattr(about, "st_blocks", 0) * 512  # 0 where the file system does not say
+    if about.st_size > _SPARSE and 0 < on_disk < about.st_size // 16:
+        raise ValueError(f"it has {about.st_size:,} bytes, of which {on_disk:,} are on the disk")
     read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():

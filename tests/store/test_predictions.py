@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import io
+import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from ablate.errors import AblateError
 from ablate.stats import calibration_error
 from ablate.store import predictions
 from ablate.store.attempt_writer import Attempt
-from ablate.store.predictions import read_predictions, stored_arrays
+from ablate.store.predictions import check_headers, read_predictions, stored_arrays
 from ablate.store.untrusted import Unfit, check_arrays
 
 pytestmark = pytest.mark.usefixtures("trials_folder")
@@ -164,3 +166,22 @@ def test_a_header_that_its_bytes_do_not_bear_out_is_refused_unread(
             stored_arrays(path)
         with pytest.raises(Unfit, match=r"predictions\.npz is damaged"):
             check_arrays(path)
+
+
+@pytest.mark.skipif(shutil.which("fallocate") is None, reason="needs fallocate")
+def test_holes_are_no_predictions(tmp_path: Path) -> None:
+    """Some bytes on the disk would be gigabytes in memory."""
+    path = tmp_path / "predictions.npz"
+    images = 20_000_000
+    with path.open("wb") as file, zipfile.ZipFile(file, "w") as archive:
+        for name in ("ids", "labels", "scores"):
+            header = {"descr": "<i8", "fortran_order": False, "shape": (images,)}
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array_header_1_0(member, header)
+                for _ in range(images * 8 // 1_000_000):
+                    member.write(bytes(1_000_000))
+    subprocess.run(["fallocate", "--dig-holes", path], check=True)
+    if path.stat().st_blocks * 512 > path.stat().st_size // 16:
+        pytest.skip("the file system makes no holes")
+    with path.open("rb") as file, pytest.raises(ValueError, match="are on the disk"):
+        check_headers(file)
