@@ -281,6 +281,7 @@ def _become(asked: dict[str, Any], given: Sequence[int], ready: int) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # else `nohup nox` would be part of each test
     kept = [fcntl.fcntl(each, fcntl.F_DUPFD, _HIGH) for each in (*given, ready)]
     os.closerange(3, _HIGH)
     for each, target in zip(kept, (0, 1, 2, *asked["targets"]), strict=False):

@@ -27,6 +27,7 @@ class Shell:
         self.pid, self._leader = pty.fork()
         if self.pid == 0:
             os.chdir(cwd)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored under `nohup nox`
             variables = environment(OMP_NUM_THREADS="1", TERM="xterm", PS1="$ ", **env)
             os.execvpe("bash", ["bash", "--norc", "--noprofile", "-i"], variables)
 
