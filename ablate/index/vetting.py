@@ -17,7 +17,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -187,7 +187,14 @@ def drop_logs(path: Path) -> None:
 @contextlib.contextmanager
 def at_most(connection: DuckDBPyConnection, seconds: float) -> Iterator[None]:
     """Interrupt what takes longer, which then is a duckdb.Error."""
-    timer = threading.Timer(seconds, connection.interrupt)
+    with if_later(seconds, connection.interrupt):
+        yield
+
+
+@contextlib.contextmanager
+def if_later(seconds: float, act: Callable[[], None]) -> Iterator[None]:
+    """Call `act`, from a thread, if what is done within takes longer."""
+    timer = threading.Timer(seconds, act)
     timer.daemon = True
     timer.start()
     try:

@@ -82,13 +82,10 @@ class Clock:
 @contextlib.contextmanager
 def noticed(behind: Callable[[], None]) -> Iterator[None]:
     """Call `behind`, from a thread, if what is done within takes long."""
-    timer = threading.Timer(_PATIENCE, behind)
-    timer.daemon = True
-    timer.start()
-    try:
+    from ablate.index.vetting import if_later
+
+    with if_later(_PATIENCE, behind):
         yield
-    finally:
-        timer.cancel()
 
 
 def timed_out(limit: float) -> AblateError:

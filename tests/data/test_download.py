@@ -21,20 +21,15 @@ from ablate.data.catalogue import DatasetInfo, dataset_info
 from ablate.data.download import fetch, fetch_edition
 from ablate.errors import AblateError, DataError
 from tests.helpers.data_samples import WOOF, pack, write_images
-from tests.helpers.misbehaving import Server
+from tests.helpers.misbehaving import Server, serving
 
 NAME = "imagewoof2-160.tgz"
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    server = Server()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture

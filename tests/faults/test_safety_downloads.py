@@ -7,7 +7,6 @@ import gzip
 import hashlib
 import io
 import tarfile
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from ablate.data.catalogue import dataset_info
 from ablate.data.download import fetch_edition
 from ablate.errors import AblateError, DataError
 from tests.helpers.data_samples import WOOF, pack, write_images
-from tests.helpers.misbehaving import Server, member, tar
+from tests.helpers.misbehaving import Server, member, serving, tar
 
 if TYPE_CHECKING:
     from tests.helpers.fault_table import Proved
@@ -30,15 +29,8 @@ NAME = "imagewoof2-160.tgz"
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    server = Server()
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.drip, server.endless = 0.0, False
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from tests.helpers import bombs
 from tests.helpers.cli_process import ABLATE
 from tests.helpers.data_samples import write_images
 from tests.helpers.measured import Measured, measured, measured_code
-from tests.helpers.misbehaving import Server
+from tests.helpers.misbehaving import Server, serving
 
 if TYPE_CHECKING:
     from tests.helpers.fault_table import Proved
@@ -141,14 +141,8 @@ def test_archives_that_unpack_to_gigabytes(tmp_path: Path, proved: Proved) -> No
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    server = Server()
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving() as server:
+        yield server
 
 
 def test_a_mirror_that_sends_such_archives(tmp_path: Path, server: Server, proved: Proved) -> None:

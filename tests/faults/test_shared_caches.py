@@ -29,7 +29,7 @@ from ablate.util import shared
 from ablate.util.locks import locked
 from tests.helpers.cli_process import STUDY, run_cli
 from tests.helpers.data_samples import WOOF, pack, write_images
-from tests.helpers.misbehaving import Server
+from tests.helpers.misbehaving import Server, serving
 from tests.helpers.users import ANN, BOB, EVE, GROUP, as_user, need_root, shared_folder
 
 if TYPE_CHECKING:
@@ -159,14 +159,8 @@ def test_a_lock_that_a_colleague_holds_is_waited_for(place: Path, mode: int) -> 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    server = Server()
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving() as server:
+        yield server
 
 
 def fetched(server: Server, root: Path, unpack: bool = True) -> Path:

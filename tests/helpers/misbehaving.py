@@ -6,7 +6,10 @@ import contextlib
 import http.server
 import io
 import tarfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -94,3 +97,19 @@ def member(name: str, **fields: object) -> tarfile.TarInfo:
     for field, value in fields.items():
         setattr(info, field, value)
     return info
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    """A server on this machine that answers until this is left."""
+    server = Server()
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.drip, server.endless = 0.0, False
+        server.shutdown()
+        server.server_close()
+        thread.join()
